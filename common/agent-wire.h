@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The agent protocol: what the monitor on the host and rcvm-init in the guest say to each
+ * other over one byte stream (virtio-serial port "org.runcvm.agent", or vsock).
+ *
+ * The stream is a sequence of frames.  A frame is a 12-byte header (payload length, type, a
+ * reserved zero, process number; little endian) and its payload.  Process number 0 is the
+ * container's own process, others are execs and are chosen by the host; a number is free again
+ * after its EXIT or FAILED frame.
+ *
+ *   guest                                  host
+ *     HELLO            ------------------>              once, when the agent runs
+ *                      <------------------  SETUP       once: mounts, names, devices, sysctls
+ *     READY | FAILED   ------------------>
+ *                      <------------------  EXEC n      start process n
+ *     STARTED n | FAILED n -------------->
+ *     STDOUT n, STDERR n  <-->  STDIN n     SIGNAL n, RESIZE n
+ *     EXIT n           ------------------>              always after the last STDOUT/STDERR byte
+ *                      <------------------  SHUTDOWN    sync, unmount
+ *     GOODBYE          ------------------>              the disk is quiet: the VMM may be killed
+ *
+ * Flow control is per process and stream: a sender may have AGENT_WINDOW unacknowledged bytes
+ * under way, and WINDOW frames from the receiver give back what it has passed on.  So a
+ * reader that stalls holds up its own stream and no other, and buffers are bounded.  An empty
+ * STDIN, STDOUT or STDERR frame is that stream's end.  CLOSE says that the receiver of a stream has
+ * gone away: the sender drops what is left (the guest closes its end of the pipe, so that the
+ * process sees EPIPE as it would anywhere).
+ *
+ * The host treats everything in guest-to-host frames as hostile.
+ */
+#ifndef RCVM_COMMON_AGENT_WIRE_H
+#define RCVM_COMMON_AGENT_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AGENT_VERSION 1
+#define AGENT_PORT_NAME "org.runcvm.agent"
+
+enum
+{
+  AGENT_HEADER = 12,
+  AGENT_WINDOW = 256 * 1024,
+  AGENT_DATA_MAX = 64 * 1024,         /* payload of a stream frame, and of any guest frame */
+  AGENT_REQUEST_MAX = 8 * 1024 * 1024 /* payload of SETUP and EXEC (argv and env live there) */
+};
+
+enum agent_frame
+{
+  /* guest to host */
+  AGENT_HELLO = 1,   /* record: A_VERSION, A_KERNEL, A_BOOT_USEC */
+  AGENT_READY = 2,   /* record: A_SETUP_USEC */
+  AGENT_STARTED = 3, /* record: A_PID (in the guest's root PID namespace) */
+  AGENT_FAILED = 4,  /* record: A_STAGE, A_ERRNO, A_MESSAGE, A_EXIT_CODE; answers SETUP or EXEC */
+  AGENT_EXIT = 5,    /* record: A_EXIT_CODE or A_SIGNAL (and A_CORE) */
+  AGENT_GOODBYE = 6, /* empty */
+  AGENT_LOG = 7,     /* record: A_LEVEL, A_MESSAGE */
+  /* host to guest */
+  AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
+  AGENT_EXEC = 17,     /* record: enum agent_exec_tag */
+  AGENT_SIGNAL = 18,   /* record: A_SIGNAL, A_ALL (1: every process of the container) */
+  AGENT_RESIZE = 19,   /* record: A_ROWS, A_COLS */
+  AGENT_SHUTDOWN = 20, /* empty */
+  /* both */
+  AGENT_STDIN = 32,
+  AGENT_STDOUT = 33, /* also the one output stream of a terminal */
+  AGENT_STDERR = 34,
+  AGENT_FRAME_WINDOW = 35, /* record: A_STREAM (AGENT_STDIN/OUT/ERR), A_BYTES */
+  AGENT_CLOSE = 36         /* record: A_STREAM */
+};
+
+/* Fields of the small records above. */
+enum agent_tag
+{
+  A_VERSION = 1,     /* u32 */
+  A_KERNEL = 2,      /* str: uname release */
+  A_BOOT_USEC = 3,   /* u64: CLOCK_BOOTTIME when the agent was ready */
+  A_SETUP_USEC = 4,  /* u64: what SETUP took */
+  A_PID = 5,         /* u32 */
+  A_STAGE = 6,       /* str: "mount", "user", "cwd", "exec", ... */
+  A_ERRNO = 7,       /* u32 */
+  A_MESSAGE = 8,     /* str: one sentence */
+  A_EXIT_CODE = 9,   /* u32: 0..255; in FAILED what a shell would report (126, 127, 125) */
+  A_SIGNAL = 10,     /* u32 */
+  A_CORE = 11,       /* u32: 1 if it dumped core */
+  A_LEVEL = 12,      /* u32: enum rcvm_log_level */
+  A_ROWS = 13,       /* u32 */
+  A_COLS = 14,       /* u32 */
+  A_STREAM = 15,     /* u32 */
+  A_BYTES = 16,      /* u32 */
+  A_ALL = 17         /* u32 */
+};
+
+/*
+ * SETUP: what the guest makes before any process runs.  A disk is named by a locator:
+ * "serial:NAME" (virtio-blk serial) or "dev:vda".
+ */
+enum agent_setup_tag
+{
+  S_HOSTNAME = 1,    /* str */
+  S_DOMAINNAME = 2,  /* str */
+  S_ROOT_DISK = 3,   /* str: locator of the root file system's disk */
+  S_ROOT_FSTYPE = 4, /* str: "ext4" */
+  S_ROOT_DATA = 5,   /* str: mount data */
+  S_ROOT_DISK_RO = 6, /* u32: 1: mount the disk read-only (a shared base under an overlay) */
+  S_UPPER_DISK = 7,  /* str: locator; present: overlay of this writable disk over the root disk.
+                        The disk holds the directories "upper" and "work" */
+  S_ROOT_READONLY = 8, /* u32: the container sees its root read-only (OCI root.readonly) */
+  S_ROOT_PROPAGATION = 9, /* u64: MS_SHARED|MS_SLAVE|MS_PRIVATE|MS_UNBINDABLE [|MS_REC], or 0 */
+  S_MOUNT = 10,      /* record, repeated, in order: enum agent_mount_tag */
+  S_DEVICE = 11,     /* record, repeated: enum agent_device_tag (OCI linux.devices) */
+  S_SYSCTL = 12,     /* record, repeated: K_NAME (with dots), K_VALUE */
+  S_MASKED_PATH = 13,   /* str, repeated */
+  S_READONLY_PATH = 14, /* str, repeated */
+  S_NAMESPACES = 15, /* u64: CLONE_NEW* of the container; PID and mount are always on */
+  S_CLOCK_NSEC = 16, /* u64: the host's CLOCK_REALTIME when sent */
+  S_ENTROPY = 17,    /* bytes, credited to the guest's pool */
+  S_LOG_LEVEL = 18,  /* u32: enum rcvm_log_level: LOG frames above it are not sent */
+  S_NETWORK = 19,    /* record: reserved for interfaces */
+  S_UID_MAP = 20,    /* record, repeated: M_* of enum agent_idmap_tag (user namespace) */
+  S_GID_MAP = 21,    /* record, repeated */
+  S_CGROUP = 22      /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
+                        for the container's cgroup in the guest (pids.max ...) */
+};
+
+enum agent_kv_tag
+{
+  K_NAME = 1, /* str */
+  K_VALUE = 2 /* str */
+};
+
+enum agent_mount_tag
+{
+  M_DESTINATION = 1, /* str: absolute, inside the container */
+  M_TYPE = 2,        /* str: file system type; "bind" for a bind within the guest */
+  M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk */
+  M_FLAGS = 4,       /* u64: MS_* */
+  M_PROPAGATION = 5, /* u64: MS_SHARED etc. applied in a call of its own, or 0 */
+  M_DATA = 6,        /* str: options that are not flags */
+  M_OPTIONAL = 7,    /* u32: 1: a failure is logged, not fatal */
+  M_COPY_UP = 8      /* u32: tmpcopyup: a tmpfs filled with what it covers */
+};
+
+enum agent_device_tag
+{
+  D_PATH = 1,  /* str */
+  D_TYPE = 2,  /* u32: S_IFCHR, S_IFBLK or S_IFIFO */
+  D_MAJOR = 3, /* u32 */
+  D_MINOR = 4, /* u32 */
+  D_MODE = 5,  /* u32 */
+  D_UID = 6,   /* u32 */
+  D_GID = 7    /* u32 */
+};
+
+enum agent_idmap_tag
+{
+  I_CONTAINER = 1, /* u32 */
+  I_HOST = 2,      /* u32 */
+  I_SIZE = 3       /* u32 */
+};
+
+/* EXEC: one process, OCI's process object resolved to what the kernel wants. */
+enum agent_exec_tag
+{
+  E_ARG = 1,          /* str, repeated */
+  E_ENV = 2,          /* str, repeated: NAME=VALUE as given */
+  E_CWD = 3,          /* str */
+  E_UID = 4,          /* u32 */
+  E_GID = 5,          /* u32 */
+  E_GROUP = 6,        /* u32, repeated: additional groups */
+  E_USER_NAME = 7,    /* str: "name", "name:group", "1000:group", looked up in the container's
+                         /etc/passwd and /etc/group; instead of E_UID and E_GID */
+  E_UMASK = 8,        /* u32 */
+  E_TERMINAL = 9,     /* u32: 1: a pty; streams STDIN and STDOUT only */
+  E_ROWS = 10,        /* u32 */
+  E_COLS = 11,        /* u32 */
+  E_CAP_BOUNDING = 12,    /* u64 bit masks, all five or none */
+  E_CAP_EFFECTIVE = 13,
+  E_CAP_INHERITABLE = 14,
+  E_CAP_PERMITTED = 15,
+  E_CAP_AMBIENT = 16,
+  E_RLIMIT = 17,      /* record, repeated: R_TYPE (RLIMIT_*), R_SOFT, R_HARD */
+  E_NO_NEW_PRIVS = 18, /* u32 */
+  E_OOM_SCORE_ADJ = 19, /* u32, two's complement of the signed value */
+  E_NO_STDIN = 20,    /* u32: 1: stdin is /dev/null, no stream */
+  E_SECCOMP = 21,     /* bytes: struct sock_filter array for this architecture */
+  E_SECCOMP_FLAGS = 22, /* u32 */
+  E_IOPRIO = 23,      /* u32: value for ioprio_set(2) */
+  E_SCHEDULER = 24    /* record: enum agent_sched_tag, for sched_setattr(2) */
+};
+
+enum agent_rlimit_tag
+{
+  R_TYPE = 1, /* u32 */
+  R_SOFT = 2, /* u64 */
+  R_HARD = 3  /* u64 */
+};
+
+enum agent_sched_tag
+{
+  P_POLICY = 1,   /* u32: SCHED_* */
+  P_NICE = 2,     /* u32, two's complement */
+  P_PRIORITY = 3, /* u32 */
+  P_FLAGS = 4,    /* u64 */
+  P_RUNTIME = 5,  /* u64 ns */
+  P_DEADLINE = 6, /* u64 ns */
+  P_PERIOD = 7    /* u64 ns */
+};
+
+struct agent_header
+{
+  uint32_t len;
+  uint16_t type;
+  uint32_t process;
+};
+
+void agent_header_pack (unsigned char out[AGENT_HEADER], const struct agent_header *h);
+/* False if the reserved bytes are not zero. */
+bool agent_header_unpack (struct agent_header *h, const unsigned char in[AGENT_HEADER]);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Root disks: a tree in, an ext4 image out.  Usable alone, without a VM. */
+#ifndef RUNCVM_ROOTFS_H
+#define RUNCVM_ROOTFS_H
+
+#include <stdint.h>
+
+#include <runcvm/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rcvm_rootfs_options rcvm_rootfs_options;
+
+/* Progress of a build: `phase` is "scan", "write" or "finish"; `files` and `bytes` count what is done.  A return
+   value other than 0 cancels the build (RCVM_E_CANCELLED). */
+typedef int (*rcvm_progress_fn) (void *user, const char *phase, uint64_t files, uint64_t bytes);
+
+/* Options of a build, all at their defaults.  Since 0.1. */
+rcvm_rootfs_options *rcvm_rootfs_options_new (rcvm_error **err);
+/* Since 0.1. */
+void rcvm_rootfs_options_free (rcvm_rootfs_options *options);
+/* Size of the image in bytes; 0 (default): what the contents need and some room.  Since 0.1. */
+int rcvm_rootfs_options_set_size (rcvm_rootfs_options *options, uint64_t bytes, rcvm_error **err);
+/* Room to write into beyond the contents, in percent, for size 0.  Default 30.  Since 0.1. */
+int rcvm_rootfs_options_set_headroom (rcvm_rootfs_options *options, unsigned percent, rcvm_error **err);
+/* A directory or file of the host copied into the image at the absolute path `destination`, over what
+   is there.  Since 0.1. */
+int rcvm_rootfs_options_add_copy (rcvm_rootfs_options *options, const char *source,
+                                  const char *destination, rcvm_error **err);
+/* Since 0.1. */
+int rcvm_rootfs_options_set_progress (rcvm_rootfs_options *options, rcvm_progress_fn fn, void *user,
+                                      rcvm_error **err);
+
+/* Builds the ext4 image file `image` from the directory `source`, with its exact metadata, in one pass and
+   without mounting anything; the same input and options give the same bytes.  `image` must not exist; after a failure it
+   does not exist.  `options` may be NULL.  Since 0.1. */
+int rcvm_rootfs_build (const char *source, const char *image, const rcvm_rootfs_options *options,
+                       rcvm_error **err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A VM and the container in it.
+ *
+ *   rcvm_vm_new     a handle, nothing else
+ *   rcvm_vm_set_*   what to run
+ *   rcvm_vm_create  the monitor runs, the VM is booted, the process is not started   "created"
+ *   rcvm_vm_start   the process runs (creates first where that was not done)         "running"
+ *   rcvm_vm_wait    its exit code                                                    "stopped"
+ *   rcvm_vm_delete  nothing is left
+ *   rcvm_vm_free    the handle; the VM does not notice
+ */
+#ifndef RUNCVM_VM_H
+#define RUNCVM_VM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <runcvm/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rcvm_vm rcvm_vm;
+
+/* The OCI runtime spec's statuses (runtime.md#state).  The values are part of the ABI. */
+enum rcvm_status
+{
+  RCVM_STATUS_NEW = 0,      /* a handle only */
+  RCVM_STATUS_CREATING = 1,
+  RCVM_STATUS_CREATED = 2,
+  RCVM_STATUS_RUNNING = 3,
+  RCVM_STATUS_PAUSED = 4,
+  RCVM_STATUS_STOPPED = 5
+};
+
+enum rcvm_log_level
+{
+  RCVM_LOG_ERROR = 0,
+  RCVM_LOG_WARNING = 1,
+  RCVM_LOG_INFO = 2,
+  RCVM_LOG_DEBUG = 3
+};
+
+/* `stage` is as in rcvm_error_get_stage.  Called from within library calls on the VM, on the thread
+   that made the call. */
+typedef void (*rcvm_log_fn) (void *user, int level, const char *stage, const char *message);
+typedef void (*rcvm_free_fn) (void *user);
+
+/* A handle for a VM that is not there yet.  `root` is the directory that holds the state of VMs, NULL
+   for the default: $RUNCVM_ROOT, else /run/runcvm for root and $XDG_RUNTIME_DIR/runcvm for others.
+   `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and is neither "." nor "..".  Since 0.1. */
+rcvm_vm *rcvm_vm_new (const char *root, const char *id, rcvm_error **err);
+/* A handle for a VM that some process created.  If its monitor died, what it left is cleaned up first,
+   and the handle says "stopped" with the error.  Since 0.1. */
+rcvm_vm *rcvm_vm_open (const char *root, const char *id, rcvm_error **err);
+/* Frees the handle.  A VM that runs goes on.  Since 0.1. */
+void rcvm_vm_free (rcvm_vm *vm);
+
+/* What to run: before rcvm_vm_create.  Options given here win over annotations, which win over the
+   RUNCVM_* variables of the container's environment.  All since 0.1. */
+
+/* The directory with config.json (OCI runtime spec, bundle.md). */
+int rcvm_vm_set_bundle (rcvm_vm *vm, const char *path, rcvm_error **err);
+/* The text of a config.json, used in place of the bundle's file. */
+int rcvm_vm_set_config_json (rcvm_vm *vm, const char *json, rcvm_error **err);
+/* The container's root directory; wins over root.path.  Without a bundle or config text, the process is
+   that of rcvm_vm_set_args and the rest is as in rcvm_spec_default_json. */
+int rcvm_vm_set_rootfs (rcvm_vm *vm, const char *path, rcvm_error **err);
+/* NULL-terminated; replaces process.args. */
+int rcvm_vm_set_args (rcvm_vm *vm, char *const argv[], rcvm_error **err);
+/* NAME=VALUE; replaces a variable of that name, or adds one. */
+int rcvm_vm_add_env (rcvm_vm *vm, const char *name_value, rcvm_error **err);
+/* "uid", "uid:gid", "name" or "name:group"; names are looked up in the container. */
+int rcvm_vm_set_user (rcvm_vm *vm, const char *user, rcvm_error **err);
+int rcvm_vm_set_cwd (rcvm_vm *vm, const char *path, rcvm_error **err);
+int rcvm_vm_set_hostname (rcvm_vm *vm, const char *name, rcvm_error **err);
+/* 1: the process gets a terminal; its output is one stream, on `out` of rcvm_vm_set_stdio. */
+int rcvm_vm_set_terminal (rcvm_vm *vm, int on, rcvm_error **err);
+/* 1: the container sees its root file system read-only. */
+int rcvm_vm_set_readonly_rootfs (rcvm_vm *vm, int on, rcvm_error **err);
+/* An annotation, as if it stood in config.json. */
+int rcvm_vm_set_annotation (rcvm_vm *vm, const char *key, const char *value, rcvm_error **err);
+/* The process's standard streams; -1 stands for /dev/null.  The monitor reads and writes duplicates of
+   them directly, also after this process is gone.  Default: -1, -1, -1. */
+int rcvm_vm_set_stdio (rcvm_vm *vm, int in, int out, int err_fd, rcvm_error **err);
+
+/* The machine.  All since 0.1. */
+
+/* "auto" (default), "qemu" or "firecracker". */
+int rcvm_vm_set_hypervisor (rcvm_vm *vm, const char *name, rcvm_error **err);
+/* A bzImage or vmlinux. */
+int rcvm_vm_set_kernel (rcvm_vm *vm, const char *path, rcvm_error **err);
+int rcvm_vm_set_initramfs (rcvm_vm *vm, const char *path, rcvm_error **err);
+/* Appended to the kernel's command line. */
+int rcvm_vm_set_kernel_args (rcvm_vm *vm, const char *args, rcvm_error **err);
+/* In bytes. */
+int rcvm_vm_set_memory (rcvm_vm *vm, uint64_t bytes, rcvm_error **err);
+int rcvm_vm_set_cpus (rcvm_vm *vm, unsigned cpus, rcvm_error **err);
+/* Size of the root disk in bytes; 0: as large as its contents need, with room to write. */
+int rcvm_vm_set_rootfs_size (rcvm_vm *vm, uint64_t bytes, rcvm_error **err);
+
+/* Messages up to `level` go to `fn`; `free_fn` (may be NULL) runs exactly once with `user`, when the function
+   is replaced, the handle is freed, or this call fails.  Since 0.1. */
+int rcvm_vm_set_log (rcvm_vm *vm, int level, rcvm_log_fn fn, void *user, rcvm_free_fn free_fn,
+                     rcvm_error **err);
+
+/* Life.  All since 0.1. */
+
+/* Boots the VM and prepares the container; returns when rcvm_vm_start would only have to start the
+   process.  After a failure nothing is left. */
+int rcvm_vm_create (rcvm_vm *vm, rcvm_error **err);
+/* Starts the process; creates the VM first if that was not done.  If the process cannot be started
+   (RCVM_E_PROCESS) the VM stops; a VM that this call created is then also deleted. */
+int rcvm_vm_start (rcvm_vm *vm, rcvm_error **err);
+/* Waits until the container has stopped, at most `timeout_ms` milliseconds (-1: for ever), and stores its
+   exit code: 0 to 255 as the process returned, 128+N if signal N killed it.  RCVM_E_VMM, RCVM_E_GUEST and
+   RCVM_E_MONITOR say that no exit code is known because that part died; *exit_code is then 125.
+   RCVM_E_TIMEOUT: it has not stopped. */
+int rcvm_vm_wait (rcvm_vm *vm, int timeout_ms, int *exit_code, rcvm_error **err);
+/* Sends a signal to the container's process. */
+int rcvm_vm_kill (rcvm_vm *vm, int signum, rcvm_error **err);
+/* Sends a signal to every process of the container. */
+int rcvm_vm_kill_all (rcvm_vm *vm, int signum, rcvm_error **err);
+/* The size of the process's terminal, in characters. */
+int rcvm_vm_resize (rcvm_vm *vm, unsigned rows, unsigned cols, rcvm_error **err);
+/* Removes a stopped VM and all that belongs to it.  With `force`, also one that runs: its process is
+   killed.  An id that is not there is RCVM_E_NOT_FOUND, with `force` success. */
+int rcvm_vm_delete (rcvm_vm *vm, int force, rcvm_error **err);
+
+/* Events.  All since 0.1. */
+
+/* An fd that polls readable when rcvm_vm_dispatch has something to do.  It stays the handle's; it is
+   valid from rcvm_vm_create or rcvm_vm_open on, and -1 before. */
+int rcvm_vm_get_fd (rcvm_vm *vm);
+/* Takes in what has happened, without waiting, and returns the status (enum rcvm_status) or an error. */
+int rcvm_vm_dispatch (rcvm_vm *vm, rcvm_error **err);
+
+/* What is known of it.  All since 0.1. */
+
+const char *rcvm_vm_get_id (const rcvm_vm *vm);
+/* enum rcvm_status, as last seen. */
+int rcvm_vm_get_status (rcvm_vm *vm);
+/* "creating", "running" ... for enum rcvm_status. */
+const char *rcvm_status_name (int status);
+/* The host's PID of the container (its monitor), or -1 if it does not run. */
+int rcvm_vm_get_pid (rcvm_vm *vm);
+/* The OCI state (runtime.md#state) as JSON, with an "org.runcvm" object: vmm, kernel, phases, exit code or
+   error.  Asks the monitor where one runs. */
+char *rcvm_vm_state (rcvm_vm *vm, rcvm_error **err);
+/* The phases of the start, in order: "spec", "plan", "rootfs", "vmm", "kernel", "agent", "process".
+   `usec` is the duration in microseconds; -1 for an index out of range. */
+size_t rcvm_vm_phase_count (rcvm_vm *vm);
+const char *rcvm_vm_phase_name (rcvm_vm *vm, size_t index);
+int64_t rcvm_vm_phase_usec (rcvm_vm *vm, size_t index);
+/* The same and more as Prometheus text (exposition format 0.0.4). */
+char *rcvm_vm_metrics (rcvm_vm *vm, rcvm_error **err);
+/* The ids of the VMs below `root` (NULL: the default), separated and ended by newlines. */
+char *rcvm_vm_list (const char *root, rcvm_error **err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
