@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The plan of one run: everything that can be decided is decided here, from config.json and the
+ * caller's options, without touching the world.  The later stages carry it out.
+ */
+#ifndef RCVM_LIB_PLAN_H
+#define RCVM_LIB_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <runcvm/error.h>
+
+#include "options.h"
+#include "spec.h"
+#include "tlv.h"
+
+enum rcvmi_hypervisor
+{
+  RCVMI_HYPERVISOR_AUTO,
+  RCVMI_HYPERVISOR_QEMU,
+  RCVMI_HYPERVISOR_FIRECRACKER
+};
+
+/* A bind mount that is copied into the root disk. */
+struct rcvmi_plan_copy
+{
+  char *source;      /* absolute, on the host */
+  char *destination; /* absolute, in the container */
+  bool readonly;
+};
+
+struct rcvmi_plan
+{
+  char *id;
+  char *bundle; /* NULL where there is none */
+  char *rootfs; /* absolute directory on the host */
+  char **annotations; /* KEY=VALUE, for the state */
+
+  enum rcvmi_hypervisor hypervisor;
+  char *kernel;
+  char *initramfs;
+  char *kernel_args; /* what is appended; may be NULL */
+  uint64_t memory;   /* bytes */
+  unsigned cpus;
+
+  uint64_t rootfs_size; /* bytes; 0: as large as needed */
+  struct rcvmi_plan_copy *copies;
+  size_t n_copies;
+
+  bool terminal;
+  struct tlv_writer setup; /* the agent's SETUP record, without S_CLOCK_NSEC, S_ENTROPY */
+  struct tlv_writer exec;  /* the EXEC record of the container's process */
+
+  char **warnings; /* fields that were accepted and have no effect, one sentence each */
+
+  struct rcvmi_spec *spec; /* owned; rcvmi_plan_exec goes back to it */
+};
+
+/* What the host offers where nothing was asked for. */
+struct rcvmi_defaults
+{
+  const char *kernel;
+  const char *initramfs;
+};
+
+/* Takes `spec` over, also on failure.  The options win over annotations ("org.runcvm.mem-size"), which win
+   over RUNCVM_* variables of process.env, which win over linux.resources and the defaults. */
+struct rcvmi_plan *rcvmi_plan_new (struct rcvmi_spec *spec, const struct rcvmi_options *options,
+                                   const struct rcvmi_defaults *defaults, rcvm_error **err);
+void rcvmi_plan_free (struct rcvmi_plan *plan);
+
+/* The EXEC record of a further process; *terminal says whether it has one. */
+int rcvmi_plan_exec (const struct rcvmi_plan *plan, const struct rcvmi_exec_options *options,
+                     struct tlv_writer *record, bool *terminal, rcvm_error **err);
+
+/* "512M", "2G", "1073741824", "512MiB", as RUNCVM_MEM_SIZE and --memory take it; 0 if it is no size. */
+uint64_t rcvmi_plan_parse_size (const char *text);
+
+#endif
