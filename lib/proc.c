@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#define RCVMI_STAGE "monitor"
+#include "proc.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  FIRST_FD = 3,
+  MAX_FDS = 64,
+  MAX_ERROR_TEXT = 4096
+};
+
+static void
+reset_signals (void)
+{
+  struct sigaction dfl = { .sa_handler = SIG_DFL };
+  sigset_t none;
+
+  for (int sig = 1; sig < NSIG; sig++)
+    sigaction (sig, &dfl, NULL);
+  sigemptyset (&none);
+  sigprocmask (SIG_SETMASK, &none, NULL);
+}
+
+/* The parent may have died before prctl: its death signal would then never come. */
+static void
+die_with_parent (pid_t parent)
+{
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid () != parent)
+    _exit (125);
+}
+
+static int
+adopt (struct rcvmi_proc *proc, pid_t pid, rcvm_error **err)
+{
+  int fd = pidfd_open (pid, 0);
+
+  if (fd < 0)
+    {
+      int code = rcvmi_fail_errno (err, errno, "cannot watch process %d", pid);
+
+      kill (pid, SIGKILL);
+      waitpid (pid, NULL, 0);
+      return code;
+    }
+  proc->pid = pid;
+  proc->pidfd = fd;
+  return 0;
+}
+
+/* In the child: moves all fds out of the way first, so that no dup2 overwrites one that is still needed. */
+static int
+place_fds (const int *fds, size_t n_fds, int output_fd, int *status_fd)
+{
+  int high[MAX_FDS + 2], null_fd;
+  int base = FIRST_FD + (int) n_fds + 1;
+
+  null_fd = open ("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null_fd < 0)
+    return -1;
+  for (size_t i = 0; i < n_fds; i++)
+    if ((high[i] = fcntl (fds[i], F_DUPFD_CLOEXEC, base)) < 0)
+      return -1;
+  if ((high[n_fds] = fcntl (output_fd >= 0 ? output_fd : null_fd, F_DUPFD_CLOEXEC, base)) < 0
+      || (high[n_fds + 1] = fcntl (*status_fd, F_DUPFD_CLOEXEC, base)) < 0)
+    return -1;
+  if (dup2 (null_fd, 0) < 0 || dup2 (high[n_fds], 1) < 0 || dup2 (high[n_fds], 2) < 0)
+    return -1;
+  for (size_t i = 0; i < n_fds; i++)
+    if (dup2 (high[i], FIRST_FD + (int) i) < 0)
+      return -1;
+  if (dup3 (high[n_fds + 1], FIRST_FD + (int) n_fds, O_CLOEXEC) < 0)
+    return -1;
+  *status_fd = FIRST_FD + (int) n_fds;
+  close_range ((unsigned) *status_fd + 1, ~0U, 0);
+  return 0;
+}
+
+int
+rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[], int output_fd,
+                  const int *fds, size_t n_fds, rcvm_error **err)
+{
+  autoclose int status_read = -1;
+  int status[2], errnum = 0, code;
+  pid_t pid, parent = getpid ();
+
+  if (n_fds > MAX_FDS)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d fds for '%s'", MAX_FDS, path);
+  if (pipe2 (status, O_CLOEXEC) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make a pipe");
+  status_read = status[0];
+  pid = fork ();
+  if (pid < 0)
+    {
+      code = rcvmi_fail_errno (err, errno, "cannot fork for '%s'", path);
+      close (status[1]);
+      return code;
+    }
+  if (pid == 0)
+    {
+      die_with_parent (parent);
+      reset_signals ();
+      setsid ();
+      if (place_fds (fds, n_fds, output_fd, &status[1]) == 0)
+        execv (path, argv);
+      errnum = errno;
+      if (write (status[1], &errnum, sizeof errnum) != sizeof errnum)
+        _exit (126);
+      _exit (127);
+    }
+  close (status[1]);
+  /* Ends without data when execve closes the pipe. */
+  if (read (status_read, &errnum, sizeof errnum) == sizeof errnum)
+    {
+      waitpid (pid, NULL, 0);
+      return rcvmi_fail_errno (err, errnum, "cannot execute '%s'", path);
+    }
+  return adopt (proc, pid, err);
+}
+
+/* The report: code, errno and exit code, then stage and message with their NULs. */
+struct report
+{
+  int code;
+  int errnum;
+  int exit_code;
+  char text[MAX_ERROR_TEXT];
+};
+
+static int
+report_error (int fd, const rcvm_error *e)
+{
+  struct report r = { .code = rcvm_error_get_code (e),
+                      .errnum = rcvm_error_get_errno (e),
+                      .exit_code = rcvm_error_get_exit_code (e) };
+  size_t stage_len = (size_t) snprintf (r.text, 64, "%s", rcvm_error_get_stage (e)) + 1;
+  size_t size;
+
+  if (stage_len > 64)
+    stage_len = 64;
+  snprintf (r.text + stage_len, sizeof r.text - stage_len, "%s", rcvm_error_get_message (e));
+  size = offsetof (struct report, text) + stage_len + strlen (r.text + stage_len) + 1;
+  return write (fd, &r, size) == (ssize_t) size ? 0 : -1;
+}
+
+int
+rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user,
+                 int *error_fd, rcvm_error **err)
+{
+  int report[2], code;
+  pid_t pid, parent = getpid ();
+
+  if (pipe2 (report, O_CLOEXEC) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make a pipe");
+  pid = fork ();
+  if (pid < 0)
+    {
+      code = rcvmi_fail_errno (err, errno, "cannot fork a worker");
+      close (report[0]);
+      close (report[1]);
+      return code;
+    }
+  if (pid == 0)
+    {
+      rcvm_error *e = NULL;
+
+      die_with_parent (parent);
+      reset_signals ();
+      /* The monitor's lock, sockets and the container's streams must not live on in here. */
+      if (dup3 (report[1], FIRST_FD, O_CLOEXEC) < 0 && report[1] != FIRST_FD)
+        _exit (125);
+      close_range (FIRST_FD + 1, ~0U, 0);
+      if (fn (user, &e) == 0)
+        _exit (0);
+      _exit (report_error (FIRST_FD, e) == 0 ? 1 : 125);
+    }
+  close (report[1]);
+  code = adopt (proc, pid, err);
+  if (code < 0)
+    close (report[0]);
+  else
+    *error_fd = report[0];
+  return code;
+}
+
+int
+rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm_error **err)
+{
+  struct report r;
+  char how[64];
+  ssize_t n;
+
+  if (WIFEXITED (wait_status) && WEXITSTATUS (wait_status) == 0)
+    return 0;
+  n = read (error_fd, &r, sizeof r - 1);
+  if (n > (ssize_t) offsetof (struct report, text))
+    {
+      size_t len = (size_t) n - offsetof (struct report, text), stage_len;
+
+      r.text[len] = 0;
+      stage_len = strlen (r.text);
+      if (stage_len < len)
+        return rcvmi_error_restore (err, r.code, r.errnum, r.exit_code, r.text,
+                                    r.text + stage_len + 1);
+    }
+  rcvmi_proc_describe (wait_status, how, sizeof how);
+  return rcvmi_fail (err, RCVM_E_SYSTEM, 0, "%s ended with %s", what, how);
+}
+
+int
+rcvmi_proc_reap (struct rcvmi_proc *proc)
+{
+  int status = 0;
+
+  if (proc->pid <= 0)
+    return 0;
+  while (waitpid (proc->pid, &status, 0) < 0 && errno == EINTR)
+    ;
+  close (proc->pidfd);
+  *proc = RCVMI_PROC_INIT;
+  return status;
+}
+
+void
+rcvmi_proc_kill (struct rcvmi_proc *proc)
+{
+  if (proc->pid <= 0)
+    return;
+  kill (proc->pid, SIGKILL);
+  rcvmi_proc_reap (proc);
+}
+
+void
+rcvmi_proc_describe (int wait_status, char *buf, size_t size)
+{
+  if (WIFSIGNALED (wait_status))
+    snprintf (buf, size, "signal %d (%s)", WTERMSIG (wait_status),
+              sigdescr_np (WTERMSIG (wait_status)) ? sigdescr_np (WTERMSIG (wait_status)) : "?");
+  else
+    snprintf (buf, size, "exit code %d", WEXITSTATUS (wait_status));
+}
+
+unsigned long long
+rcvmi_proc_start_time (pid_t pid)
+{
+  char path[64], buf[1024];
+  unsigned long long start = 0;
+  autoclose int fd = -1;
+  ssize_t n;
+  char *p;
+
+  snprintf (path, sizeof path, "/proc/%d/stat", pid);
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || (n = read (fd, buf, sizeof buf - 1)) <= 0)
+    return 0;
+  buf[n] = 0;
+  /* The second field, in parentheses, may hold anything; the 22nd is what is wanted. */
+  p = strrchr (buf, ')');
+  for (int field = 2; p && field < 22; field++)
+    p = strchr (p + 1, ' ');
+  if (p)
+    start = strtoull (p, NULL, 10);
+  return start;
+}
+
+void
+rcvmi_proc_kill_stranger (pid_t pid, unsigned long long start_time)
+{
+  autoclose int fd = -1;
+  struct pollfd p;
+
+  if (pid <= 0 || start_time == 0)
+    return;
+  fd = pidfd_open (pid, 0);
+  if (fd < 0 || rcvmi_proc_start_time (pid) != start_time)
+    return;
+  pidfd_send_signal (fd, SIGKILL, NULL, 0);
+  p = (struct pollfd){ .fd = fd, .events = POLLIN };
+  while (poll (&p, 1, -1) < 0 && errno == EINTR)
+    ;
+}
