@@ -15,7 +15,7 @@ struct output
 {
   struct rcvmi_streams *streams;
   uint16_t frame; /* AGENT_STDOUT or AGENT_STDERR */
-  struct rcvmi_stdio io;
+  struct rcvmi_userfd io;
   struct rcvmi_ev_source *source; /* made when the fd first refuses bytes */
   unsigned char *buf;             /* AGENT_WINDOW bytes, made when first needed */
   size_t start, used;
@@ -33,7 +33,7 @@ struct rcvmi_streams
   rcvmi_streams_done_fn done;
   void *user;
 
-  struct rcvmi_stdio in;
+  struct rcvmi_userfd in;
   struct rcvmi_ev_source *in_source;
   uint32_t in_credit;
   bool in_ended;
@@ -75,7 +75,7 @@ static void
 end_output (struct output *o)
 {
   rcvmi_ev_remove (steal_ptr (o->source));
-  rcvmi_stdio_close (&o->io);
+  rcvmi_userfd_close (&o->io);
   free (steal_ptr (o->buf));
   o->used = 0;
 }
@@ -106,7 +106,7 @@ drain_output (struct output *o, rcvm_error **err)
   while (o->used > 0)
     {
       size_t piece = AGENT_WINDOW - o->start < o->used ? AGENT_WINDOW - o->start : o->used;
-      ssize_t n = rcvmi_stdio_write (&o->io, o->buf + o->start, piece);
+      ssize_t n = rcvmi_userfd_write (&o->io, o->buf + o->start, piece);
 
       if (n < 0 && errno == EINTR)
         continue;
@@ -148,7 +148,7 @@ store_output (struct output *o, const unsigned char *data, size_t len, rcvm_erro
     return rcvmi_fail_nomem (err);
   if (!o->source
       && !(o->source = rcvmi_ev_add (o->streams->ev, o->io.fd, EPOLLOUT, on_output_ready, o, err)))
-    return rcvm_error_get_code (err ? *err : NULL);
+    return RCVM_E_SYSTEM;
   at = (o->start + o->used) % AGENT_WINDOW;
   piece = AGENT_WINDOW - at < len ? AGENT_WINDOW - at : len;
   memcpy (o->buf + at, data, piece);
@@ -176,7 +176,7 @@ take_output (struct output *o, const unsigned char *data, size_t len, rcvm_error
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent more output than it may");
   while (o->used == 0 && len > 0)
     {
-      ssize_t n = rcvmi_stdio_write (&o->io, data, len);
+      ssize_t n = rcvmi_userfd_write (&o->io, data, len);
 
       if (n < 0 && errno == EINTR)
         continue;
@@ -199,7 +199,7 @@ static int
 end_input (struct rcvmi_streams *s, bool tell, rcvm_error **err)
 {
   rcvmi_ev_remove (steal_ptr (s->in_source));
-  rcvmi_stdio_close (&s->in);
+  rcvmi_userfd_close (&s->in);
   if (s->in_ended)
     return 0;
   s->in_ended = true;
@@ -218,7 +218,7 @@ pump_input (struct rcvmi_streams *s, rcvm_error **err)
       rcvmi_ev_set_events (s->in_source, 0);
       return 0;
     }
-  n = rcvmi_stdio_read (&s->in, buf, want);
+  n = rcvmi_userfd_read (&s->in, buf, want);
   if (n < 0 && (errno == EINTR || errno == EAGAIN))
     return 0;
   if (n <= 0) /* a terminal that has hung up reads EIO: an end like any other */
@@ -271,12 +271,12 @@ rcvmi_streams_new (struct rcvmi_ev *ev, struct rcvmi_link *link, uint32_t proces
   s->link = link;
   s->process = process;
   s->in_credit = AGENT_WINDOW;
-  rcvmi_stdio_open (&s->in, fds[0], false);
+  rcvmi_userfd_open (&s->in, fds[0], false);
   for (int i = 0; i < 2; i++)
     {
       s->out[i].streams = s;
       s->out[i].frame = i ? AGENT_STDERR : AGENT_STDOUT;
-      rcvmi_stdio_open (&s->out[i].io, fds[1 + i], true);
+      rcvmi_userfd_open (&s->out[i].io, fds[1 + i], true);
     }
   return s;
 }
@@ -296,7 +296,7 @@ rcvmi_streams_free (struct rcvmi_streams *s)
   if (!s)
     return;
   rcvmi_ev_remove (s->in_source);
-  rcvmi_stdio_close (&s->in);
+  rcvmi_userfd_close (&s->in);
   end_output (&s->out[0]);
   end_output (&s->out[1]);
   free (s);
@@ -305,13 +305,13 @@ rcvmi_streams_free (struct rcvmi_streams *s)
 int
 rcvmi_streams_start (struct rcvmi_streams *s, rcvm_error **err)
 {
-  if (s->in.kind == RCVMI_STDIO_NONE)
+  if (s->in.kind == RCVMI_USERFD_NONE)
     {
       s->in_ended = true;
       return 0;
     }
   s->in_source = rcvmi_ev_add (s->ev, s->in.fd, EPOLLIN, on_input_ready, s, err);
-  return s->in_source ? 0 : rcvm_error_get_code (err ? *err : NULL);
+  return s->in_source ? 0 : RCVM_E_SYSTEM;
 }
 
 int

@@ -14,7 +14,7 @@
 
 #include "ev.h"
 #include "link.h"
-#include "stdio.h"
+#include "userfd.h"
 
 struct rcvmi_streams;
 

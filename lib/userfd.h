@@ -7,8 +7,8 @@
  * does not block, and for what is left (a terminal of another mount namespace) no more is written at once than
  * poll has promised.
  */
-#ifndef RCVM_LIB_STDIO_H
-#define RCVM_LIB_STDIO_H
+#ifndef RCVM_LIB_USERFD_H
+#define RCVM_LIB_USERFD_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,28 +16,28 @@
 
 #include <runcvm/error.h>
 
-enum rcvmi_stdio_kind
+enum rcvmi_userfd_kind
 {
-  RCVMI_STDIO_NONE,   /* /dev/null */
-  RCVMI_STDIO_FILE,   /* never blocks */
-  RCVMI_STDIO_SOCKET, /* MSG_DONTWAIT */
-  RCVMI_STDIO_OWN,    /* opened anew, non-blocking */
-  RCVMI_STDIO_CAREFUL /* poll first, small pieces */
+  RCVMI_USERFD_NONE,   /* /dev/null */
+  RCVMI_USERFD_FILE,   /* never blocks */
+  RCVMI_USERFD_SOCKET, /* MSG_DONTWAIT */
+  RCVMI_USERFD_OWN,    /* opened anew, non-blocking */
+  RCVMI_USERFD_CAREFUL /* poll first, small pieces */
 };
 
-struct rcvmi_stdio
+struct rcvmi_userfd
 {
   int fd;
-  enum rcvmi_stdio_kind kind;
+  enum rcvmi_userfd_kind kind;
 };
 
-#define RCVMI_STDIO_INIT ((struct rcvmi_stdio){ .fd = -1, .kind = RCVMI_STDIO_NONE })
+#define RCVMI_USERFD_INIT ((struct rcvmi_userfd){ .fd = -1, .kind = RCVMI_USERFD_NONE })
 
 /* Takes the fd over (-1: /dev/null). */
-void rcvmi_stdio_open (struct rcvmi_stdio *s, int fd, bool for_writing);
-void rcvmi_stdio_close (struct rcvmi_stdio *s);
+void rcvmi_userfd_open (struct rcvmi_userfd *s, int fd, bool for_writing);
+void rcvmi_userfd_close (struct rcvmi_userfd *s);
 /* As read and write on a non-blocking fd. */
-ssize_t rcvmi_stdio_read (struct rcvmi_stdio *s, void *buf, size_t size);
-ssize_t rcvmi_stdio_write (struct rcvmi_stdio *s, const void *buf, size_t size);
+ssize_t rcvmi_userfd_read (struct rcvmi_userfd *s, void *buf, size_t size);
+ssize_t rcvmi_userfd_write (struct rcvmi_userfd *s, const void *buf, size_t size);
 
 #endif
