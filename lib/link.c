@@ -173,6 +173,8 @@ rcvmi_link_send (struct rcvmi_link *link, uint16_t type, uint32_t process, const
       memcpy (link->out + link->out_end, (const unsigned char *) data + sent, len - sent);
       link->out_end += len - sent;
     }
+  if (link->on_pending)
+    link->on_pending (link->user);
   return 0;
 }
 

@@ -34,6 +34,9 @@ struct rcvmi_link
   int fds[RCVMI_LINK_FDS]; /* those that came with the frame read last; whoever wants one takes it and leaves -1 */
   size_t n_fds;
   bool eof;
+
+  void (*on_pending) (void *user); /* bytes were left for later: watch for room */
+  void *user;
 };
 
 /* The fd becomes the link's and non-blocking, also on failure. */

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#define RCVMI_STAGE "agent"
+#include "agent.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+#include "link.h"
+#include "stream.h"
+
+struct process
+{
+  struct rcvmi_agent *agent;
+  struct process *next;
+  uint32_t number;
+  struct rcvmi_streams *streams;
+  const struct rcvmi_agent_process_ops *ops; /* NULL: forgotten */
+  void *user;
+  bool started, ended;
+  int code, signum;
+};
+
+struct rcvmi_agent
+{
+  struct rcvmi_ev *ev;
+  struct rcvmi_ev_source *source;
+  struct rcvmi_link link;
+  const struct rcvmi_log *log;
+  const struct rcvmi_agent_ops *ops;
+  void *user;
+  struct process *processes;
+  unsigned n_processes;
+  uint32_t next_number;
+  bool greeted, ready, broken;
+};
+
+/* The fields of the small records. */
+struct fields
+{
+  uint32_t version, pid, errnum, exit_code, signum, level;
+  uint64_t boot_usec;
+  bool has_exit_code, has_signal;
+  char stage[32];
+  char kernel[128];
+  char message[1024];
+};
+
+/* What the guest says ends up in logs and on terminals: printable characters only. */
+static void
+copy_text (char *to, size_t size, const char *from)
+{
+  size_t i;
+
+  for (i = 0; from[i] && i < size - 1; i++)
+    to[i] = (unsigned char) from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
+  to[i] = 0;
+}
+
+static int
+parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err)
+{
+  struct tlv_reader r;
+  struct tlv_field f;
+
+  memset (x, 0, sizeof *x);
+  tlv_reader_init (&r, data, len);
+  while (tlv_next (&r, &f))
+    switch (f.tag)
+      {
+      case A_VERSION:
+        x->version = tlv_get_u32 (&r, &f);
+        break;
+      case A_KERNEL:
+        copy_text (x->kernel, sizeof x->kernel, tlv_get_str (&r, &f));
+        break;
+      case A_BOOT_USEC:
+        x->boot_usec = tlv_get_u64 (&r, &f);
+        break;
+      case A_PID:
+        x->pid = tlv_get_u32 (&r, &f);
+        break;
+      case A_STAGE:
+        copy_text (x->stage, sizeof x->stage, tlv_get_str (&r, &f));
+        break;
+      case A_ERRNO:
+        x->errnum = tlv_get_u32 (&r, &f);
+        break;
+      case A_MESSAGE:
+        copy_text (x->message, sizeof x->message, tlv_get_str (&r, &f));
+        break;
+      case A_EXIT_CODE:
+        x->exit_code = tlv_get_u32 (&r, &f);
+        x->has_exit_code = true;
+        break;
+      case A_SIGNAL:
+        x->signum = tlv_get_u32 (&r, &f);
+        x->has_signal = true;
+        break;
+      case A_LEVEL:
+        x->level = tlv_get_u32 (&r, &f);
+        break;
+      default:
+        break;
+      }
+  if (r.bad || x->exit_code > 255 || x->signum > 127 || x->errnum > 4095)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a malformed record");
+  return 0;
+}
+
+/* Processes. */
+
+static struct process *
+find (struct rcvmi_agent *a, uint32_t number)
+{
+  struct process *p = a->processes;
+
+  while (p && p->number != number)
+    p = p->next;
+  return p;
+}
+
+static void
+drop (struct process *p)
+{
+  struct process **at = &p->agent->processes;
+
+  while (*at != p)
+    at = &(*at)->next;
+  *at = p->next;
+  p->agent->n_processes--;
+  rcvmi_streams_free (p->streams);
+  free (p);
+}
+
+static void break_link (struct rcvmi_agent *a, rcvm_error *err);
+
+static void
+on_streams_broken (void *user, rcvm_error *err)
+{
+  struct process *p = user;
+
+  break_link (p->agent, err);
+}
+
+static void
+on_streams_done (void *user)
+{
+  struct process *p = user;
+  const struct rcvmi_agent_process_ops *ops = p->ops;
+  void *owner = p->user;
+  int code = p->code, signum = p->signum;
+
+  drop (p);
+  if (ops)
+    ops->exited (owner, code, signum);
+}
+
+static int
+unexpected (const char *what, rcvm_error **err)
+{
+  return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent %s out of turn", what);
+}
+
+/* The sentence is the guest's; stage and code are ours. */
+static rcvm_error *
+guest_error (const struct fields *x, int code, const char *stage)
+{
+  rcvm_error *e = NULL;
+  char text[1200];
+
+  snprintf (text, sizeof text, "%s", x->message[0] ? x->message : "the guest gave no reason");
+  rcvmi_error_restore (&e, code, (int) x->errnum, x->has_exit_code ? (int) x->exit_code : 125, stage,
+                       text);
+  return e;
+}
+
+static int
+on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
+                  rcvm_error **err)
+{
+  struct process *p = find (a, h->process);
+  struct fields x;
+  int code;
+
+  /* Frames may cross: a number whose process has failed or ended is not an offence by itself, but the
+     guest speaks last, so it cannot name one that is gone. */
+  if (!p)
+    return unexpected ("a frame of an unknown process", err);
+  if (h->type == AGENT_STDOUT || h->type == AGENT_STDERR || h->type == AGENT_FRAME_WINDOW
+      || h->type == AGENT_CLOSE)
+    {
+      if (p->ended)
+        return unexpected ("a stream", err);
+      return rcvmi_streams_frame (p->streams, h, payload, err);
+    }
+  code = parse (&x, payload, h->len, err);
+  if (code < 0)
+    return code;
+  switch (h->type)
+    {
+    case AGENT_STARTED:
+      if (p->started || p->ended)
+        return unexpected ("STARTED", err);
+      p->started = true;
+      code = rcvmi_streams_start (p->streams, err);
+      if (code == 0 && p->ops)
+        p->ops->started (p->user, x.pid);
+      return code;
+    case AGENT_FAILED:
+      {
+        const struct rcvmi_agent_process_ops *ops = p->ops;
+        void *owner = p->user;
+
+        if (p->started || p->ended)
+          return unexpected ("FAILED", err);
+        drop (p);
+        if (ops)
+          ops->failed (owner, guest_error (&x, RCVM_E_PROCESS, "process"));
+        return 0;
+      }
+    default: /* AGENT_EXIT */
+      if (!p->started || p->ended || x.has_exit_code == x.has_signal)
+        return unexpected ("EXIT", err);
+      p->ended = true;
+      p->signum = (int) x.signum;
+      p->code = x.has_signal ? 128 + (int) x.signum : (int) x.exit_code;
+      rcvmi_streams_finish (p->streams);
+      return 0;
+    }
+}
+
+/* The link. */
+
+static int
+on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
+          rcvm_error **err)
+{
+  struct fields x;
+  int code;
+
+  switch (h->type)
+    {
+    case AGENT_STARTED:
+    case AGENT_EXIT:
+    case AGENT_STDOUT:
+    case AGENT_STDERR:
+    case AGENT_FRAME_WINDOW:
+    case AGENT_CLOSE:
+      return on_process_frame (a, h, payload, err);
+    case AGENT_FAILED:
+      if (a->ready)
+        return on_process_frame (a, h, payload, err);
+      break;
+    case AGENT_HELLO:
+    case AGENT_READY:
+    case AGENT_LOG:
+    case AGENT_GOODBYE:
+      break;
+    default:
+      return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
+                         h->type);
+    }
+
+  code = parse (&x, payload, h->len, err);
+  if (code < 0)
+    return code;
+  switch (h->type)
+    {
+    case AGENT_HELLO:
+      if (a->greeted)
+        return unexpected ("HELLO", err);
+      a->greeted = true;
+      if (x.version != AGENT_VERSION)
+        return rcvmi_fail (err, RCVM_E_GUEST, 0,
+                           "the guest's agent speaks version %u of the protocol and this library version "
+                           "%d: make the initramfs anew with runcvm-mkguest",
+                           x.version, AGENT_VERSION);
+      a->ops->hello (a->user, x.kernel, x.boot_usec);
+      return 0;
+    case AGENT_READY:
+      if (!a->greeted || a->ready)
+        return unexpected ("READY", err);
+      a->ready = true;
+      a->ops->ready (a->user);
+      return 0;
+    case AGENT_FAILED:
+      if (!a->greeted)
+        return unexpected ("FAILED", err);
+      a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_GUEST, "agent"));
+      return 0;
+    case AGENT_LOG:
+      rcvmi_log_at (a->log, x.level > RCVM_LOG_DEBUG ? RCVM_LOG_DEBUG : (int) x.level, "agent", "%s",
+                    x.message);
+      return 0;
+    default: /* AGENT_GOODBYE */
+      a->ops->goodbye (a->user);
+      return 0;
+    }
+}
+
+static void
+break_link (struct rcvmi_agent *a, rcvm_error *err)
+{
+  if (a->broken)
+    {
+      rcvm_error_free (err);
+      return;
+    }
+  a->broken = true;
+  rcvmi_ev_remove (steal_ptr (a->source));
+  for (struct process *p = a->processes; p; p = p->next)
+    rcvmi_streams_abandon (p->streams);
+  a->ops->broken (a->user, err);
+}
+
+static void
+on_link_ready (void *user, uint32_t events)
+{
+  struct rcvmi_agent *a = user;
+  const unsigned char *payload;
+  struct agent_header h;
+  rcvm_error *e = NULL;
+  int code = 0;
+
+  if (events & EPOLLOUT)
+    code = rcvmi_link_flush (&a->link, &e);
+  if (code >= 0 && (events & ~(uint32_t) EPOLLOUT))
+    {
+      code = rcvmi_link_fill (&a->link, &e);
+      while (code >= 0 && !a->broken && (code = rcvmi_link_next (&a->link, &h, &payload, &e)) > 0)
+        code = on_frame (a, &h, payload, &e);
+      if (code >= 0 && a->link.eof)
+        code = rcvmi_fail (&e, RCVM_E_GUEST, 0, "the connection to the guest's agent ended");
+    }
+  if (a->broken)
+    rcvm_error_free (e);
+  else if (code < 0)
+    break_link (a, e);
+  else
+    rcvmi_ev_set_events (a->source, EPOLLIN | (rcvmi_link_pending (&a->link) ? EPOLLOUT : 0));
+}
+
+static void
+on_link_pending (void *user)
+{
+  struct rcvmi_agent *a = user;
+
+  if (a->source)
+    rcvmi_ev_set_events (a->source, EPOLLIN | EPOLLOUT);
+}
+
+struct rcvmi_agent *
+rcvmi_agent_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_log *log,
+                 const struct rcvmi_agent_ops *ops, void *user, rcvm_error **err)
+{
+  struct rcvmi_agent *a = calloc (1, sizeof *a);
+
+  if (!a)
+    {
+      close (fd);
+      rcvmi_fail_nomem (err);
+      return NULL;
+    }
+  *a = (struct rcvmi_agent){ .ev = ev, .log = log, .ops = ops, .user = user };
+  if (rcvmi_link_init (&a->link, fd, "the guest's agent", AGENT_DATA_MAX, err) < 0
+      || !(a->source = rcvmi_ev_add (ev, fd, EPOLLIN, on_link_ready, a, err)))
+    {
+      rcvmi_link_clear (&a->link);
+      free (a);
+      return NULL;
+    }
+  a->link.on_pending = on_link_pending;
+  a->link.user = a;
+  return a;
+}
+
+void
+rcvmi_agent_free (struct rcvmi_agent *a)
+{
+  if (!a)
+    return;
+  while (a->processes)
+    drop (a->processes);
+  rcvmi_ev_remove (a->source);
+  rcvmi_link_clear (&a->link);
+  free (a);
+}
+
+static int
+check_link (struct rcvmi_agent *a, rcvm_error **err)
+{
+  return a->broken ? rcvmi_fail (err, RCVM_E_GUEST, 0, "the guest's agent is gone") : 0;
+}
+
+int
+rcvmi_agent_setup (struct rcvmi_agent *a, struct tlv_writer *record, rcvm_error **err)
+{
+  return rcvmi_link_send_record (&a->link, AGENT_SETUP, 0, record, err);
+}
+
+int
+rcvmi_agent_shutdown (struct rcvmi_agent *a, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  return code < 0 ? code : rcvmi_link_send (&a->link, AGENT_SHUTDOWN, 0, NULL, 0, err);
+}
+
+int64_t
+rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const int fds[3],
+                  const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
+{
+  struct process *p = NULL;
+  int code = check_link (a, err);
+
+  if (code == 0 && a->n_processes >= RCVMI_AGENT_PROCESS_MAX)
+    code = rcvmi_fail (err, RCVM_E_STATE, 0, "%d processes run already; wait for one to end",
+                       RCVMI_AGENT_PROCESS_MAX);
+  if (code == 0 && !(p = calloc (1, sizeof *p)))
+    code = rcvmi_fail_nomem (err);
+  if (code < 0)
+    {
+      for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+          close (fds[i]);
+      return code;
+    }
+  p->agent = a;
+  p->ops = ops;
+  p->user = user;
+  /* Numbers wrap after 2^32 processes: one that is still in use is passed over, and so is 0. */
+  do
+    p->number = a->next_number++;
+  while (find (a, p->number) || (p->number == RCVMI_AGENT_INIT && a->next_number != 1));
+  p->next = a->processes;
+  a->processes = p;
+  a->n_processes++;
+  p->streams = rcvmi_streams_new (a->ev, &a->link, p->number, fds, err);
+  if (!p->streams)
+    code = RCVM_E_NOMEM;
+  else
+    {
+      rcvmi_streams_set_handlers (p->streams, on_streams_broken, on_streams_done, p);
+      code = rcvmi_link_send (&a->link, AGENT_EXEC, p->number, record, len, err);
+    }
+  if (code < 0)
+    {
+      drop (p);
+      return code;
+    }
+  return p->number;
+}
+
+void
+rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process)
+{
+  struct process *p = find (a, process);
+
+  if (p)
+    p->ops = NULL;
+}
+
+static int
+send_to_process (struct rcvmi_agent *a, uint16_t type, uint32_t process, struct tlv_writer *w,
+                 rcvm_error **err)
+{
+  struct process *p = find (a, process);
+
+  if (check_link (a, err) < 0 || !p || !p->started || p->ended)
+    {
+      tlv_writer_free (w);
+      return rcvmi_fail (err, RCVM_E_STATE, 0, "the process does not run");
+    }
+  return rcvmi_link_send_record (&a->link, type, process, w, err);
+}
+
+int
+rcvmi_agent_signal (struct rcvmi_agent *a, uint32_t process, int signum, bool all, rcvm_error **err)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  tlv_put_u32 (&w, A_SIGNAL, (uint32_t) signum);
+  tlv_put_u32 (&w, A_ALL, all);
+  return send_to_process (a, AGENT_SIGNAL, process, &w, err);
+}
+
+int
+rcvmi_agent_resize (struct rcvmi_agent *a, uint32_t process, unsigned rows, unsigned cols,
+                    rcvm_error **err)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  tlv_put_u32 (&w, A_ROWS, rows);
+  tlv_put_u32 (&w, A_COLS, cols);
+  return send_to_process (a, AGENT_RESIZE, process, &w, err);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The host side of the agent protocol (agent-wire.h): one guest, its container, its processes. */
+#ifndef RCVM_LIB_AGENT_H
+#define RCVM_LIB_AGENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <runcvm/error.h>
+
+#include "ev.h"
+#include "log.h"
+#include "tlv.h"
+
+enum
+{
+  RCVMI_AGENT_PROCESS_MAX = 4096, /* at once; the container's own included */
+  RCVMI_AGENT_INIT = 0            /* number of the container's own process */
+};
+
+struct rcvmi_agent;
+
+/* What the guest says.  None is called from within a function of this header.  Errors are the callee's. */
+struct rcvmi_agent_ops
+{
+  void (*hello) (void *user, const char *kernel, uint64_t boot_usec);
+  void (*ready) (void *user);
+  void (*setup_failed) (void *user, rcvm_error *err);
+  void (*goodbye) (void *user);
+  /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
+  void (*broken) (void *user, rcvm_error *err);
+};
+
+/* What becomes of a process.  The last of the three is either `failed` or `exited`. */
+struct rcvmi_agent_process_ops
+{
+  void (*started) (void *user, uint32_t guest_pid);
+  void (*failed) (void *user, rcvm_error *err);
+  /* All of its output has been written out.  `code` is 0..255, or 128+N; `signum` is N or 0. */
+  void (*exited) (void *user, int code, int signum);
+};
+
+/* Takes the fd over in any case. */
+struct rcvmi_agent *rcvmi_agent_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_log *log,
+                                     const struct rcvmi_agent_ops *ops, void *user, rcvm_error **err);
+/* Processes that are left get no more calls. */
+void rcvmi_agent_free (struct rcvmi_agent *agent);
+
+/* Frees the record. */
+int rcvmi_agent_setup (struct rcvmi_agent *agent, struct tlv_writer *record, rcvm_error **err);
+int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
+
+/* Starts a process; takes the three fds over in any case.  Returns its number, or a negative code. */
+int64_t rcvmi_agent_exec (struct rcvmi_agent *agent, const void *record, size_t len, const int fds[3],
+                          const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err);
+/* The owner of a process goes away: its ops are not called any more.  The process goes on. */
+void rcvmi_agent_forget (struct rcvmi_agent *agent, uint32_t process);
+int rcvmi_agent_signal (struct rcvmi_agent *agent, uint32_t process, int signum, bool all,
+                        rcvm_error **err);
+int rcvmi_agent_resize (struct rcvmi_agent *agent, uint32_t process, unsigned rows, unsigned cols,
+                        rcvm_error **err);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the guest boots from, looked at before a VMM is started on it: a VMM that is given a text file as a
+   kernel may just hang. */
+#include "config.h"
+
+#define RCVMI_STAGE "vmm"
+#include "vmm.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  MIB = 1024 * 1024,
+  /* Offsets of the x86 boot protocol (Documentation/arch/x86/boot.rst). */
+  BOOT_FLAG = 0x1fe,
+  BOOT_MAGIC = 0x202,
+  BOOT_INIT_SIZE = 0x260,
+  BOOT_HEAD = 0x264,
+  /* The kernel's own tables, the unpacked initramfs's page cache and the agent, measured with Debian's kernel. */
+  MEMORY_SLACK = 40 * MIB
+};
+
+static uint32_t
+le32 (const unsigned char *p)
+{
+  return p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 | (uint32_t) p[3] << 24;
+}
+
+static int
+open_file (const char *what, const char *path, const char *advice, off_t *size, rcvm_error **err)
+{
+  int fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat st;
+
+  if (fd < 0)
+    {
+      rcvmi_fail (err, RCVM_E_HOST, errno, "cannot open the %s '%s' (%s)", what, path, advice);
+      return -1;
+    }
+  if (fstat (fd, &st) < 0 || !S_ISREG (st.st_mode))
+    {
+      rcvmi_fail (err, RCVM_E_HOST, 0, "the %s '%s' is not a regular file (%s)", what, path, advice);
+      close (fd);
+      return -1;
+    }
+  *size = st.st_size;
+  return fd;
+}
+
+int
+rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memory, rcvm_error **err)
+{
+  static const char advice[] = "runcvm-mkguest makes one";
+  autoclose int kernel_fd = -1, initramfs_fd = -1;
+  unsigned char head[BOOT_HEAD] = { 0 };
+  uint64_t needed;
+  off_t size, initramfs_size;
+
+  kernel_fd = open_file ("kernel", kernel, advice, &size, err);
+  if (kernel_fd < 0)
+    return RCVM_E_HOST;
+  if (pread (kernel_fd, head, sizeof head, 0) < 0)
+    return rcvmi_fail (err, RCVM_E_HOST, errno, "cannot read the kernel '%s'", kernel);
+  if (head[BOOT_FLAG] == 0x55 && head[BOOT_FLAG + 1] == 0xaa && memcmp (head + BOOT_MAGIC, "HdrS", 4) == 0)
+    needed = le32 (head + BOOT_INIT_SIZE);
+  else if (memcmp (head, ELFMAG, SELFMAG) == 0)
+    needed = (uint64_t) size;
+  else
+    return rcvmi_fail (err, RCVM_E_HOST, 0, "'%s' is neither a bzImage nor a vmlinux (%s)", kernel, advice);
+  initramfs_fd = open_file ("initramfs", initramfs, advice, &initramfs_size, err);
+  if (initramfs_fd < 0)
+    return RCVM_E_HOST;
+  /* Unpacked, an initramfs takes about three times its size, and the packed one is there at the same time. */
+  needed += 4 * (uint64_t) initramfs_size + MEMORY_SLACK;
+  needed = (needed + MIB - 1) / MIB;
+  if (memory / MIB < needed)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%llu MiB of memory are too little for the kernel '%s' and its initramfs, which need "
+                       "%llu MiB",
+                       (unsigned long long) (memory / MIB), kernel, (unsigned long long) needed);
+  return 0;
+}

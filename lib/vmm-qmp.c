@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#define RCVMI_STAGE "vmm"
+#include "vmm-qmp.h"
+
+#include <json-c/json.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  ANSWER_TIMEOUT_MS = 10000
+};
+
+struct rcvmi_qmp
+{
+  struct rcvmi_ev_source *source;
+  struct json_tokener *tokener;
+  int fd;
+  rcvmi_qmp_ready_fn ready;
+  void *user;
+  bool waiting;             /* for the answer to a command */
+  struct json_object *answer;
+  bool greeted;             /* the greeting came, qmp_capabilities is under way */
+  bool negotiated;
+  bool gone;
+};
+
+static bool
+send_command (struct rcvmi_qmp *q, const char *command)
+{
+  char text[128];
+  int n = snprintf (text, sizeof text, "{\"execute\":\"%s\"}\n", command);
+
+  return send (q->fd, text, (size_t) n, MSG_NOSIGNAL) == n;
+}
+
+static void
+on_object (struct rcvmi_qmp *q, struct json_object *o)
+{
+  if (json_object_object_get_ex (o, "QMP", NULL))
+    {
+      q->greeted = true;
+      if (!send_command (q, "qmp_capabilities"))
+        q->gone = true;
+    }
+  else if (json_object_object_get_ex (o, "return", NULL) || json_object_object_get_ex (o, "error", NULL))
+    {
+      if (!q->negotiated)
+        {
+          q->negotiated = true;
+          q->ready (q->user);
+        }
+      else if (q->waiting && !q->answer)
+        q->answer = json_object_get (o);
+    }
+}
+
+/* QEMU is trusted more than the guest, yet a compromised one must not be able to exhaust the monitor:
+   json-c bounds the depth, and the buffer is a page. */
+static void
+read_some (struct rcvmi_qmp *q)
+{
+  char buf[4096];
+  ssize_t n = recv (q->fd, buf, sizeof buf, MSG_DONTWAIT);
+  size_t at = 0;
+
+  if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    return;
+  if (n <= 0)
+    {
+      q->gone = true;
+      rcvmi_ev_remove (steal_ptr (q->source));
+      return;
+    }
+  while (at < (size_t) n)
+    {
+      struct json_object *o = json_tokener_parse_ex (q->tokener, buf + at, (int) ((size_t) n - at));
+      enum json_tokener_error e = json_tokener_get_error (q->tokener);
+
+      if (e == json_tokener_continue)
+        return;
+      at += json_tokener_get_parse_end (q->tokener);
+      if (e != json_tokener_success)
+        {
+          q->gone = true;
+          rcvmi_ev_remove (steal_ptr (q->source));
+          return;
+        }
+      if (json_object_is_type (o, json_type_object))
+        on_object (q, o);
+      json_object_put (o);
+      json_tokener_reset (q->tokener);
+      while (at < (size_t) n && (buf[at] == '\r' || buf[at] == '\n'))
+        at++;
+    }
+}
+
+static void
+on_readable (void *user, uint32_t events)
+{
+  (void) events;
+  read_some (user);
+}
+
+struct rcvmi_qmp *
+rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready, void *user, rcvm_error **err)
+{
+  struct rcvmi_qmp *q = calloc (1, sizeof *q);
+
+  if (!q || !(q->tokener = json_tokener_new ()))
+    {
+      close (fd);
+      free (q);
+      rcvmi_fail_nomem (err);
+      return NULL;
+    }
+  q->fd = fd;
+  q->ready = ready;
+  q->user = user;
+  q->source = rcvmi_ev_add (ev, fd, EPOLLIN, on_readable, q, err);
+  if (!q->source)
+    {
+      rcvmi_qmp_free (q);
+      return NULL;
+    }
+  return q;
+}
+
+void
+rcvmi_qmp_free (struct rcvmi_qmp *q)
+{
+  if (!q)
+    return;
+  rcvmi_ev_remove (q->source);
+  close (q->fd);
+  json_tokener_free (q->tokener);
+  json_object_put (q->answer);
+  free (q);
+}
+
+int
+rcvmi_qmp_command (struct rcvmi_qmp *q, const char *command, rcvm_error **err)
+{
+  struct json_object *error, *desc;
+  int code = 0;
+
+  if (q->gone || !q->negotiated || !send_command (q, command))
+    return rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU takes no command '%s': it is %s", command,
+                       q->gone ? "gone" : "not ready");
+  q->waiting = true;
+  while (!q->answer && !q->gone)
+    {
+      struct pollfd p = { .fd = q->fd, .events = POLLIN };
+      int r = poll (&p, 1, ANSWER_TIMEOUT_MS);
+
+      if (r == 0 || (r < 0 && errno != EINTR))
+        break;
+      read_some (q);
+    }
+  q->waiting = false;
+  if (!q->answer)
+    return rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU did not answer the command '%s'", command);
+  if (json_object_object_get_ex (q->answer, "error", &error))
+    code = rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU refused the command '%s': %s", command,
+                       json_object_object_get_ex (error, "desc", &desc) ? json_object_get_string (desc)
+                                                                       : "no reason given");
+  json_object_put (steal_ptr (q->answer));
+  return code;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* QMP, QEMU's control protocol: JSON objects over a socket (QEMU's docs/interop/qmp-spec). */
+#ifndef RCVM_LIB_VMM_QMP_H
+#define RCVM_LIB_VMM_QMP_H
+
+#include <runcvm/error.h>
+
+#include "ev.h"
+
+struct rcvmi_qmp;
+
+/* `ready`: QEMU has greeted and takes commands. */
+typedef void (*rcvmi_qmp_ready_fn) (void *user);
+
+/* Takes the fd over in any case. */
+struct rcvmi_qmp *rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready, void *user,
+                                 rcvm_error **err);
+void rcvmi_qmp_free (struct rcvmi_qmp *qmp);
+/* Sends a command without arguments and waits for its answer. */
+int rcvmi_qmp_command (struct rcvmi_qmp *qmp, const char *command, rcvm_error **err);
+
+#endif

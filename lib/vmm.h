@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Virtual machine monitors: one table of functions per driver, and what all drivers share: the child
+ * process, its output, the guest's console, and the sentence that says how it died.
+ *
+ * A driver that lacks a function leaves it NULL; the caller gets RCVM_E_UNSUPPORTED with the names of the
+ * driver and of the feature.  HACKING says how to add a driver.
+ */
+#ifndef RCVM_LIB_VMM_H
+#define RCVM_LIB_VMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <runcvm/error.h>
+
+#include "ev.h"
+#include "log.h"
+#include "plan.h"
+#include "proc.h"
+
+enum
+{
+  RCVMI_VMM_DISKS = 24,
+  RCVMI_VMM_TEXT = 16 * 1024 /* what is kept of the console and of the VMM's own output */
+};
+
+/* The last RCVMI_VMM_TEXT bytes of a stream of text. */
+struct rcvmi_vmm_text
+{
+  int fd;
+  struct rcvmi_ev_source *source;
+  char *buf;
+  size_t len;
+};
+
+struct rcvmi_vmm_disk
+{
+  const char *path;
+  const char *serial; /* what the guest finds it by; at most 20 characters */
+  bool readonly;
+};
+
+struct rcvmi_vmm_config
+{
+  const char *id;
+  const char *kernel;
+  const char *initramfs;
+  const char *kernel_args; /* of the user; may be NULL */
+  uint64_t memory;         /* bytes */
+  unsigned cpus;
+  struct rcvmi_vmm_disk disks[RCVMI_VMM_DISKS];
+  size_t n_disks;
+  bool verbose; /* the guest's kernel talks on the console */
+};
+
+struct rcvmi_vmm_ops;
+
+/* What a VMM reports.  None is called from within a function of this header. */
+struct rcvmi_vmm_handler
+{
+  /* The VMM has accepted its configuration and runs the guest. */
+  void (*running) (void *user);
+  /* It has ended, by whatever cause but rcvmi_vmm_stop. */
+  void (*died) (void *user, rcvm_error *err);
+};
+
+struct rcvmi_vmm
+{
+  const struct rcvmi_vmm_ops *ops;
+  struct rcvmi_ev *ev;
+  const struct rcvmi_log *log;
+  const struct rcvmi_vmm_handler *handler;
+  void *user;
+
+  char *program; /* path of the VMM's executable */
+  const char *accel; /* "kvm" or "tcg" */
+  char *accel_reason; /* why it is not kvm, or NULL */
+  struct rcvmi_proc proc;
+  struct rcvmi_ev_source *proc_source;
+  int agent_fd; /* our end of the agent channel, until it is taken */
+  struct rcvmi_vmm_text output;
+  struct rcvmi_vmm_text console;
+  void *state; /* of the driver */
+};
+
+struct rcvmi_vmm_ops
+{
+  const char *name;
+  bool needs_kvm;
+  /* Finds the program: a path to free, or NULL. */
+  char *(*probe) (rcvm_error **err);
+  /* Starts the process; `running` follows. */
+  int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
+  int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  int (*resume) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* Lets go of what start made; the process is dead already. */
+  void (*clear) (struct rcvmi_vmm *vmm);
+};
+
+extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
+
+/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here. */
+int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_error **err);
+/* Starts the guest.  The caller has set ev, log, handler and user. */
+int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
+/* Our end of the agent channel; the caller's from then on. */
+int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
+/* Kills the process if it runs, and frees everything.  No handler is called any more. */
+void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
+
+/* For drivers. */
+
+/* Spawns vmm->program with `argv`, the console's and the agent's ends as fd 3 and 4, then `more`. */
+int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
+                     rcvm_error **err);
+/* Looks for a program: the environment's variable, then PATH.  A path to free, or NULL. */
+char *rcvmi_vmm_find_program (const char *variable, const char *name);
+
+/* Whether a guest can really run on /dev/kvm; if not, *reason (to be freed) says why. */
+bool rcvmi_vmm_kvm_usable (char **reason);
+
+/* What the files at hand allow: RCVM_E_HOST for a kernel that is none and an initramfs that is missing,
+   RCVM_E_INVALID for memory below what they need. */
+int rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memory, rcvm_error **err);
+
+#endif
