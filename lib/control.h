@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control protocol: what a handle (in any process) and a VM's monitor say to each other.  Frames are
+ * those of agent-wire.h; payloads are TLV records.  It is spoken over the socket that the creator passed to the
+ * monitor as fd 3, and over the socket "control" in the VM's state directory, which only its owner can reach.
+ *
+ *   client                                         monitor
+ *     CREATE (options; fds)   ------------------>            on the creator's connection, once
+ *     START | KILL | RESIZE | STOP | PAUSE | RESUME  --->
+ *     EXEC (exec options; fds) ----------------->            the connection is that process's from then on
+ *                             <------------------  OK | ERROR          one for each request, in order
+ *                             <------------------  LOG                 to the creator, until it is gone
+ *                             <------------------  EXITED              of the container, or of the exec
+ *
+ * In requests that carry standard streams, the header's process number is a bit mask of the fds that come with
+ * the frame: 1 stdin, 2 stdout, 4 stderr.
+ */
+#ifndef RCVM_LIB_CONTROL_H
+#define RCVM_LIB_CONTROL_H
+
+#include <runcvm/error.h>
+
+#include "link.h"
+#include "tlv.h"
+
+enum rcvmi_control_frame
+{
+  CONTROL_CREATE = 1, /* struct rcvmi_options */
+  CONTROL_START = 2,
+  CONTROL_KILL = 3,   /* A_SIGNAL, A_ALL */
+  CONTROL_RESIZE = 4, /* A_ROWS, A_COLS */
+  CONTROL_EXEC = 5,   /* struct rcvmi_exec_options */
+  CONTROL_STOP = 6,   /* ends the VM at once */
+
+  CONTROL_OK = 32,     /* A_PID: of the monitor (CREATE) or in the guest (EXEC) */
+  CONTROL_ERROR = 33,  /* CE_* */
+  CONTROL_LOG = 34,    /* A_LEVEL, A_STAGE, A_MESSAGE */
+  CONTROL_EXITED = 35, /* A_EXIT_CODE, or CE_* where no exit code is known */
+  CONTROL_STATUS = 36  /* A_BYTES: the container's new enum rcvm_status */
+};
+
+enum rcvmi_control_error_tag
+{
+  CE_CODE = 64, /* u32: -code */
+  CE_ERRNO = 65,
+  CE_EXIT_CODE = 66,
+  CE_STAGE = 67,
+  CE_MESSAGE = 68
+};
+
+/* A root directory, a VM's directory below it, the file names in it. */
+#define RCVMI_CONTROL_SOCKET "control"
+
+/* An error as fields of a record. */
+void rcvmi_control_put_error (struct tlv_writer *w, const rcvm_error *e);
+/* The error of an ERROR or EXITED frame: returns its code, or 0 if there is none in it. */
+int rcvmi_control_get_error (const unsigned char *data, size_t len, rcvm_error **err);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include "defaults.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static char *
+join (const char *variable, const char *fallback, const char *name)
+{
+  const char *dir = secure_getenv (variable);
+  char *path;
+
+  return asprintf (&path, "%s/%s", dir && *dir ? dir : fallback, name) < 0 ? NULL : path;
+}
+
+char *
+rcvmi_default_kernel (void)
+{
+  return join ("RUNCVM_GUEST_DIR", RCVMI_GUEST_DIR, "vmlinuz");
+}
+
+char *
+rcvmi_default_initramfs (void)
+{
+  return join ("RUNCVM_GUEST_DIR", RCVMI_GUEST_DIR, "initramfs");
+}
+
+char *
+rcvmi_default_monitor (void)
+{
+  return join ("RUNCVM_LIBEXEC", RCVMI_LIBEXEC_DIR, "runcvm-monitor");
+}

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The monitor's connections: requests in, answers and news out (control.h). */
+#include "config.h"
+
+#define RCVMI_STAGE "monitor"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+#include "monitor.h"
+
+enum
+{
+  FAREWELL_TIMEOUT_MS = 2000
+};
+
+struct rcvmi_monitor_client
+{
+  struct rcvmi_monitor *monitor;
+  struct rcvmi_monitor_client *next;
+  struct rcvmi_link link;
+  struct rcvmi_ev_source *source;
+  bool waits_start;  /* an answer to START is due */
+  bool waits_create; /* an answer to CREATE is due */
+  bool waits_stop;
+  bool is_exec;       /* the connection of a further process */
+  bool exec_answered;
+  bool exec_ended;
+  uint32_t process;
+};
+
+static void
+drop (struct rcvmi_monitor_client *c)
+{
+  struct rcvmi_monitor *m = c->monitor;
+  struct rcvmi_monitor_client **at = &m->clients;
+
+  while (*at != c)
+    at = &(*at)->next;
+  *at = c->next;
+  if (c->is_exec && !c->exec_ended && m->run && rcvmi_run_agent (m->run))
+    rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process);
+  if (m->creator == c)
+    m->creator = NULL;
+  rcvmi_ev_remove (c->source);
+  rcvmi_link_clear (&c->link);
+  free (c);
+}
+
+/* Answers and news.  A client that cannot be reached is dropped when its socket says so. */
+
+static void
+send_record (struct rcvmi_monitor_client *c, uint16_t type, struct tlv_writer *w)
+{
+  rcvmi_link_send_record (&c->link, type, 0, w, NULL);
+}
+
+static void
+send_ok (struct rcvmi_monitor_client *c, uint32_t pid)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  tlv_put_u32 (&w, A_PID, pid);
+  send_record (c, CONTROL_OK, &w);
+}
+
+static void
+send_error (struct rcvmi_monitor_client *c, const rcvm_error *e)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  rcvmi_control_put_error (&w, e);
+  send_record (c, CONTROL_ERROR, &w);
+}
+
+static void
+answer (struct rcvmi_monitor_client *c, int code, rcvm_error *e)
+{
+  if (code < 0)
+    send_error (c, e);
+  else
+    send_ok (c, 0);
+  rcvm_error_free (e);
+}
+
+static void
+send_exited (struct rcvmi_monitor_client *c, int exit_code, const rcvm_error *e)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  if (e)
+    rcvmi_control_put_error (&w, e);
+  else
+    tlv_put_u32 (&w, A_EXIT_CODE, (uint32_t) exit_code);
+  send_record (c, CONTROL_EXITED, &w);
+}
+
+static void
+log_to_creator (void *user, int level, const char *stage, const char *message)
+{
+  struct rcvmi_monitor *m = user;
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  if (!m->creator)
+    return;
+  tlv_put_u32 (&w, A_LEVEL, (uint32_t) level);
+  tlv_put_str (&w, A_STAGE, stage);
+  tlv_put_str (&w, A_MESSAGE, message);
+  send_record (m->creator, CONTROL_LOG, &w);
+}
+
+/* What the run reports. */
+
+static void
+on_created (void *user)
+{
+  struct rcvmi_monitor *m = user;
+
+  if (!m->creator)
+    {
+      /* Whoever asked for it died while it was made: nobody knows of it. */
+      m->remove_dir = true;
+      rcvmi_run_stop (m->run);
+      return;
+    }
+  m->creator->waits_create = false;
+  send_ok (m->creator, (uint32_t) getpid ());
+}
+
+static void
+on_failed (void *user, rcvm_error *err)
+{
+  struct rcvmi_monitor *m = user;
+
+  m->remove_dir = true;
+  m->exit_code = rcvm_error_get_exit_code (err);
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (c->waits_create)
+      send_error (c, err);
+    else if (c->waits_stop)
+      send_ok (c, 0);
+  rcvm_error_free (err);
+  rcvmi_ev_stop (m->ev);
+}
+
+static void
+on_started (void *user, uint32_t guest_pid)
+{
+  struct rcvmi_monitor *m = user;
+
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (c->waits_start)
+      {
+        c->waits_start = false;
+        send_ok (c, guest_pid);
+      }
+}
+
+static void
+on_not_started (void *user, rcvm_error *err)
+{
+  struct rcvmi_monitor *m = user;
+  const struct rcvmi_state *s = rcvmi_run_state (m->run);
+
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (c->waits_start)
+      {
+        rcvm_error *e = NULL;
+
+        c->waits_start = false;
+        if (!err && !s->error)
+          rcvmi_fail (&e, RCVM_E_CANCELLED, 0, "the VM was stopped before its process ran");
+        send_error (c, err ? err : s->error ? s->error : e);
+        rcvm_error_free (e);
+      }
+  rcvm_error_free (err);
+}
+
+static void
+on_status (void *user, int status)
+{
+  struct rcvmi_monitor *m = user;
+
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (!c->is_exec)
+      {
+        struct tlv_writer w = TLV_WRITER_INIT;
+
+        tlv_put_u32 (&w, A_BYTES, (uint32_t) status);
+        send_record (c, CONTROL_STATUS, &w);
+      }
+}
+
+static void
+on_stopped (void *user)
+{
+  struct rcvmi_monitor *m = user;
+  const struct rcvmi_state *s = rcvmi_run_state (m->run);
+
+  m->exit_code = s->has_exit ? s->exit_code : rcvm_error_get_exit_code (s->error);
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (!c->is_exec)
+      {
+        if (c->waits_stop)
+          send_ok (c, 0);
+        send_exited (c, s->exit_code, s->has_exit ? NULL : s->error);
+      }
+    else if (!c->exec_ended)
+      {
+        rcvm_error *e = NULL;
+
+        rcvmi_fail (&e, RCVM_E_STATE, 0, "the container stopped before the process in it had ended");
+        if (c->exec_answered)
+          send_exited (c, 0, e);
+        else
+          send_error (c, e);
+        c->exec_ended = true;
+        rcvm_error_free (e);
+      }
+  rcvmi_ev_stop (m->ev);
+}
+
+static const struct rcvmi_run_handler run_handler = {
+  .created = on_created,
+  .failed = on_failed,
+  .started = on_started,
+  .not_started = on_not_started,
+  .status = on_status,
+  .stopped = on_stopped,
+};
+
+/* What a further process reports. */
+
+static void
+on_exec_started (void *user, uint32_t guest_pid)
+{
+  struct rcvmi_monitor_client *c = user;
+
+  c->exec_answered = true;
+  send_ok (c, guest_pid);
+}
+
+static void
+on_exec_failed (void *user, rcvm_error *err)
+{
+  struct rcvmi_monitor_client *c = user;
+
+  c->exec_answered = c->exec_ended = true;
+  send_error (c, err);
+  rcvm_error_free (err);
+}
+
+static void
+on_exec_exited (void *user, int code, int signum)
+{
+  struct rcvmi_monitor_client *c = user;
+
+  (void) signum;
+  c->exec_ended = true;
+  send_exited (c, code, NULL);
+}
+
+static const struct rcvmi_agent_process_ops exec_ops
+    = { .started = on_exec_started, .failed = on_exec_failed, .exited = on_exec_exited };
+
+/* Requests. */
+
+/* The streams that came with a frame, by its mask. */
+static int
+take_stdio (struct rcvmi_monitor_client *c, uint32_t mask, int fds[3], rcvm_error **err)
+{
+  size_t n = 0;
+
+  for (int i = 0; i < 3; i++)
+    fds[i] = (mask & 1U << i) && n < c->link.n_fds ? steal_fd (&c->link.fds[n++]) : -1;
+  if (n != (size_t) __builtin_popcount (mask & 7))
+    {
+      for (int i = 0; i < 3; i++)
+        cleanup_close (&fds[i]);
+      return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request came without the fds that it names");
+    }
+  c->link.n_fds = 0;
+  return 0;
+}
+
+static int
+do_create (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size_t len, rcvm_error **err)
+{
+  struct rcvmi_monitor *m = c->monitor;
+  struct rcvmi_state_dir dir = RCVMI_STATE_DIR_INIT;
+  struct rcvmi_options options;
+  int fds[3], code;
+
+  if (m->run || m->creator != c)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "this monitor has its VM already");
+  code = rcvmi_options_decode (&options, data, len, err);
+  if (code < 0)
+    return code;
+  code = take_stdio (c, mask, fds, err);
+  if (code == 0)
+    {
+      m->log = (struct rcvmi_log){ .level = options.log_level, .fn = log_to_creator, .user = m };
+      code = rcvmi_state_dir_create (&dir, m->root, options.id, err);
+      if (code < 0)
+        for (int i = 0; i < 3; i++)
+          cleanup_close (&fds[i]);
+    }
+  if (code < 0)
+    {
+      rcvmi_options_clear (&options);
+      return code;
+    }
+  m->run = rcvmi_run_new (m->ev, &m->log, &options, fds, &run_handler, m, err);
+  if (!m->run)
+    code = RCVM_E_NOMEM;
+  else
+    code = rcvmi_monitor_listen (m, &dir, err);
+  if (code < 0)
+    {
+      unlinkat (dir.fd, RCVMI_CONTROL_SOCKET, 0);
+      rcvmi_state_dir_remove (&dir, NULL);
+      rcvmi_state_dir_close (&dir);
+      return code;
+    }
+  c->waits_create = true;
+  rcvmi_run_create (m->run, &dir);
+  return 0;
+}
+
+static int
+do_exec (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size_t len, rcvm_error **err)
+{
+  struct rcvmi_exec_options options;
+  int64_t number;
+  int fds[3], code;
+
+  if (c->is_exec)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "this connection has its process already");
+  code = rcvmi_exec_options_decode (&options, data, len, err);
+  if (code < 0)
+    return code;
+  code = take_stdio (c, mask, fds, err);
+  if (code == 0)
+    {
+      number = rcvmi_run_exec (c->monitor->run, &options, fds, &exec_ops, c, err);
+      code = number < 0 ? (int) number : 0;
+      if (code == 0)
+        {
+          c->is_exec = true;
+          c->process = (uint32_t) number;
+        }
+    }
+  rcvmi_exec_options_clear (&options);
+  return code;
+}
+
+struct numbers
+{
+  uint32_t signum, all, rows, cols;
+};
+
+/* To the container, or on the connection of a further process to that one. */
+static int
+forward (struct rcvmi_monitor_client *c, uint16_t type, const struct numbers *n, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  struct rcvmi_agent *agent = rcvmi_run_agent (run);
+
+  if (!c->is_exec)
+    return type == CONTROL_KILL ? rcvmi_run_kill (run, (int) n->signum, n->all, err)
+                                : rcvmi_run_resize (run, n->rows, n->cols, err);
+  if (!agent)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "the container has stopped");
+  return type == CONTROL_KILL ? rcvmi_agent_signal (agent, c->process, (int) n->signum, false, err)
+                              : rcvmi_agent_resize (agent, c->process, n->rows, n->cols, err);
+}
+
+static int
+parse_numbers (struct numbers *n, const void *data, size_t len, rcvm_error **err)
+{
+  struct tlv_reader r;
+  struct tlv_field f;
+
+  *n = (struct numbers){ 0 };
+  tlv_reader_init (&r, data, len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_SIGNAL)
+      n->signum = tlv_get_u32 (&r, &f);
+    else if (f.tag == A_ALL)
+      n->all = tlv_get_u32 (&r, &f);
+    else if (f.tag == A_ROWS)
+      n->rows = tlv_get_u32 (&r, &f);
+    else if (f.tag == A_COLS)
+      n->cols = tlv_get_u32 (&r, &f);
+  return r.bad ? rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed") : 0;
+}
+
+static void
+on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const unsigned char *payload)
+{
+  struct rcvmi_monitor *m = c->monitor;
+  struct numbers n;
+  rcvm_error *e = NULL;
+  int code;
+
+  if (h->type == CONTROL_CREATE)
+    {
+      code = do_create (c, h->process, payload, h->len, &e);
+      if (code < 0)
+        {
+          m->exit_code = MONITOR_REFUSED;
+          answer (c, code, e);
+          rcvmi_ev_stop (m->ev);
+        }
+      return;
+    }
+  if (!m->run)
+    {
+      answer (c, rcvmi_fail (&e, RCVM_E_STATE, 0, "there is no VM yet"), e);
+      return;
+    }
+  if (h->type == CONTROL_EXEC)
+    {
+      code = do_exec (c, h->process, payload, h->len, &e);
+      if (code < 0)
+        answer (c, code, e);
+      return;
+    }
+  code = parse_numbers (&n, payload, h->len, &e);
+  if (code == 0)
+    switch (h->type)
+      {
+      case CONTROL_START:
+        code = rcvmi_run_start (m->run, &e);
+        if (code == 0)
+          {
+            c->waits_start = true;
+            return;
+          }
+        break;
+      case CONTROL_STOP:
+        c->waits_stop = true;
+        rcvmi_run_stop (m->run);
+        return;
+      case CONTROL_KILL:
+      case CONTROL_RESIZE:
+        code = forward (c, h->type, &n, &e);
+        break;
+      default:
+        code = rcvmi_fail (&e, RCVM_E_PROTOCOL, 0,
+                           "the monitor does not know request %u: it is of another version than this library",
+                           h->type);
+      }
+  answer (c, code, e);
+}
+
+static void
+on_client_ready (void *user, uint32_t events)
+{
+  struct rcvmi_monitor_client *c = user;
+  struct rcvmi_monitor *m = c->monitor;
+  const unsigned char *payload;
+  struct agent_header h;
+  bool was_creator = m->creator == c;
+  int code = 0;
+
+  if (events & EPOLLOUT)
+    code = rcvmi_link_flush (&c->link, NULL);
+  if (code >= 0 && (events & ~(uint32_t) EPOLLOUT))
+    {
+      code = rcvmi_link_fill (&c->link, NULL);
+      while (code >= 0 && (code = rcvmi_link_next (&c->link, &h, &payload, NULL)) > 0)
+        on_request (c, &h, payload);
+    }
+  if (code < 0 || c->link.eof)
+    {
+      drop (c);
+      if (was_creator && !m->run)
+        rcvmi_ev_stop (m->ev);
+      else if (was_creator && rcvmi_run_state (m->run)->status == RCVM_STATUS_CREATING)
+        {
+          m->remove_dir = true;
+          rcvmi_run_stop (m->run);
+        }
+      return;
+    }
+  rcvmi_ev_set_events (c->source, EPOLLIN | (rcvmi_link_pending (&c->link) ? EPOLLOUT : 0));
+}
+
+static void
+on_link_pending (void *user)
+{
+  struct rcvmi_monitor_client *c = user;
+
+  rcvmi_ev_set_events (c->source, EPOLLIN | EPOLLOUT);
+}
+
+int
+rcvmi_monitor_client_add (struct rcvmi_monitor *m, int fd, bool creator, rcvm_error **err)
+{
+  struct rcvmi_monitor_client *c = calloc (1, sizeof *c);
+
+  if (!c)
+    {
+      close (fd);
+      return rcvmi_fail_nomem (err);
+    }
+  c->monitor = m;
+  if (rcvmi_link_init (&c->link, fd, "a client", AGENT_REQUEST_MAX, err) < 0
+      || !(c->source = rcvmi_ev_add (m->ev, fd, EPOLLIN, on_client_ready, c, err)))
+    {
+      rcvmi_link_clear (&c->link);
+      free (c);
+      return RCVM_E_SYSTEM;
+    }
+  c->link.pass_fds = true;
+  c->link.on_pending = on_link_pending;
+  c->link.user = c;
+  c->next = m->clients;
+  m->clients = c;
+  if (creator)
+    m->creator = c;
+  return 0;
+}
+
+void
+rcvmi_monitor_clients_end (struct rcvmi_monitor *m)
+{
+  while (m->clients)
+    {
+      struct rcvmi_monitor_client *c = m->clients;
+      struct pollfd p = { .fd = c->link.fd, .events = POLLOUT };
+
+      while (rcvmi_link_pending (&c->link) > 0 && poll (&p, 1, FAREWELL_TIMEOUT_MS) > 0
+             && rcvmi_link_flush (&c->link, NULL) == 0)
+        ;
+      drop (c);
+    }
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One run, from config.json to the exit code: the pipeline that the monitor drives.
+ *
+ *   rcvmi_run_create  ->  created | failed
+ *   rcvmi_run_start   ->  started | not_started (the run then ends: stopped)
+ *   the process ends, the VM dies, or rcvmi_run_stop  ->  stopped
+ */
+#ifndef RCVM_LIB_RUN_H
+#define RCVM_LIB_RUN_H
+
+#include <runcvm/error.h>
+
+#include "agent.h"
+#include "ev.h"
+#include "log.h"
+#include "options.h"
+#include "state.h"
+
+struct rcvmi_run;
+
+/* Errors are the callee's.  None is called from within a function of this header. */
+struct rcvmi_run_handler
+{
+  void (*created) (void *user);
+  void (*failed) (void *user, rcvm_error *err); /* nothing is left of it */
+  void (*started) (void *user, uint32_t guest_pid);
+  void (*not_started) (void *user, rcvm_error *err);
+  void (*status) (void *user, int status);
+  void (*stopped) (void *user); /* rcvmi_run_state says how */
+};
+
+/* `options` and `stdio` (fds, -1: /dev/null) become the run's in any case. */
+struct rcvmi_run *rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log,
+                                 struct rcvmi_options *options, const int stdio[3],
+                                 const struct rcvmi_run_handler *handler, void *user, rcvm_error **err);
+void rcvmi_run_free (struct rcvmi_run *run);
+
+/* Takes over the directory, which the caller has made. */
+void rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir);
+int rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err);
+int rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err);
+/* Ends it at once, in whatever state; `stopped` (or `failed`) follows. */
+void rcvmi_run_stop (struct rcvmi_run *run);
+
+/* A further process; takes the fds over in any case.  Returns its number. */
+int64_t rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options, const int fds[3],
+                        const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err);
+/* For the signals, sizes and owners of further processes; NULL while there is none. */
+struct rcvmi_agent *rcvmi_run_agent (struct rcvmi_run *run);
+
+const struct rcvmi_state *rcvmi_run_state (const struct rcvmi_run *run);
+struct rcvmi_state_dir *rcvmi_run_dir (struct rcvmi_run *run);
+
+#endif

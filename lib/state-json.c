@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* state.json: the OCI state (runtime-spec, runtime.md#state) with an object "org.runcvm" of our own. */
+#include "config.h"
+
+#define RCVMI_STAGE "state"
+#include "state.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "options.h"
+
+void
+rcvmi_state_clear (struct rcvmi_state *s)
+{
+  free (s->id);
+  free (s->oci_version);
+  free (s->bundle);
+  free (s->rootfs);
+  rcvmi_strv_free (s->annotations);
+  free (s->vmm);
+  free (s->accel);
+  free (s->kernel);
+  rcvm_error_free (s->error);
+  *s = (struct rcvmi_state){ .status = RCVM_STATUS_NEW };
+}
+
+/* json_object_object_add fails only for want of memory; one flag for all keeps the callers plain. */
+struct builder
+{
+  bool failed;
+};
+
+static void
+put (struct builder *b, struct json_object *o, const char *key, struct json_object *value)
+{
+  if (!value || json_object_object_add (o, key, value) < 0)
+    {
+      json_object_put (value);
+      b->failed = true;
+    }
+}
+
+static void
+put_str (struct builder *b, struct json_object *o, const char *key, const char *value)
+{
+  if (value)
+    put (b, o, key, json_object_new_string (value));
+}
+
+static void
+put_int (struct builder *b, struct json_object *o, const char *key, int64_t value)
+{
+  put (b, o, key, json_object_new_int64 (value));
+}
+
+static struct json_object *
+annotations_to_json (struct builder *b, char *const *list)
+{
+  struct json_object *o = json_object_new_object ();
+
+  for (; o && list && *list; list++)
+    {
+      const char *eq = strchr (*list, '=');
+      autofree char *key = eq ? strndup (*list, (size_t) (eq - *list)) : NULL;
+
+      if (key)
+        put_str (b, o, key, eq + 1);
+      else
+        b->failed = true;
+    }
+  return o;
+}
+
+static struct json_object *
+ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
+{
+  struct json_object *o = json_object_new_object (), *phases = json_object_new_array (), *sub;
+
+  if (!o || !phases)
+    {
+      json_object_put (phases);
+      return o;
+    }
+  put_str (b, o, "rootfs", s->rootfs);
+  put_str (b, o, "vmm", s->vmm);
+  put_str (b, o, "accelerator", s->accel);
+  put_str (b, o, "kernel", s->kernel);
+  if (s->memory)
+    put_int (b, o, "memory", (int64_t) s->memory);
+  if (s->cpus)
+    put_int (b, o, "cpus", s->cpus);
+  if (s->vmm_pid > 0)
+    put_int (b, o, "vmmPid", s->vmm_pid);
+  if (for_disk)
+    {
+      put_int (b, o, "monitorPid", s->pid);
+      put_int (b, o, "monitorStart", (int64_t) s->pid_start);
+      put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
+    }
+  if (s->created)
+    put_int (b, o, "created", s->created);
+  if (s->started)
+    put_int (b, o, "started", s->started);
+  if (s->finished)
+    put_int (b, o, "finished", s->finished);
+  if (s->has_exit)
+    {
+      put_int (b, o, "exitCode", s->exit_code);
+      if (s->exit_signal)
+        put_int (b, o, "exitSignal", s->exit_signal);
+    }
+  if (s->error && (sub = json_object_new_object ()))
+    {
+      put_int (b, sub, "code", rcvm_error_get_code (s->error));
+      put_str (b, sub, "name", rcvm_code_name (rcvm_error_get_code (s->error)));
+      put_int (b, sub, "errno", rcvm_error_get_errno (s->error));
+      put_int (b, sub, "exitCode", rcvm_error_get_exit_code (s->error));
+      put_str (b, sub, "stage", rcvm_error_get_stage (s->error));
+      put_str (b, sub, "message", rcvm_error_get_message (s->error));
+      put (b, o, "error", sub);
+    }
+  for (size_t i = 0; i < s->n_phases; i++)
+    if ((sub = json_object_new_object ()))
+      {
+        put_str (b, sub, "name", s->phases[i].name);
+        put_int (b, sub, "usec", s->phases[i].usec);
+        json_object_array_add (phases, sub);
+      }
+  put (b, o, "phases", phases);
+  return o;
+}
+
+char *
+rcvmi_state_to_json (const struct rcvmi_state *s, bool for_disk, rcvm_error **err)
+{
+  struct builder b = { false };
+  struct json_object *o = json_object_new_object ();
+  const char *text = NULL;
+  char *copy = NULL;
+  bool runs = s->status != RCVM_STATUS_STOPPED && s->pid > 0;
+
+  if (o)
+    {
+      put_str (&b, o, "ociVersion", s->oci_version ? s->oci_version : "1.0.2");
+      put_str (&b, o, "id", s->id ? s->id : "");
+      put_str (&b, o, "status", rcvm_status_name (s->status));
+      if (runs)
+        put_int (&b, o, "pid", s->pid);
+      put_str (&b, o, "bundle", s->bundle ? s->bundle : "");
+      if (s->annotations)
+        put (&b, o, "annotations", annotations_to_json (&b, s->annotations));
+      put (&b, o, "org.runcvm", ours_to_json (&b, s, for_disk));
+      text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+    }
+  if (text && !b.failed && asprintf (&copy, "%s\n", text) < 0)
+    copy = NULL;
+  json_object_put (o);
+  if (!copy)
+    rcvmi_fail_nomem (err);
+  return copy;
+}
+
+static char *
+get_str (struct json_object *o, const char *key)
+{
+  struct json_object *v;
+
+  if (!json_object_object_get_ex (o, key, &v) || !json_object_is_type (v, json_type_string))
+    return NULL;
+  return strdup (json_object_get_string (v));
+}
+
+static int64_t
+get_int (struct json_object *o, const char *key)
+{
+  struct json_object *v;
+
+  return json_object_object_get_ex (o, key, &v) ? json_object_get_int64 (v) : 0;
+}
+
+static void
+read_error (struct rcvmi_state *s, struct json_object *o)
+{
+  autofree char *stage = get_str (o, "stage"), *message = get_str (o, "message");
+
+  rcvmi_error_restore (&s->error, (int) get_int (o, "code"), (int) get_int (o, "errno"),
+                       (int) get_int (o, "exitCode"), stage ? stage : "", message ? message : "");
+}
+
+static void
+read_ours (struct rcvmi_state *s, struct json_object *o)
+{
+  struct json_object *v;
+
+  s->rootfs = get_str (o, "rootfs");
+  s->vmm = get_str (o, "vmm");
+  s->accel = get_str (o, "accelerator");
+  s->kernel = get_str (o, "kernel");
+  s->memory = (uint64_t) get_int (o, "memory");
+  s->cpus = (unsigned) get_int (o, "cpus");
+  s->pid = (pid_t) get_int (o, "monitorPid");
+  s->pid_start = (unsigned long long) get_int (o, "monitorStart");
+  s->vmm_pid = (pid_t) get_int (o, "vmmPid");
+  s->vmm_start = (unsigned long long) get_int (o, "vmmStart");
+  s->created = get_int (o, "created");
+  s->started = get_int (o, "started");
+  s->finished = get_int (o, "finished");
+  s->has_exit = json_object_object_get_ex (o, "exitCode", NULL);
+  s->exit_code = (int) get_int (o, "exitCode");
+  s->exit_signal = (int) get_int (o, "exitSignal");
+  if (json_object_object_get_ex (o, "error", &v))
+    read_error (s, v);
+  if (json_object_object_get_ex (o, "phases", &v) && json_object_is_type (v, json_type_array))
+    for (size_t i = 0; i < json_object_array_length (v) && s->n_phases < RCVMI_STATE_PHASES; i++)
+      {
+        struct json_object *phase = json_object_array_get_idx (v, i);
+        autofree char *name = get_str (phase, "name");
+        struct rcvmi_state_phase *p = &s->phases[s->n_phases];
+
+        if (!name)
+          continue;
+        snprintf (p->name, sizeof p->name, "%s", name);
+        p->usec = get_int (phase, "usec");
+        s->n_phases++;
+      }
+}
+
+int
+rcvmi_state_from_json (struct rcvmi_state *s, const char *json, rcvm_error **err)
+{
+  struct json_object *o = json_tokener_parse (json), *v;
+  autofree char *status = NULL;
+
+  *s = (struct rcvmi_state){ .status = RCVM_STATUS_CREATING };
+  if (!o || !json_object_is_type (o, json_type_object))
+    {
+      json_object_put (o);
+      return rcvmi_fail (err, RCVM_E_SYSTEM, 0, "the VM's state.json is damaged");
+    }
+  s->id = get_str (o, "id");
+  s->oci_version = get_str (o, "ociVersion");
+  s->bundle = get_str (o, "bundle");
+  status = get_str (o, "status");
+  for (int i = RCVM_STATUS_CREATING; status && i <= RCVM_STATUS_STOPPED; i++)
+    if (strcmp (status, rcvm_status_name (i)) == 0)
+      s->status = i;
+  if (json_object_object_get_ex (o, "annotations", &v))
+    {
+      json_object_object_foreach (v, key, value)
+        {
+          autofree char *pair = NULL;
+
+          if (asprintf (&pair, "%s=%s", key, json_object_get_string (value)) < 0)
+            pair = NULL;
+          else
+            rcvmi_strv_append (&s->annotations, pair);
+        }
+    }
+  if (json_object_object_get_ex (o, "org.runcvm", &v))
+    read_ours (s, v);
+  json_object_put (o);
+  return 0;
+}
