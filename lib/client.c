@@ -190,11 +190,12 @@ rcvmi_client_dispatch (struct rcvmi_link *link, rcvmi_client_news_fn news, void 
 {
   const unsigned char *payload;
   struct agent_header h;
-  int code;
+  int code = 0;
 
-  if (link->fd < 0 || link->eof)
+  if (link->fd < 0)
     return 0;
-  code = rcvmi_link_fill (link, err);
+  if (!link->eof)
+    code = rcvmi_link_fill (link, err);
   while (code >= 0 && (code = rcvmi_link_next (link, &h, &payload, err)) > 0)
     news (user, &h, payload);
   return code;

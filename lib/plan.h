@@ -75,6 +75,9 @@ void rcvmi_plan_free (struct rcvmi_plan *plan);
 int rcvmi_plan_exec (const struct rcvmi_plan *plan, const struct rcvmi_exec_options *options,
                      struct tlv_writer *record, bool *terminal, rcvm_error **err);
 
+/* 1 to 128 characters out of A-Z a-z 0-9 _ + - . but neither "." nor "..". */
+int rcvmi_plan_check_id (const char *id, rcvm_error **err);
+
 /* "512M", "2G", "1073741824", "512MiB", as RUNCVM_MEM_SIZE and --memory take it; 0 if it is no size. */
 uint64_t rcvmi_plan_parse_size (const char *text);
 

@@ -413,13 +413,6 @@ undo_all (struct rcvmi_run *run)
       stages[i].undo (run);
 }
 
-static void
-set_status (struct rcvmi_run *run, int status)
-{
-  run->state.status = status;
-  run->handler->status (run->user, status);
-}
-
 /* The end of a run that had been created, and of one that had not. */
 static void
 end (struct rcvmi_run *run)
@@ -437,9 +430,10 @@ end (struct rcvmi_run *run)
   run->state.error = steal_ptr (run->error);
   if (run->start_wanted && !run->state.started)
     run->handler->not_started (run->user, NULL);
-  set_status (run, RCVM_STATUS_STOPPED);
+  run->state.status = RCVM_STATUS_STOPPED;
   /* If the state cannot be written, the next call finds a dead monitor and says that. */
   save_state (run, NULL);
+  run->handler->status (run->user, RCVM_STATUS_STOPPED);
   run->handler->stopped (run->user);
 }
 
