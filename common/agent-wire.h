@@ -133,7 +133,8 @@ enum agent_kv_tag
 enum agent_mount_tag
 {
   M_DESTINATION = 1, /* str: absolute, inside the container */
-  M_TYPE = 2,        /* str: file system type; "bind" for a bind within the guest */
+  M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
+                        paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk */
   M_FLAGS = 4,       /* u64: MS_* */
   M_PROPAGATION = 5, /* u64: MS_SHARED etc. applied in a call of its own, or 0 */
@@ -169,7 +170,7 @@ enum agent_exec_tag
   E_UID = 4,          /* u32 */
   E_GID = 5,          /* u32 */
   E_GROUP = 6,        /* u32, repeated: additional groups */
-  E_USER_NAME = 7,    /* str: "name", "name:group", "1000:group", looked up in the container's
+  E_USER_NAME = 7,    /* str: "name", "name:group", "1000", "1000:group", looked up in the container's
                          /etc/passwd and /etc/group; instead of E_UID and E_GID */
   E_UMASK = 8,        /* u32 */
   E_TERMINAL = 9,     /* u32: 1: a pty; streams STDIN and STDOUT only */

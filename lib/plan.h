@@ -49,6 +49,9 @@ struct rcvmi_plan
   struct rcvmi_plan_copy *copies;
   size_t n_copies;
 
+  char *netns; /* path of the network namespace to join; NULL: a new one, or the host's */
+  int log_level; /* enum rcvm_log_level, for the agent and the monitor */
+
   bool terminal;
   struct tlv_writer setup; /* the agent's SETUP record, without S_CLOCK_NSEC, S_ENTROPY */
   struct tlv_writer exec;  /* the EXEC record of the container's process */
@@ -58,14 +61,20 @@ struct rcvmi_plan
   struct rcvmi_spec *spec; /* owned; rcvmi_plan_exec goes back to it */
 };
 
-/* What the host offers where nothing was asked for. */
+/* What the host offers where nothing was asked for; NULL members: it has none. */
 struct rcvmi_defaults
 {
   const char *kernel;
   const char *initramfs;
 };
 
-/* Takes `spec` over, also on failure.  The options win over annotations ("org.runcvm.mem-size"), which win
+/* Where the guest finds its root disk.  It is the first one, and Firecracker's disks have no serial. */
+#define RCVMI_PLAN_ROOT_DISK "dev:vda"
+
+/* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor "..". */
+int rcvmi_plan_check_id (const char *id, rcvm_error **err);
+
+/* `defaults` may be NULL (a plan that nobody carries out): kernel and initramfs may then stay NULL.  Takes `spec` over, also on failure.  The options win over annotations ("org.runcvm.mem-size"), which win
    over RUNCVM_* variables of process.env, which win over linux.resources and the defaults. */
 struct rcvmi_plan *rcvmi_plan_new (struct rcvmi_spec *spec, const struct rcvmi_options *options,
                                    const struct rcvmi_defaults *defaults, rcvm_error **err);

@@ -11,8 +11,8 @@ extern "C" {
 
 /* A config.json to start from (what `runc spec` is for).  Since 0.1. */
 char *rcvm_spec_default_json (rcvm_error **err);
-/* Checks the text of a config.json: RCVM_E_SPEC with the first field that is missing, wrong or cannot be
-   honoured in a VM.  Since 0.1. */
+/* Checks the text of a config.json: RCVM_E_SPEC with the first field that is missing or wrong,
+   RCVM_E_UNSUPPORTED with the first that cannot be honoured in a VM.  Since 0.1. */
 int rcvm_spec_check (const char *json, rcvm_error **err);
 /* The OCI features document (features.md) of this library.  Since 0.1. */
 char *rcvm_features_json (rcvm_error **err);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What plan*.c share. */
+#ifndef RCVM_LIB_PLAN_PARTS_H
+#define RCVM_LIB_PLAN_PARTS_H
+
+#include "plan.h"
+#include "spec-types.h"
+
+enum
+{
+  RCVMI_MIB = 1024 * 1024
+};
+
+/* plan.c: a list in the arena with the last of each NAME= of `first` and `second`, in the order of their
+   first mention. */
+char **rcvmi_plan_merge (struct rcvmi_arena *arena, char *const *first, char *const *second);
+char **rcvmi_plan_copy_list (struct rcvmi_arena *arena, char *const *list);
+/* The value behind NAME= in a list, or NULL. */
+const char *rcvmi_plan_find (char *const *list, const char *name);
+/* RCVM_E_SPEC if the record does not fit into a frame, RCVM_E_NOMEM if it failed. */
+int rcvmi_plan_check_record (const struct tlv_writer *w, const char *what, rcvm_error **err);
+int rcvmi_plan_warn (struct rcvmi_plan *plan, rcvm_error **err, const char *fmt, ...)
+    __attribute__ ((format (printf, 3, 4)));
+
+/* plan-machine.c: hypervisor, kernel, memory, cpus, root disk size, log level. */
+int rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options,
+                        const struct rcvmi_defaults *defaults, rcvm_error **err);
+
+/* plan-mount.c: S_MOUNT records and copies. */
+int rcvmi_plan_mounts (struct rcvmi_plan *plan, bool readonly_root, rcvm_error **err);
+
+/* plan-setup.c */
+int rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options,
+                      rcvm_error **err);
+
+/* plan-exec.c: the process object with the caller's changes in it ... */
+struct rcvmi_plan_process
+{
+  char *const *args;
+  char *const *env;
+  const char *user;
+  const char *cwd;
+  int terminal;
+  unsigned rows;
+  unsigned cols;
+};
+int rcvmi_plan_override (struct rcvmi_spec *spec, const struct rcvmi_plan_process *changes,
+                         rcvm_error **err);
+/* ... and its EXEC record.  Warnings go to spec->warnings. */
+int rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec_seccomp *seccomp,
+                        struct tlv_writer *w, rcvm_error **err);
+
+/* plan-seccomp.c */
+int rcvmi_plan_seccomp (struct rcvmi_spec *spec, const struct rcvmi_spec_seccomp *seccomp,
+                        struct tlv_writer *w, rcvm_error **err);
+
+/* plan-names.c: what names stand for.  The tables end with a NULL name. */
+struct rcvmi_name
+{
+  const char *name;
+  uint64_t value;
+};
+
+extern const struct rcvmi_name rcvmi_capability_names[]; /* "CAP_CHOWN": 0 ... */
+extern const struct rcvmi_name rcvmi_rlimit_names[];
+extern const struct rcvmi_name rcvmi_namespace_names[]; /* CLONE_NEW* */
+extern const struct rcvmi_name rcvmi_propagation_names[]; /* MS_SHARED ... */
+const struct rcvmi_name *rcvmi_plan_name (const struct rcvmi_name *table, const char *name);
+
+enum rcvmi_mount_special
+{
+  RCVMI_MOUNT_PLAIN,
+  RCVMI_MOUNT_COPY_UP,
+  RCVMI_MOUNT_IDMAP,
+  RCVMI_MOUNT_NOFAIL,
+  RCVMI_MOUNT_IGNORED /* mount(8) knows it, and it says nothing to the kernel */
+};
+
+struct rcvmi_mount_option
+{
+  const char *name;
+  uint64_t set;
+  uint64_t clear;
+  enum rcvmi_mount_special special;
+};
+
+extern const struct rcvmi_mount_option rcvmi_mount_options[];
+
+#endif
