@@ -23,10 +23,16 @@ rcvm_rootfs_options *rcvm_rootfs_options_new (rcvm_error **err);
 void rcvm_rootfs_options_free (rcvm_rootfs_options *options);
 /* Size of the image in bytes; 0 (default): what the contents need and some room.  Since 0.1. */
 int rcvm_rootfs_options_set_size (rcvm_rootfs_options *options, uint64_t bytes, rcvm_error **err);
-/* Room to write into beyond the contents, in percent, for size 0.  Default 30.  Since 0.1. */
+/* Room to write into beyond the contents, in percent, for size 0.  Default 30; the image then has at least
+   128 MiB.  With 0 it is as small as can be.  Since 0.1. */
 int rcvm_rootfs_options_set_headroom (rcvm_rootfs_options *options, unsigned percent, rcvm_error **err);
+/* Whether the image has a journal (default 1).  One that is only ever mounted read-only needs none.  Since 0.1. */
+int rcvm_rootfs_options_set_journal (rcvm_rootfs_options *options, int journal, rcvm_error **err);
+/* Whether the image is on disk when the build returns (default 1), or at the host's leisure.  Since 0.1. */
+int rcvm_rootfs_options_set_sync (rcvm_rootfs_options *options, int sync, rcvm_error **err);
 /* A directory or file of the host copied into the image at the absolute path `destination`, over what
-   is there.  Since 0.1. */
+   is there: directories merge, all else is replaced.  Symlinks on the way are followed inside the image, and
+   directories that lack are made.  Copies are applied in the order in which they were added.  Since 0.1. */
 int rcvm_rootfs_options_add_copy (rcvm_rootfs_options *options, const char *source,
                                   const char *destination, rcvm_error **err);
 /* Since 0.1. */

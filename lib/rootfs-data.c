@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#define RCVMI_STAGE "rootfs"
+
+#include "rootfs-data.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+#include "rootfs-scan.h"
+#include "rootfs-writer.h"
+
+#define BUFFER_SIZE (1024 * 1024)
+/* Sharing extents costs the host a transaction: smaller files are cheaper to copy. */
+#define CLONE_MIN (128 * 1024)
+#define CLONE_STEP (UINT64_C (1) << 30)
+
+struct data
+{
+  struct rcvmi_tree *tree;
+  const struct rcvmi_ext4 *e;
+  struct rcvmi_rootfs_progress *progress;
+  const struct rcvmi_origin *origin;
+  struct rcvmi_writer writer;
+  int image;
+  bool *no_clone; /* by device: the host cannot share extents with the image */
+  rcvm_error **err;
+};
+
+/* A file that is being read. */
+struct source
+{
+  int fd;
+  struct rcvmi_dir *dir;
+  const char *name;
+  struct rcvmi_inode *inode;
+};
+
+static int
+fail_source (struct data *d, const struct source *s, int errnum, const char *what)
+{
+  autofree char *path = rcvmi_tree_source_path (d->tree, d->origin, s->dir, s->name);
+
+  return rcvmi_fail_errno (d->err, errnum, "cannot %s '%s'", what, path ? path : s->name);
+}
+
+static int
+fail_changed (struct data *d, const struct source *s)
+{
+  autofree char *path = rcvmi_tree_source_path (d->tree, d->origin, s->dir, s->name);
+
+  return rcvmi_fail (d->err, RCVM_E_STATE, 0,
+                     "'%s' changed while it was read; build again when nothing writes there",
+                     path ? path : s->name);
+}
+
+static int
+check_unchanged (struct data *d, const struct source *s)
+{
+  const struct rcvmi_inode *inode = s->inode;
+  struct stat st;
+
+  if (fstat (s->fd, &st) < 0)
+    return fail_source (d, s, errno, "read");
+  if (!S_ISREG (st.st_mode) || st.st_ino != inode->source_ino
+      || (uint64_t) st.st_dev != d->tree->devs[inode->source_dev]
+      || (uint64_t) st.st_size != inode->size
+      || rcvmi_time_pack (st.st_mtim.tv_sec, (uint32_t) st.st_mtim.tv_nsec) != inode->mtime
+      || rcvmi_time_pack (st.st_ctim.tv_sec, (uint32_t) st.st_ctim.tv_nsec) != inode->ctime)
+    return fail_changed (d, s);
+  return 0;
+}
+
+static int
+read_exactly (struct data *d, const struct source *s, void *to, size_t len, uint64_t offset)
+{
+  char *p = to;
+
+  while (len)
+    {
+      ssize_t n = pread (s->fd, p, len, (off_t) offset);
+
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        return fail_source (d, s, errno, "read");
+      if (n == 0)
+        return fail_changed (d, s);
+      p += n;
+      offset += (uint64_t) n;
+      len -= (size_t) n;
+    }
+  return 0;
+}
+
+/* 1: cloned; 0: the host cannot; negative: failed. */
+static int
+clone_range (struct data *d, const struct source *s, uint64_t from, uint64_t to, uint64_t len)
+{
+  while (len)
+    {
+      uint64_t part = len < CLONE_STEP ? len : CLONE_STEP;
+      struct file_clone_range range
+          = { .src_fd = s->fd, .src_offset = from, .src_length = part, .dest_offset = to };
+
+      if (ioctl (d->image, FICLONERANGE, &range) < 0)
+        {
+          if (errno == ENOSPC || errno == EDQUOT)
+            return rcvmi_fail_errno (d->err, errno, "cannot write the image");
+          /* Another file system, one that cannot, a swap file: all have their bytes to copy. */
+          if (errno == EOPNOTSUPP || errno == EXDEV || errno == ENOTTY)
+            d->no_clone[s->inode->source_dev] = true;
+          return 0;
+        }
+      from += part;
+      to += part;
+      len -= part;
+      if (rcvmi_rootfs_progress (d->progress, 0, part, d->err) < 0)
+        return RCVM_E_CANCELLED;
+    }
+  return 1;
+}
+
+static int
+copy_range (struct data *d, const struct source *s, uint64_t from, uint64_t to, uint64_t len)
+{
+  if (len >= CLONE_MIN && !d->no_clone[s->inode->source_dev])
+    {
+      uint64_t whole = len - len % RCVMI_BLOCK;
+      int r = clone_range (d, s, from, to, whole);
+
+      if (r < 0)
+        return r;
+      if (r == 1)
+        {
+          from += whole;
+          to += whole;
+          len -= whole;
+        }
+    }
+  while (len)
+    {
+      struct rcvmi_writer *w = &d->writer;
+      size_t room = rcvmi_writer_room (w, to), part = len < room ? (size_t) len : room;
+      size_t padded = (part + RCVMI_BLOCK - 1) & ~(size_t) (RCVMI_BLOCK - 1);
+      unsigned char *p = rcvmi_writer_reserve (w, to, padded, d->err);
+
+      if (!p || read_exactly (d, s, p, part, from) < 0)
+        return -1;
+      memset (p + part, 0, padded - part);
+      from += part;
+      to += part;
+      len -= part;
+      if (rcvmi_rootfs_progress (d->progress, 0, part, d->err) < 0)
+        return RCVM_E_CANCELLED;
+    }
+  return 0;
+}
+
+static int
+write_file (struct data *d, int dirfd, struct rcvmi_dir *dir, const char *name,
+            struct rcvmi_inode *inode)
+{
+  struct source s = { .dir = dir, .name = name, .inode = inode };
+  struct rcvmi_extents x;
+  struct rcvmi_extent extent;
+  autoclose int fd = -1;
+  bool quiet;
+
+  fd = rcvmi_origin_openat (d->origin, dirfd, name, 0, &quiet);
+  if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO))
+    return fail_changed (d, &s);
+  if (fd < 0)
+    return fail_source (d, &s, errno, "open");
+  s.fd = fd;
+  if (check_unchanged (d, &s) < 0)
+    return -1;
+  for (rcvmi_extents_start (&x, d->e, inode); rcvmi_extents_next (&x, &extent);)
+    {
+      uint64_t from = extent.block * RCVMI_BLOCK, len = extent.count * RCVMI_BLOCK;
+
+      if (len > inode->size - from)
+        len = inode->size - from;
+      if (copy_range (d, &s, from, extent.start * RCVMI_BLOCK, len) < 0)
+        return -1;
+    }
+  if (check_unchanged (d, &s) < 0)
+    return -1;
+  if (!quiet)
+    inode->atime = inode->mtime;
+  return 0;
+}
+
+static int
+write_node (struct data *d, int dirfd, struct rcvmi_dir *dir, const char *name,
+            struct rcvmi_inode *inode)
+{
+  inode->flags |= RCVMI_INODE_WRITTEN;
+  if (inode->size && write_file (d, dirfd, dir, name, inode) < 0)
+    return -1;
+  return rcvmi_rootfs_progress (d->progress, 1, 0, d->err);
+}
+
+static int
+write_origin (struct data *d, size_t index)
+{
+  struct rcvmi_dirfd dirs __attribute__ ((cleanup (rcvmi_dirfd_clear)));
+  const struct rcvmi_origin *o = &d->tree->origins[index];
+
+  d->origin = o;
+  rcvmi_dirfd_init (&dirs, d->tree, o);
+  if (!o->dir)
+    {
+      struct rcvmi_inode *inode = o->node->inode;
+
+      /* A later copy may have taken its place. */
+      if (!rcvmi_inode_is (inode, S_IFREG) || !inode->nlink)
+        return 0;
+      return write_node (d, o->fd, NULL, o->file, inode);
+    }
+  for (struct rcvmi_dir *dir = o->dir; dir; dir = rcvmi_tree_next_dir (o->dir, dir))
+    {
+      int fd = -1;
+
+      for (struct rcvmi_node *n = dir->first; n; n = n->next)
+        {
+          /* Without links: a later copy has taken the place of a directory above. */
+          if (!rcvmi_inode_is (n->inode, S_IFREG) || n->inode->origin != index
+              || n->inode->nlink == 0 || n->inode->flags & RCVMI_INODE_WRITTEN)
+            continue;
+          if (fd < 0 && n->inode->size)
+            {
+              fd = rcvmi_dirfd_get (&dirs, dir, d->err);
+              if (fd < 0)
+                return -1;
+            }
+          if (write_node (d, fd, dir, n->name, n->inode) < 0)
+            return -1;
+        }
+    }
+  return 0;
+}
+
+int
+rcvmi_data_write (struct rcvmi_tree *tree, const struct rcvmi_ext4 *e, int image,
+                  struct rcvmi_rootfs_progress *p, rcvm_error **err)
+{
+  struct data d = { .tree = tree, .e = e, .progress = p, .image = image, .err = err };
+  int r = rcvmi_writer_init (&d.writer, image, BUFFER_SIZE, err);
+
+  if (r < 0)
+    return r;
+  d.no_clone = calloc (tree->n_devs, sizeof *d.no_clone);
+  if (!d.no_clone)
+    r = rcvmi_fail_nomem (err);
+  for (size_t i = 0; r == 0 && i < tree->n_origins; i++)
+    r = write_origin (&d, i);
+  if (r == 0)
+    r = rcvmi_writer_flush (&d.writer, err);
+  free (d.no_clone);
+  rcvmi_writer_clear (&d.writer);
+  return r < 0 ? rcvm_error_get_code (*err) : 0;
+}
