@@ -1,0 +1,3 @@
+module github.com/libruncvm/libruncvm/bindings/go
+
+go 1.22

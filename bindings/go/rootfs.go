@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package runcvm
+
+/*
+#include <runcvm/runcvm.h>
+
+extern int runcvmGoProgress (uintptr_t handle, char *phase, uint64_t files, uint64_t bytes);
+
+static int
+progress_call (void *user, const char *phase, uint64_t files, uint64_t bytes)
+{
+  return runcvmGoProgress ((uintptr_t) user, (char *) phase, files, bytes);
+}
+
+static int
+set_progress (rcvm_rootfs_options *options, uintptr_t handle, rcvm_error **err)
+{
+  return rcvm_rootfs_options_set_progress (options, progress_call, (void *) handle, err);
+}
+*/
+import "C"
+
+import "runtime/cgo"
+
+// Copy is a directory or file of the host that goes into an image.
+type Copy struct {
+	Source      string
+	Destination string // absolute, in the image
+}
+
+// RootfsOptions are the options of BuildRootfs; the zero value is the default.
+type RootfsOptions struct {
+	Size     uint64 // of the image in bytes; 0: what the contents need, and some room
+	Headroom uint   // that room in percent; 0 stands for the library's default
+	Copies   []Copy
+	// Progress is called as the build goes on; false cancels it.
+	Progress func(phase string, files, bytes uint64) bool
+}
+
+// BuildRootfs builds the ext4 image file image from the directory source.  options may be nil.
+func BuildRootfs(source, image string, options *RootfsOptions) error {
+	var cerr *C.rcvm_error
+	coptions := C.rcvm_rootfs_options_new(&cerr)
+	if coptions == nil {
+		return takeError(cerr)
+	}
+	defer C.rcvm_rootfs_options_free(coptions)
+	if options != nil {
+		if err := options.apply(coptions); err != nil {
+			return err
+		}
+		if options.Progress != nil {
+			h := cgo.NewHandle(options.Progress)
+			defer h.Delete()
+			if err := status(C.set_progress(coptions, C.uintptr_t(h), &cerr), cerr); err != nil {
+				return err
+			}
+		}
+	}
+	csource, cimage := C.CString(source), C.CString(image)
+	defer freeString(csource)
+	defer freeString(cimage)
+	return status(C.rcvm_rootfs_build(csource, cimage, coptions, &cerr), cerr)
+}
+
+func (options *RootfsOptions) apply(coptions *C.rcvm_rootfs_options) error {
+	var cerr *C.rcvm_error
+	result := C.rcvm_rootfs_options_set_size(coptions, C.uint64_t(options.Size), &cerr)
+	if result == 0 && options.Headroom != 0 {
+		result = C.rcvm_rootfs_options_set_headroom(coptions, C.uint(options.Headroom), &cerr)
+	}
+	for _, c := range options.Copies {
+		if result != 0 {
+			break
+		}
+		source, destination := C.CString(c.Source), C.CString(c.Destination)
+		result = C.rcvm_rootfs_options_add_copy(coptions, source, destination, &cerr)
+		freeString(source)
+		freeString(destination)
+	}
+	return status(result, cerr)
+}

@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""OCI containers as microVMs.
+
+    import runcvm, sys
+
+    with runcvm.VM("hello", rootfs="/srv/alpine", args=["echo", "hello"],
+                   stdout=sys.stdout, stderr=sys.stderr) as vm:
+        vm.start()
+        code = vm.wait()
+        vm.delete()
+
+A VM object is a handle: closing it, or losing it, does not stop the VM; VM.open() finds it again,
+from any process.  Failures raise runcvm.Error.  Objects may be used from several threads; the GIL is
+free while a call waits.  The man pages (libruncvm(3), rcvm_vm_create(3), ...) have the details.
+"""
+
+import collections
+import json
+import os
+import signal
+import threading
+
+from . import raw
+from .raw import Error
+
+__all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
+           "check_spec", "default_spec", "features", "version"]
+
+
+def _export_constants():
+    """RCVM_E_INVALID becomes runcvm.E_INVALID, and so on for every enumerator."""
+    for name in dir(raw):
+        if name.startswith("RCVM_") and isinstance(getattr(raw, name), int):
+            globals()[name[len("RCVM_"):]] = getattr(raw, name)
+            __all__.append(name[len("RCVM_"):])
+
+
+_export_constants()
+
+Phase = collections.namedtuple("Phase", "name seconds")
+Check = collections.namedtuple("Check", "name result detail advice")
+
+
+class _Handle:
+    """Owns one pointer.  close() may come while other threads are in a call: the last one out frees."""
+
+    def __init__(self, what, pointer, free):
+        self._what = what
+        self._pointer = pointer
+        self._free = free
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+
+    def __enter__(self):
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"the {self._what} is closed")
+            self._users += 1
+            return self._pointer
+
+    def __exit__(self, *unused):
+        with self._lock:
+            self._users -= 1
+        self._free_if_last()
+
+    def close(self):
+        with self._lock:
+            self._closed = True
+        self._free_if_last()
+
+    def _free_if_last(self):
+        with self._lock:
+            if self._users or not self._closed or self._pointer is None:
+                return
+            pointer, self._pointer = self._pointer, None
+        self._free(pointer)
+
+
+def _fd(stream):
+    """None (/dev/null), a file descriptor, or an object that has one."""
+    if stream is None:
+        return -1
+    if isinstance(stream, int):
+        return stream
+    stream.flush()
+    return stream.fileno()
+
+
+def _text(document):
+    """JSON text of a str or bytes that is one already, or of an object."""
+    return document if isinstance(document, (str, bytes)) else json.dumps(document)
+
+
+def _strings(environment):
+    if isinstance(environment, collections.abc.Mapping):
+        return [f"{name}={value}" for name, value in environment.items()]
+    return list(environment)
+
+
+def _milliseconds(timeout):
+    """Rounded up, so that a time-out is never early."""
+    return -1 if timeout is None else max(0, -int(-timeout * 1000 // 1))
+
+
+class _Options:
+    """Keyword arguments and attributes that are setters of the library."""
+
+    _setters = {}
+
+    def _apply(self, options):
+        streams = {name: options.pop(name) for name in ("stdin", "stdout", "stderr") if name in options}
+        for name in options:
+            if name not in self._setters:
+                raise TypeError(f"{type(self).__name__} has no option '{name}'")
+        for name, value in options.items():
+            setattr(self, name, value)
+        if streams:
+            self.set_stdio(**streams)
+
+
+def _option(name, setter, doc):
+    """A property that calls `setter (pointer, value)` and remembers the value."""
+
+    def get(self):
+        return self._values.get(name)
+
+    def put(self, value):
+        with self._handle as pointer:
+            setter(pointer, value)
+        self._values[name] = value
+
+    return property(get, put, doc=doc)
+
+
+def _with_options(table):
+    def decorate(cls):
+        for name, (setter, doc) in table.items():
+            setattr(cls, name, _option(name, setter, doc))
+        cls._setters = table
+        return cls
+
+    return decorate
+
+
+def _set_vm_env(vm, environment):
+    for entry in _strings(environment):
+        raw.rcvm_vm_add_env(vm, entry)
+
+
+def _set_annotations(vm, annotations):
+    for key, value in annotations.items():
+        raw.rcvm_vm_set_annotation(vm, key, value)
+
+
+def _set_process_env(process, environment):
+    for entry in _strings(environment):
+        raw.rcvm_process_add_env(process, entry)
+
+
+@_with_options({
+    "bundle": (raw.rcvm_vm_set_bundle, "Directory with config.json."),
+    "config": (lambda vm, value: raw.rcvm_vm_set_config_json(vm, _text(value)),
+               "A config.json in place of the bundle's: text, or an object to be made JSON of."),
+    "rootfs": (raw.rcvm_vm_set_rootfs, "The container's root directory."),
+    "args": (raw.rcvm_vm_set_args, "Program and arguments: a sequence of strings."),
+    "env": (_set_vm_env, "A mapping, or NAME=VALUE strings; variables that are added or replaced."),
+    "user": (raw.rcvm_vm_set_user, "'uid', 'uid:gid', 'name' or 'name:group'."),
+    "cwd": (raw.rcvm_vm_set_cwd, "Working directory in the container."),
+    "hostname": (raw.rcvm_vm_set_hostname, "Host name in the container."),
+    "terminal": (lambda vm, on: raw.rcvm_vm_set_terminal(vm, bool(on)), "Whether there is a terminal."),
+    "readonly_rootfs": (lambda vm, on: raw.rcvm_vm_set_readonly_rootfs(vm, bool(on)),
+                        "Whether the container sees its root read-only."),
+    "annotations": (_set_annotations, "A mapping of annotations that are added or replaced."),
+    "hypervisor": (raw.rcvm_vm_set_hypervisor, "'auto', 'qemu' or 'firecracker'."),
+    "kernel": (raw.rcvm_vm_set_kernel, "Path of the guest's kernel."),
+    "initramfs": (raw.rcvm_vm_set_initramfs, "Path of the guest's initramfs."),
+    "kernel_args": (raw.rcvm_vm_set_kernel_args, "Appended to the kernel's command line."),
+    "memory": (raw.rcvm_vm_set_memory, "Memory in bytes."),
+    "cpus": (raw.rcvm_vm_set_cpus, "Number of virtual CPUs."),
+    "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "Size of the root disk in bytes; 0: as needed."),
+})
+class VM(_Options):
+    """A handle for a VM.
+
+    VM(id, root=None, **options) is one that is not there yet; VM.open(id, root=None) one that some process
+    made.  The options are the attributes (bundle, rootfs, args, env, memory, cpus, ...) and stdin,
+    stdout, stderr: None, a file descriptor, or a file.
+    """
+
+    def __init__(self, id, root=None, **options):
+        self._adopt(raw.rcvm_vm_new(root, id))
+        try:
+            self._apply(options)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, id, root=None):
+        """A handle for a VM that exists.  Raises Error with E_NOT_FOUND if there is none of that id."""
+        self = cls.__new__(cls)
+        self._adopt(raw.rcvm_vm_open(root, id))
+        return self
+
+    def _adopt(self, pointer):
+        self._values = {}
+        self._handle = _Handle("VM's handle", pointer, raw.rcvm_vm_free)
+
+    def set_stdio(self, stdin=None, stdout=None, stderr=None):
+        """The process's streams: None (/dev/null), a file descriptor or a file.  They stay the caller's."""
+        with self._handle as vm:
+            raw.rcvm_vm_set_stdio(vm, _fd(stdin), _fd(stdout), _fd(stderr))
+
+    def set_log(self, level, function):
+        """Calls function(level, stage, message) for messages up to `level` (LOG_ERROR ... LOG_DEBUG),
+        from within calls on this object.  None turns it off."""
+        with self._handle as vm:
+            raw.rcvm_vm_set_log(vm, level, function)
+
+    def create(self):
+        """Boots the VM and prepares the container; the process is not started."""
+        with self._handle as vm:
+            raw.rcvm_vm_create(vm)
+
+    def start(self):
+        """Starts the container's process; creates the VM first where that was not done."""
+        with self._handle as vm:
+            raw.rcvm_vm_start(vm)
+
+    def wait(self, timeout=None):
+        """The exit code, once the container has stopped.  `timeout` is in seconds (None: for ever);
+        when it is over, Error with E_TIMEOUT."""
+        with self._handle as vm:
+            return raw.rcvm_vm_wait(vm, _milliseconds(timeout))
+
+    def kill(self, signum=signal.SIGTERM, all=False):
+        """Sends a signal to the container's process, or to all of its processes."""
+        with self._handle as vm:
+            (raw.rcvm_vm_kill_all if all else raw.rcvm_vm_kill)(vm, int(signum))
+
+    def resize(self, rows, cols):
+        """The size of the process's terminal, in characters."""
+        with self._handle as vm:
+            raw.rcvm_vm_resize(vm, rows, cols)
+
+    def delete(self, force=False):
+        """Removes a stopped VM; with `force` also one that runs, or that is gone already."""
+        with self._handle as vm:
+            raw.rcvm_vm_delete(vm, bool(force))
+
+    def exec(self, args=None, **options):
+        """A Process in this container, not started yet.  Options: json (an OCI process object), env, user,
+        cwd, terminal, stdin, stdout, stderr."""
+        with self._handle as vm:
+            return Process(raw.rcvm_vm_exec(vm, args), **options)
+
+    def fileno(self):
+        """A file descriptor that polls readable when dispatch() has something to do; -1 before create()."""
+        with self._handle as vm:
+            return raw.rcvm_vm_get_fd(vm)
+
+    def dispatch(self):
+        """Takes in what has happened, without waiting; returns the status as `status` does."""
+        with self._handle as vm:
+            return raw.rcvm_status_name(raw.rcvm_vm_dispatch(vm))
+
+    @property
+    def id(self):
+        with self._handle as vm:
+            return raw.rcvm_vm_get_id(vm)
+
+    @property
+    def status(self):
+        """'new', 'creating', 'created', 'running', 'paused' or 'stopped', as last seen."""
+        with self._handle as vm:
+            return raw.rcvm_status_name(raw.rcvm_vm_get_status(vm))
+
+    @property
+    def pid(self):
+        """The host's PID of the container (its monitor), or None."""
+        with self._handle as vm:
+            pid = raw.rcvm_vm_get_pid(vm)
+            return pid if pid > 0 else None
+
+    def state(self):
+        """The OCI state (runtime.md#state) as a dict, with more under 'org.runcvm'."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_state(vm))
+
+    def phases(self):
+        """The phases of the start, in order, as Phase(name, seconds)."""
+        with self._handle as vm:
+            return [Phase(raw.rcvm_vm_phase_name(vm, i), raw.rcvm_vm_phase_usec(vm, i) / 1e6)
+                    for i in range(raw.rcvm_vm_phase_count(vm))]
+
+    def metrics(self):
+        """The same and more as Prometheus text."""
+        with self._handle as vm:
+            return raw.rcvm_vm_metrics(vm)
+
+    def close(self):
+        """Frees the handle.  The VM does not notice.  May be called twice."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+@_with_options({
+    "json": (lambda process, value: raw.rcvm_process_set_json(process, _text(value)),
+             "An OCI process object (config.md#process) in place of the container's."),
+    "env": (_set_process_env, "A mapping, or NAME=VALUE strings; variables that are added or replaced."),
+    "user": (raw.rcvm_process_set_user, "'uid', 'uid:gid', 'name' or 'name:group'."),
+    "cwd": (raw.rcvm_process_set_cwd, "Working directory in the container."),
+    "terminal": (lambda process, on: raw.rcvm_process_set_terminal(process, bool(on)),
+                 "Whether there is a terminal."),
+})
+class Process(_Options):
+    """A further process in a running container, made by VM.exec()."""
+
+    def __init__(self, pointer, **options):
+        self._values = {}
+        self._handle = _Handle("process's handle", pointer, raw.rcvm_process_free)
+        try:
+            self._apply(options)
+        except BaseException:
+            self.close()
+            raise
+
+    def set_stdio(self, stdin=None, stdout=None, stderr=None):
+        """As VM.set_stdio."""
+        with self._handle as process:
+            raw.rcvm_process_set_stdio(process, _fd(stdin), _fd(stdout), _fd(stderr))
+
+    def start(self):
+        """Error with E_PROCESS if it cannot be started; the error's exit_code is then 126 or 127."""
+        with self._handle as process:
+            raw.rcvm_process_start(process)
+
+    def wait(self, timeout=None):
+        """The exit code, once the process has ended and all of its output is written."""
+        with self._handle as process:
+            return raw.rcvm_process_wait(process, _milliseconds(timeout))
+
+    def kill(self, signum=signal.SIGTERM):
+        """Sends a signal to the process."""
+        with self._handle as process:
+            raw.rcvm_process_kill(process, int(signum))
+
+    def resize(self, rows, cols):
+        """The size of the process's terminal, in characters."""
+        with self._handle as process:
+            raw.rcvm_process_resize(process, rows, cols)
+
+    def fileno(self):
+        """A file descriptor that polls readable when wait(0) may have news; -1 before start()."""
+        with self._handle as process:
+            return raw.rcvm_process_get_fd(process)
+
+    @property
+    def guest_pid(self):
+        """The process's PID in the guest, or None."""
+        with self._handle as process:
+            pid = raw.rcvm_process_get_guest_pid(process)
+            return pid if pid > 0 else None
+
+    def close(self):
+        """Frees the handle.  The process does not notice.  May be called twice."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+def list_vms(root=None):
+    """The ids of the VMs below `root`, or below the default."""
+    return raw.rcvm_vm_list(root).splitlines()
+
+
+def host_check():
+    """What this host offers: a list of Check(name, result, detail, advice)."""
+    host = raw.rcvm_host_check()
+    try:
+        return [Check(raw.rcvm_host_get_name(host, i), raw.rcvm_host_get_result(host, i),
+                      raw.rcvm_host_get_detail(host, i), raw.rcvm_host_get_advice(host, i))
+                for i in range(raw.rcvm_host_count(host))]
+    finally:
+        raw.rcvm_host_free(host)
+
+
+def build_rootfs(source, image, size=0, headroom=None, copies=(), progress=None):
+    """Builds the ext4 image file `image` from the directory `source`.
+
+    copies is a sequence of (path on the host, path in the image).  progress(phase, files, bytes) is
+    called as the build goes on; if it returns something true, the build fails with E_CANCELLED; if it
+    raises, so does build_rootfs.
+    """
+    options = raw.rcvm_rootfs_options_new()
+    try:
+        raw.rcvm_rootfs_options_set_size(options, size)
+        if headroom is not None:
+            raw.rcvm_rootfs_options_set_headroom(options, headroom)
+        for path, destination in copies:
+            raw.rcvm_rootfs_options_add_copy(options, path, destination)
+        if progress is not None:
+            raw.rcvm_rootfs_options_set_progress(options, progress)
+        raw.rcvm_rootfs_build(os.fspath(source), os.fspath(image), options)
+    finally:
+        raw.rcvm_rootfs_options_free(options)
+
+
+def check_spec(config):
+    """Raises Error with E_SPEC if `config`, the text of a config.json or an object, is not one."""
+    raw.rcvm_spec_check(_text(config))
+
+
+def default_spec():
+    """A config.json to start from, as a dict."""
+    return json.loads(raw.rcvm_spec_default_json())
+
+
+def features():
+    """The OCI features document of the library, as a dict."""
+    return json.loads(raw.rcvm_features_json())
+
+
+def version():
+    """The library's version, 'MAJOR.MINOR.PATCH'."""
+    return raw.rcvm_version()

@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images are built without a VM; the build can be watched, cancelled, and be left by an exception."""
+
+import os
+import shutil
+import subprocess
+
+import runcvm
+from harness import main, raises, work_dir
+
+work = work_dir()
+tree = os.path.join(work, "tree")
+image = os.path.join(work, "image")
+
+
+def prepare():
+    os.makedirs(os.path.join(tree, "etc"))
+    with open(os.path.join(tree, "etc", "motd"), "w") as f:
+        f.write("hello\n")
+    with open(os.path.join(tree, "big"), "wb") as f:
+        f.write(os.urandom(3 << 20))
+
+
+def build():
+    seen = []
+    extra = os.path.join(work, "extra")
+    with open(extra, "w") as f:
+        f.write("extra\n")
+    runcvm.build_rootfs(tree, image, size=64 << 20, copies=[(extra, "/etc/extra")],
+                        progress=lambda phase, files, size: seen.append((phase, files, size)))
+    assert os.path.getsize(image) == 64 << 20
+    assert {"scan", "write", "finish"} == {phase for phase, _, _ in seen}
+    assert max(size for _, _, size in seen) >= 3 << 20
+    cat = subprocess.run(["debugfs", "-R", "cat /etc/extra", image], capture_output=True, check=True)
+    assert cat.stdout == b"extra\n", cat
+    raises(runcvm.E_EXISTS, runcvm.build_rootfs, tree, image)
+    os.unlink(image)
+
+
+def cancel():
+    raises(runcvm.E_CANCELLED, runcvm.build_rootfs, tree, image, progress=lambda *unused: True)
+    assert not os.path.exists(image)
+
+
+def leave():
+    def progress(*unused):
+        raise LookupError("enough")
+
+    try:
+        runcvm.build_rootfs(tree, image, progress=progress)
+    except LookupError as error:
+        assert str(error) == "enough"
+    else:
+        raise AssertionError("the exception was lost")
+    assert not os.path.exists(image)
+
+
+def errors():
+    raises(runcvm.E_NOT_FOUND, runcvm.build_rootfs, os.path.join(work, "nothing"), image)
+    raises(runcvm.E_NO_SPACE, runcvm.build_rootfs, tree, image, size=1 << 20)
+    raises(runcvm.E_INVALID, runcvm.build_rootfs, tree, image, copies=[(tree, "relative")])
+    assert not os.path.exists(image)
+
+
+try:
+    main(prepare, build, cancel, leave, errors)
+finally:
+    shutil.rmtree(work)
