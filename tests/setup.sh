@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What quickstart.sh and run-tests.sh share: installs what is missing, builds, makes the guest and the
+# root file systems.  Everything that is made lies in build/.  Sourced, from the top of the tree.
+
+top=$(pwd)
+build=$top/build
+guest=$build/guest-image
+export RUNCVM_GUEST_DIR=$guest
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+BUILD_PACKAGES="autoconf automake libtool pkg-config gcc make perl libjson-c-dev libnl-route-3-dev
+  libext2fs-dev libblkid-dev libseccomp-dev libcmocka-dev swig python3-dev musl-tools linux-libc-dev"
+RUN_PACKAGES="qemu-system-x86 busybox-static debootstrap cpio kmod e2fsprogs"
+TEST_PACKAGES="valgrind clang libclang-rt-14-dev attr acl libcap2-bin abigail-tools xfsprogs zstd python3 procps"
+
+# Installs those of the packages that are not there.
+install_packages() {
+  local missing=() p
+  for p in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || die "these packages are missing, and this is no Debian: ${missing[*]}"
+  [ "$(id -u)" = 0 ] || die "these packages are missing; install them as root: ${missing[*]}"
+  say "installing ${missing[*]}"
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } \
+    >"$build/apt.log" 2>&1 || { tail -n 5 "$build/apt.log" >&2; die "apt-get failed; see build/apt.log"; }
+}
+
+install_go() {
+  # Whatever Go is there will do; Debian's where there is none.
+  command -v go >/dev/null || install_packages golang-go
+}
+
+# Quiet unless it fails: `logged NAME COMMAND...`
+logged() {
+  local log=$build/$1.log
+  shift
+  "$@" >"$log" 2>&1 || { tail -n 30 "$log" >&2; die "'$*' failed; see $log"; }
+}
+
+build_tree() {
+  mkdir -p "$build"
+  if [ ! -x configure ] || [ configure.ac -nt configure ]; then
+    say "making ./configure"
+    logged autogen ./autogen.sh
+  fi
+  if [ ! -f "$build/config.status" ] || [ configure -nt "$build/config.status" ]; then
+    say "configuring in build/"
+    (cd "$build" && logged configure ../configure --prefix=/usr --localstatedir=/var --enable-werror)
+  fi
+  say "building"
+  logged make make -C "$build" -j"$(nproc)"
+}
+
+# Kernel and initramfs, in build/: this machine's own kernel stays what it is.
+make_guest() {
+  if [ "$guest/guest.json" -nt "$build/guest/rcvm-init" ]; then
+    say "guest: $guest is up to date"
+    return 0
+  fi
+  say "guest: fetching Debian's cloud kernel and making an initramfs with rcvm-init"
+  rm -rf "$guest"
+  logged guest "$build/guest/runcvm-mkguest" --debian-package --init "$build/guest/rcvm-init" --output "$guest"
+}
+
+# A Debian userland, bootstrapped once.
+make_debian() {
+  [ -e "$build/debian/etc/os-release" ] && return 0
+  say "bundle: bootstrapping a Debian userland (once; half a minute)"
+  rm -rf "$build/debian.new"
+  logged debootstrap debootstrap --variant=minbase "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$build/debian.new"
+  mv "$build/debian.new" "$build/debian"
+}
+
+# A tree of one static program with many names.
+make_busybox() {
+  [ -e "$build/busybox/bin/sh" ] && return 0
+  rm -rf "$build/busybox.new"
+  mkdir -p "$build/busybox.new"/{bin,etc,proc,sys,dev,tmp,root,home/app}
+  chmod 1777 "$build/busybox.new/tmp"
+  cp "$(command -v busybox)" "$build/busybox.new/bin/busybox"
+  (cd "$build/busybox.new/bin" && for n in $(./busybox --list); do [ "$n" = busybox ] || ln -s busybox "$n"; done)
+  printf '%s\n' root:x:0:0:root:/root:/bin/sh app:x:1000:1000:App:/home/app:/bin/sh >"$build/busybox.new/etc/passwd"
+  printf '%s\n' root:x:0: app:x:1000: video:x:44:app audio:x:29:app,root >"$build/busybox.new/etc/group"
+  mv "$build/busybox.new" "$build/busybox"
+}

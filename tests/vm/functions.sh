@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Helpers of the VM tests.  A test is a script that sources this file and prints TAP: `ok` or `not ok` for
+# each thing that it shows.  It has a state root of its own in $work, and must leave nothing behind: leaving
+# checks that, for every test.
+#
+# From the environment (tests/run-vm sets it): TOP, BUILD, BUSYBOX, DEBIAN (root file systems), RUNCVM_GUEST_DIR.
+
+set -u
+n_checks=0
+n_failed=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/runcvm-test.XXXXXX")
+export RUNCVM_ROOT=$work/state
+name=$(basename "$0")
+
+diag() { sed 's/^/# /' <<<"$*"; }
+
+ok() { n_checks=$((n_checks + 1)); echo "ok $n_checks - $*"; }
+not_ok() { n_checks=$((n_checks + 1)); n_failed=$((n_failed + 1)); echo "not ok $n_checks - $*"; }
+
+# is GOT WANTED NAME
+is() {
+  if [ "$1" = "$2" ]; then ok "$3"; else not_ok "$3"; diag "wanted: $2"; diag "got:    $1"; fi
+}
+# like TEXT PATTERN NAME (extended regular expression)
+like() {
+  if grep -Eq -- "$2" <<<"$1"; then ok "$3"; else not_ok "$3"; diag "wanted: /$2/"; diag "got:    $1"; fi
+}
+# succeeds NAME COMMAND...
+succeeds() {
+  local what=$1; shift
+  if "$@"; then ok "$what"; else not_ok "$what (exit code $?)"; fi
+}
+
+# The tool that was built, with a guest as small as the tests need.
+runcvm() { "$BUILD/run" runcvm "$@"; }
+# run_busybox ID COMMAND...: in the busybox tree.
+busybox_run() { local id=$1; shift; runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" "$id" -- "$@"; }
+
+# What of ours is running: monitors and VMMs of this test's state root.
+our_processes() {
+  local p
+  for p in /proc/[0-9]*; do
+    # A zombie has no command line: it is its parent's business.
+    tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -qF "$work/state" && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
+  done
+  return 0
+}
+# Mounts, TAPs, cgroups and namespaces of before and after are compared whole.
+world() {
+  cut -d' ' -f5 /proc/self/mountinfo | sort
+  ls /sys/class/net
+  ls /var/run/netns 2>/dev/null
+  find /sys/fs/cgroup -maxdepth 3 -iname '*runcvm*' 2>/dev/null
+  return 0
+}
+world_before=$(world)
+
+# no_leaks [NAME]: nothing of the VMs is left but what ls shows as stopped.
+no_leaks() {
+  local left files
+  left=$(our_processes)
+  files=$(find "$work/state" -mindepth 1 ! -name .lock 2>/dev/null)
+  if [ -n "$left$files" ]; then
+    not_ok "${1:-nothing is left}"
+    diag "processes: $left"
+    diag "files: $files"
+  else
+    ok "${1:-nothing is left}"
+  fi
+}
+
+finish() {
+  local id world_after
+  for id in $(runcvm list -q 2>/dev/null); do runcvm delete --force "$id" >/dev/null 2>&1; done
+  no_leaks "$name leaves no process, image, socket or state"
+  world_after=$(world)
+  if [ -n "${PARALLEL:-}" ]; then :; else
+    is "$world_after" "$world_before" "$name leaves mounts, interfaces, namespaces and cgroups as they were"
+  fi
+  rm -rf "$work"
+  echo "1..$n_checks"
+  [ "$n_failed" = 0 ]
+}
+trap finish EXIT
