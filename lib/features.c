@@ -97,6 +97,19 @@ cgroup (struct builder *b)
 }
 
 static struct json_object *
+seccomp (struct builder *b)
+{
+  struct json_object *o = enabled (b, true);
+
+  add (b, o, "actions", names (b, rcvmi_seccomp_actions));
+  add (b, o, "operators", names (b, rcvmi_seccomp_operators));
+  add (b, o, "archs", names (b, rcvmi_seccomp_archs));
+  add (b, o, "knownFlags", names (b, rcvmi_seccomp_flags));
+  add (b, o, "supportedFlags", names (b, rcvmi_seccomp_flags));
+  return o;
+}
+
+static struct json_object *
 linux_features (struct builder *b)
 {
   struct json_object *o = json_object_new_object ();
@@ -105,7 +118,7 @@ linux_features (struct builder *b)
   add (b, o, "namespaces", names (b, rcvmi_namespace_names));
   add (b, o, "capabilities", names (b, rcvmi_capability_names));
   add (b, o, "cgroup", cgroup (b));
-  add (b, o, "seccomp", enabled (b, false));
+  add (b, o, "seccomp", seccomp (b));
   add (b, o, "apparmor", enabled (b, false));
   add (b, o, "selinux", enabled (b, false));
   add (b, o, "intelRdt", rdt);

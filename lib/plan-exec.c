@@ -294,7 +294,7 @@ put_io_priority (const struct rcvmi_spec_io_priority *io, struct tlv_writer *w, 
 }
 
 int
-rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec_seccomp *seccomp,
+rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec *container,
                     struct tlv_writer *w, rcvm_error **err)
 {
   const struct rcvmi_spec_process *p = spec->process;
@@ -328,8 +328,12 @@ rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec_seccomp *se
     rc = put_io_priority (p->io_priority, w, err);
   if (rc == 0 && p->scheduler)
     rc = put_scheduler (p->scheduler, w, err);
-  if (rc == 0 && seccomp)
-    rc = rcvmi_plan_seccomp (spec, seccomp, w, err);
+  if (container->filter)
+    {
+      tlv_put (w, E_SECCOMP, container->filter, container->filter_len);
+      if (container->filter_flags)
+        tlv_put_u32 (w, E_SECCOMP_FLAGS, container->filter_flags);
+    }
   return rc < 0 ? rc : rcvmi_plan_check_record (w, "the process's arguments and environment", err);
 }
 
@@ -393,7 +397,7 @@ rcvmi_plan_exec (const struct rcvmi_plan *plan, const struct rcvmi_exec_options 
     return rcvmi_error_pass (err, error);
   rc = rcvmi_plan_override (spec, &changes, &error);
   if (rc == 0)
-    rc = rcvmi_plan_process (spec, plan->spec->lx ? plan->spec->lx->seccomp : NULL, record, &error);
+    rc = rcvmi_plan_process (spec, plan->spec, record, &error);
   if (rc == 0)
     *terminal = spec->process->terminal;
   rcvmi_spec_free (spec);

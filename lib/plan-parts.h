@@ -46,13 +46,12 @@ struct rcvmi_plan_process
 };
 int rcvmi_plan_override (struct rcvmi_spec *spec, const struct rcvmi_plan_process *changes,
                          rcvm_error **err);
-/* ... and its EXEC record.  Warnings go to spec->warnings. */
-int rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec_seccomp *seccomp,
+/* ... and its EXEC record.  The seccomp filter is that of `container`.  Warnings go to spec->warnings. */
+int rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec *container,
                         struct tlv_writer *w, rcvm_error **err);
 
-/* plan-seccomp.c */
-int rcvmi_plan_seccomp (struct rcvmi_spec *spec, const struct rcvmi_spec_seccomp *seccomp,
-                        struct tlv_writer *w, rcvm_error **err);
+/* plan-seccomp.c: fills spec->filter. */
+int rcvmi_plan_seccomp (struct rcvmi_spec *spec, rcvm_error **err);
 
 /* plan-names.c: what names stand for.  The tables end with a NULL name. */
 struct rcvmi_name
@@ -65,6 +64,10 @@ extern const struct rcvmi_name rcvmi_capability_names[]; /* "CAP_CHOWN": 0 ... *
 extern const struct rcvmi_name rcvmi_rlimit_names[];
 extern const struct rcvmi_name rcvmi_namespace_names[]; /* CLONE_NEW* */
 extern const struct rcvmi_name rcvmi_propagation_names[]; /* MS_SHARED ... */
+extern const struct rcvmi_name rcvmi_seccomp_actions[];
+extern const struct rcvmi_name rcvmi_seccomp_operators[];
+extern const struct rcvmi_name rcvmi_seccomp_archs[];
+extern const struct rcvmi_name rcvmi_seccomp_flags[];
 const struct rcvmi_name *rcvmi_plan_name (const struct rcvmi_name *table, const char *name);
 
 enum rcvmi_mount_special

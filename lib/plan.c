@@ -218,9 +218,11 @@ plan_process (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm
 
   if (rc < 0)
     return rc;
+  rc = rcvmi_plan_seccomp (plan->spec, err);
+  if (rc < 0)
+    return rc;
   plan->terminal = plan->spec->process->terminal;
-  return rcvmi_plan_process (plan->spec, plan->spec->lx ? plan->spec->lx->seccomp : NULL, &plan->exec,
-                             err);
+  return rcvmi_plan_process (plan->spec, plan->spec, &plan->exec, err);
 }
 
 static int

@@ -327,6 +327,11 @@ struct rcvmi_spec
   size_t n_annotations;
   struct rcvmi_spec_lx *lx; /* "linux": a macro of that name is in the way */
   struct rcvmi_spec_vm *vm;
+
+  /* Not of config.json: linux.seccomp compiled, for every process of the container; NULL without. */
+  unsigned char *filter;
+  size_t filter_len;
+  uint32_t filter_flags;
 };
 
 /* What the caller gives by options need not stand in the text. */
