@@ -43,10 +43,14 @@ func TestErrors010Missing(t *testing.T) {
 	_, err = vm.Wait(0)
 	fails(t, runcvm.BadState, err)
 	_, err = vm.State()
-	fails(t, runcvm.NotFound, err)
-	fails(t, runcvm.BadState, vm.Kill(syscall.SIGTERM))
-	_, err = vm.Exec("true")
 	fails(t, runcvm.BadState, err)
+	_, err = vm.Metrics()
+	fails(t, runcvm.BadState, err)
+	fails(t, runcvm.BadState, vm.Kill(syscall.SIGTERM))
+	process, err := vm.Exec("true")
+	must(t, err)
+	fails(t, runcvm.NotFound, process.Start())
+	must(t, process.Close())
 	fails(t, runcvm.Invalid, vm.Create())
 }
 
@@ -80,10 +84,16 @@ func TestErrors010Setters(t *testing.T) {
 	must(t, vm.SetHypervisor("qemu"))
 	must(t, vm.SetRootfsSize(1<<30))
 	must(t, vm.SetKernelArgs("quiet"))
-	fails(t, runcvm.Invalid, vm.SetHypervisor("bochs"))
 	fails(t, runcvm.Invalid, vm.AddEnv("NOVALUE"))
-	fails(t, runcvm.Invalid, vm.SetCwd("relative"))
 	fails(t, runcvm.Invalid, vm.SetArgs())
+	must(t, vm.SetRootfs("/"))
+	must(t, vm.SetArgs("true"))
+	must(t, vm.SetKernel("/k"))
+	must(t, vm.SetInitramfs("/i"))
+	must(t, vm.SetHypervisor("bochs"))
+	if failure := fails(t, runcvm.Invalid, vm.Create()); failure.Stage != "plan" {
+		t.Fatal(failure.Stage, failure)
+	}
 }
 
 func TestErrors010Closed(t *testing.T) {

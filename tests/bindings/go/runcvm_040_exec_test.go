@@ -68,6 +68,8 @@ func TestExec040(t *testing.T) {
 	expectExit(t, vm.Wait, 9)
 	expectExit(t, survivor.Wait, 128+int(syscall.SIGKILL))
 	must(t, survivor.Close())
-	_, err = vm.Exec("true")
-	fails(t, runcvm.BadState, err)
+	late, err := vm.Exec("true")
+	must(t, err)
+	fails(t, runcvm.BadState, late.Start())
+	must(t, late.Close())
 }
