@@ -33,7 +33,9 @@ type Copy struct {
 type RootfsOptions struct {
 	Size     uint64 // of the image in bytes; 0: what the contents need, and some room
 	Headroom uint   // that room in percent; 0 stands for the library's default
-	Copies   []Copy
+	// NoJournal makes an image that is good for mounting read-only; NoSync lets the host write it at its leisure.
+	NoJournal, NoSync bool
+	Copies            []Copy
 	// Progress is called as the build goes on; false cancels it.
 	Progress func(phase string, files, bytes uint64) bool
 }
@@ -69,6 +71,12 @@ func (options *RootfsOptions) apply(coptions *C.rcvm_rootfs_options) error {
 	result := C.rcvm_rootfs_options_set_size(coptions, C.uint64_t(options.Size), &cerr)
 	if result == 0 && options.Headroom != 0 {
 		result = C.rcvm_rootfs_options_set_headroom(coptions, C.uint(options.Headroom), &cerr)
+	}
+	if result == 0 {
+		result = C.rcvm_rootfs_options_set_journal(coptions, flag(!options.NoJournal), &cerr)
+	}
+	if result == 0 {
+		result = C.rcvm_rootfs_options_set_sync(coptions, flag(!options.NoSync), &cerr)
 	}
 	for _, c := range options.Copies {
 		if result != 0 {

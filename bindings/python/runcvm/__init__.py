@@ -405,10 +405,12 @@ def host_check():
         raw.rcvm_host_free(host)
 
 
-def build_rootfs(source, image, size=0, headroom=None, copies=(), progress=None):
+def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
+                 sync=True, progress=None):
     """Builds the ext4 image file `image` from the directory `source`.
 
-    copies is a sequence of (path on the host, path in the image).  progress(phase, files, bytes) is
+    copies is a sequence of (path on the host, path in the image).  journal and sync: whether the image has
+    a journal, and whether it is on the host's disk when the call returns.  progress(phase, files, bytes) is
     called as the build goes on; if it returns something true, the build fails with E_CANCELLED; if it
     raises, so does build_rootfs.
     """
@@ -417,6 +419,8 @@ def build_rootfs(source, image, size=0, headroom=None, copies=(), progress=None)
         raw.rcvm_rootfs_options_set_size(options, size)
         if headroom is not None:
             raw.rcvm_rootfs_options_set_headroom(options, headroom)
+        raw.rcvm_rootfs_options_set_journal(options, bool(journal))
+        raw.rcvm_rootfs_options_set_sync(options, bool(sync))
         for path, destination in copies:
             raw.rcvm_rootfs_options_add_copy(options, path, destination)
         if progress is not None:

@@ -43,7 +43,8 @@ def execs():
             vm.kill(signal.SIGTERM)
             assert vm.wait(60) == 9
             assert survivor.wait(60) == 128 + signal.SIGKILL
-        raises(runcvm.E_STATE, vm.exec, ["true"])
+        with vm.exec(["true"]) as late:
+            raises(runcvm.E_STATE, late.start)
         vm.delete()
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 import runcvm
-from harness import main, new_vm
+from harness import main, new_vm, raises
 
 
 def wait_and_kill():
@@ -46,6 +46,8 @@ def close_while_waiting():
     waiter = threading.Thread(target=lambda: codes.append(vm.wait()))
     waiter.start()
     name = vm.id
+    # By the end of this wait, the other one is in the call.
+    raises(runcvm.E_TIMEOUT, vm.wait, 0.2)
     vm.close()
     with runcvm.VM.open(name) as other:
         other.kill(signal.SIGKILL)

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package tests
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	runcvm "github.com/libruncvm/libruncvm/bindings/go"
+)
+
+func TestRootfs015(t *testing.T) {
+	work := t.TempDir()
+	tree, image, extra := filepath.Join(work, "tree"), filepath.Join(work, "image"), filepath.Join(work, "extra")
+	must(t, os.MkdirAll(filepath.Join(tree, "etc"), 0o755))
+	must(t, os.WriteFile(filepath.Join(tree, "big"), bytes.Repeat([]byte("0123456789abcdef"), 3<<16), 0o644))
+	must(t, os.WriteFile(extra, []byte("extra\n"), 0o644))
+
+	phases, most := map[string]bool{}, uint64(0)
+	must(t, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{
+		Size:   64 << 20,
+		Copies: []runcvm.Copy{{Source: extra, Destination: "/etc/extra"}},
+		Progress: func(phase string, files, bytes uint64) bool {
+			phases[phase] = true
+			most = max(most, bytes)
+			return true
+		},
+	}))
+	info, err := os.Stat(image)
+	must(t, err)
+	if info.Size() != 64<<20 || len(phases) != 3 || most < 3<<20 {
+		t.Fatal(info.Size(), phases, most)
+	}
+	out, err := exec.Command("debugfs", "-R", "cat /etc/extra", image).Output()
+	must(t, err)
+	if string(out) != "extra\n" {
+		t.Fatalf("%q", out)
+	}
+	fails(t, runcvm.Exists, runcvm.BuildRootfs(tree, image, nil))
+	must(t, os.Remove(image))
+
+	fails(t, runcvm.Cancelled, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{
+		Progress: func(string, uint64, uint64) bool { return false },
+	}))
+	fails(t, runcvm.NotFound, runcvm.BuildRootfs(filepath.Join(work, "nothing"), image, nil))
+	fails(t, runcvm.NoSpace, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{Size: 1 << 20}))
+	fails(t, runcvm.Invalid, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{
+		Copies: []runcvm.Copy{{Source: tree, Destination: "relative"}},
+	}))
+	if _, err := os.Stat(image); !os.IsNotExist(err) {
+		t.Fatal("a failed build leaves its image")
+	}
+}
