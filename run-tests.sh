@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# On a Debian 12 machine: installs what is missing, builds, and runs every test.  Ends with a line
+# `N passed, N failed, N skipped`.  A test that could run here and was skipped counts as failed.
+set -u
+cd "$(dirname "$0")" || exit 1
+mkdir -p build
+. tests/setup.sh
+
+passed=0 failed=0 skipped=0
+
+# Adds up what a part of the tests says in a line `NAME: N passed, N failed, N skipped`.
+count() {
+  local line
+  line=$(grep -E "^[a-z-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$" "$1" | tail -n 1)
+  if [ -z "$line" ]; then
+    echo "$2 ended without a count; see $1"
+    failed=$((failed + 1))
+    return
+  fi
+  read -r _ p _ f _ s _ <<<"${line//,/}"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# part NAME COMMAND...: one part of the tests; its output is shown if it fails.
+part() {
+  local name=$1 log=$build/part-$1.log start=$SECONDS
+  shift
+  say "$name: $*"
+  if "$@" >"$log" 2>&1; then
+    tail -n 1 "$log"
+  else
+    tail -n 100 "$log"
+  fi
+  count "$log" "$name"
+  say "$name took $((SECONDS - start)) s"
+}
+
+# A command that is one test.
+single() {
+  local name=$1
+  shift
+  if "$@"; then echo "$name: 1 passed, 0 failed, 0 skipped"; else echo "$name: 0 passed, 1 failed, 0 skipped"; return 1; fi
+}
+
+# Automake's results, and inside of them what speaks TAP.
+check() {
+  local dir=$1 name=$2 log trs p=0 f=0 s=0 result
+  shift 2
+  find "$dir" -name '*.trs' -delete
+  CMOCKA_MESSAGE_OUTPUT=TAP "$@"
+  while read -r trs; do
+    log=${trs%.trs}.log
+    result=$(sed -n 's/^:global-test-result: //p' "$trs")
+    if grep -q '^1\.\.[0-9]' "$log" && [ "$result" != SKIP ]; then
+      p=$((p + $(grep -cE '^ok ' "$log") - $(grep -ciE '^ok .*# skip' "$log")))
+      s=$((s + $(grep -ciE '^ok .*# skip' "$log")))
+      f=$((f + $(grep -cE '^not ok ' "$log")))
+      # One that failed without saying which.
+      if [ "$result" != PASS ] && ! grep -qE '^not ok ' "$log"; then f=$((f + 1)); fi
+    else
+      case $result in
+        PASS) p=$((p + 1)) ;;
+        SKIP) s=$((s + 1)); echo "skipped: $trs: $(tail -n 1 "$log")" ;;
+        *) f=$((f + 1)) ;;
+      esac
+    fi
+    case $result in PASS | SKIP) ;; *) echo "--- $log"; tail -n 60 "$log" ;; esac
+  done < <(find "$dir" -name '*.trs')
+  [ $((p + f + s)) -gt 0 ] || f=1
+  echo "$name: $p passed, $f failed, $s skipped"
+  [ "$f" = 0 ]
+}
+
+install_packages $BUILD_PACKAGES $RUN_PACKAGES $TEST_PACKAGES
+install_go
+build_tree
+make_guest
+make_debian
+make_busybox
+export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian
+
+# The bindings' tests boot VMs where these say what.
+export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
+
+part check check "$build" check make -C "$build" -k -j"$(nproc)" check
+part vm tests/run-vm
+part rootfs tests/rootfs/check-trees.sh
+part valgrind single valgrind make -C "$build" check-valgrind
+part sanitizers single sanitizers make -C "$build" check-sanitizers
+part fuzz single fuzz make -C "$build" check-fuzz
+part distcheck single distcheck make -C "$build" distcheck
+
+# Everything can run on this kind of machine, so nothing may have been left out.
+failed=$((failed + skipped))
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
