@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "container.h"
+#include "disks.h"
+#include "log.h"
+#include "machine.h"
+#include "power.h"
+#include "process.h"
+#include "transport.h"
+
+enum
+{
+  GOODBYE_MS = 1000 /* how long the host has to end the machine before it ends itself */
+};
+
+static bool shutting_down;
+
+static void
+send_log (int level, const char *message)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  tlv_put_u32 (&w, A_LEVEL, (uint32_t) level);
+  tlv_put_str (&w, A_MESSAGE, message);
+  channel_send_record (AGENT_LOG, 0, &w);
+}
+
+void
+agent_forward_log (const void *record, size_t len)
+{
+  channel_send (AGENT_LOG, 0, record, len);
+}
+
+void
+agent_send_exit (uint32_t process, int status)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  if (WIFSIGNALED (status))
+    {
+      tlv_put_u32 (&w, A_SIGNAL, (uint32_t) WTERMSIG (status));
+      if (WCOREDUMP (status))
+        tlv_put_u32 (&w, A_CORE, 1);
+    }
+  else
+    tlv_put_u32 (&w, A_EXIT_CODE, (uint32_t) WEXITSTATUS (status));
+  channel_send_record (AGENT_EXIT, process, &w);
+}
+
+static _Noreturn void
+finish_shutdown (void)
+{
+  char disk[64];
+
+  container_release ();
+  sync ();
+  if (disk_any_in_use (disk, sizeof disk))
+    log_write (LOG_WARNING, "%s is still mounted; it was synced", disk);
+  channel_send (AGENT_GOODBYE, 0, NULL, 0);
+  channel_finish (GOODBYE_MS);
+  power_off ();
+}
+
+static void
+start_shutdown (void)
+{
+  siginfo_t info;
+
+  if (shutting_down)
+    return;
+  shutting_down = true;
+  /* All but this process and the kernel's own.  The rest follows when the last is reaped. */
+  kill (-1, SIGKILL);
+  if (waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
+    finish_shutdown ();
+}
+
+void
+agent_reaped (pid_t pid, int status)
+{
+  if (pid > 0)
+    {
+      process_reaped (pid, status);
+      container_reaped (pid, status);
+    }
+  else if (shutting_down)
+    finish_shutdown ();
+}
+
+/* The small records */
+
+struct small
+{
+  uint32_t signum, all, rows, cols, stream, bytes;
+};
+
+static struct small
+parse_small (const struct agent_header *h, const unsigned char *payload)
+{
+  struct small s = { 0 };
+  struct tlv_reader r;
+  struct tlv_field f;
+
+  tlv_reader_init (&r, payload, h->len);
+  while (tlv_next (&r, &f))
+    switch (f.tag)
+      {
+      case A_SIGNAL:
+        s.signum = tlv_get_u32 (&r, &f);
+        break;
+      case A_ALL:
+        s.all = tlv_get_u32 (&r, &f);
+        break;
+      case A_ROWS:
+        s.rows = tlv_get_u32 (&r, &f);
+        break;
+      case A_COLS:
+        s.cols = tlv_get_u32 (&r, &f);
+        break;
+      case A_STREAM:
+        s.stream = tlv_get_u32 (&r, &f);
+        break;
+      case A_BYTES:
+        s.bytes = tlv_get_u32 (&r, &f);
+        break;
+      }
+  if (r.bad)
+    fatal ("the agent channel is corrupt (frame type %u)", h->type);
+  return s;
+}
+
+static void
+take_signal (uint32_t process, const struct small *s)
+{
+  if (s->signum == 0 || s->signum > 64)
+    log_write (LOG_WARNING, "there is no signal %u", s->signum);
+  else if (s->all)
+    container_signal_all ((int) s->signum);
+  else
+    process_signal (process, (int) s->signum);
+}
+
+static void
+take_frame (const struct agent_header *h, const unsigned char *payload)
+{
+  struct process *p;
+  struct small s;
+
+  switch (h->type)
+    {
+    case AGENT_SETUP:
+      container_setup (payload, h->len);
+      return;
+    case AGENT_EXEC:
+      process_exec (h->process, payload, h->len);
+      return;
+    case AGENT_SIGNAL:
+      s = parse_small (h, payload);
+      take_signal (h->process, &s);
+      return;
+    case AGENT_SHUTDOWN:
+      start_shutdown ();
+      return;
+    }
+  /* The rest is about a process, which may have ended while the frame was under way. */
+  p = process_find (h->process);
+  if (!p)
+    return;
+  switch (h->type)
+    {
+    case AGENT_STDIN:
+      if (!relay_in_data (&p->in, payload, h->len))
+        fatal ("the host sends more than process %u takes", h->process);
+      return;
+    case AGENT_RESIZE:
+      s = parse_small (h, payload);
+      process_resize (p, s.rows, s.cols);
+      return;
+    case AGENT_FRAME_WINDOW:
+      s = parse_small (h, payload);
+      if (s.stream == AGENT_STDOUT)
+        relay_out_credit (&p->out, s.bytes);
+      else if (s.stream == AGENT_STDERR)
+        relay_out_credit (&p->err, s.bytes);
+      return;
+    case AGENT_CLOSE:
+      s = parse_small (h, payload);
+      if (s.stream == AGENT_STDOUT)
+        relay_out_close (&p->out);
+      else if (s.stream == AGENT_STDERR)
+        relay_out_close (&p->err);
+      return;
+    default:
+      log_write (LOG_WARNING, "frame type %u is not known", h->type);
+    }
+}
+
+void
+agent_start (void)
+{
+  static const struct channel_user user = { .frame = take_frame, .relieved = process_resume_all };
+  struct tlv_writer w = TLV_WRITER_INIT;
+  struct utsname name;
+
+  channel_start (transport_open (), &user);
+  log_set_sink (send_log);
+  uname (&name);
+  tlv_put_u32 (&w, A_VERSION, AGENT_VERSION);
+  tlv_put_str (&w, A_KERNEL, name.release);
+  tlv_put_u64 (&w, A_BOOT_USEC, machine_usec (CLOCK_BOOTTIME));
+  channel_send_record (AGENT_HELLO, 0, &w);
+}

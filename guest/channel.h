@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Frames to and from the host. */
+#ifndef RCVM_GUEST_CHANNEL_H
+#define RCVM_GUEST_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent-wire.h"
+#include "tlv.h"
+
+struct channel_user
+{
+  void (*frame) (const struct agent_header *h, const unsigned char *payload);
+  void (*relieved) (void); /* no longer congested */
+};
+
+/* Takes the non-blocking fd. */
+void channel_start (int fd, const struct channel_user *user);
+
+void channel_send (uint16_t type, uint32_t process, const void *payload, size_t len);
+/* Frees the record. */
+void channel_send_record (uint16_t type, uint32_t process, struct tlv_writer *w);
+
+/* Where the payload of a stream frame may be written, and how much of it; then what it became. */
+unsigned char *channel_reserve (size_t *room);
+void channel_commit (uint16_t type, uint32_t process, size_t len);
+
+/* More than enough is queued. */
+bool channel_congested (void);
+/* Writes what can be written now. */
+void channel_flush (void);
+/* Writes all that is queued, waiting for the host; then waits for the host to hang up, at most `timeout_ms`. */
+void channel_finish (int timeout_ms);
+
+#endif

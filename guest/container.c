@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "agent.h"
+#include "agent-wire.h"
+#include "cgroup.h"
+#include "channel.h"
+#include "cleanup.h"
+#include "devices.h"
+#include "handoff.h"
+#include "idmap.h"
+#include "kernel.h"
+#include "log.h"
+#include "loop.h"
+#include "machine.h"
+#include "mask.h"
+#include "mounts.h"
+#include "program.h"
+#include "request.h"
+#include "sysctl.h"
+
+/* The network is the machine's own, and PID and mount namespaces are always made. */
+#define OPTIONAL_NAMESPACES                                                                       \
+  (K_CLONE_NEWUTS | K_CLONE_NEWIPC | K_CLONE_NEWCGROUP | K_CLONE_NEWUSER | K_CLONE_NEWTIME)
+
+static void handoff_ready (struct watch *w, uint32_t events);
+
+static struct
+{
+  enum
+  {
+    NONE,
+    PREPARING,
+    WAITING, /* for EXEC */
+    RUNNING,
+    OVER
+  } state;
+  pid_t init;
+  int pidfd, mount_namespace, own_pid_namespace;
+  uint64_t namespaces;
+  uint64_t began_usec;
+  struct watch handoff;
+} the = {
+  .pidfd = -1,
+  .mount_namespace = -1,
+  .own_pid_namespace = -1,
+  .handoff = { .fd = -1, .ready = handoff_ready },
+};
+
+/* The first process */
+
+static int
+set_names (const struct setup *s, struct failure *f)
+{
+  if (s->hostname && *s->hostname && sethostname (s->hostname, strlen (s->hostname)) < 0)
+    return fail (f, "hostname", errno, "cannot set the host name to \"%.100s\"", s->hostname);
+  if (s->domainname && *s->domainname && setdomainname (s->domainname, strlen (s->domainname)) < 0)
+    return fail (f, "hostname", errno, "cannot set the domain name to \"%.100s\"", s->domainname);
+  return 0;
+}
+
+static int
+assemble (struct setup *s, int root_tree, struct failure *f)
+{
+  autoclose int root = -1;
+
+  if (set_names (s, f) < 0 || sysctl_apply (s, false, f) < 0)
+    return -1;
+  root = mounts_attach (s, root_tree, f);
+  if (root < 0 || devices_make (s, root, f) < 0 || mask_apply (s, root, f) < 0)
+    return -1;
+  return mounts_enter (s, root, f);
+}
+
+static int
+run_first_program (const struct setup *s, int handoff, struct failure *f)
+{
+  struct request q;
+  struct program p = { .request = &q, .handoff = handoff, .first = true,
+                       .root_readonly = s->root_readonly };
+  struct stat st;
+  char dummy[16];
+  size_t len = sizeof dummy;
+  int fds[HANDOFF_FDS];
+  void *record;
+
+  if (handoff_recv (handoff, dummy, &len, fds) != HANDOFF_START)
+    _exit (0); /* the machine goes down */
+  record = fstat (fds[0], &st) < 0
+               ? MAP_FAILED
+               : mmap (NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, fds[0], 0);
+  if (record == MAP_FAILED)
+    return fail (f, "exec", errno, "cannot read the EXEC record");
+  if (request_parse (&q, record, (size_t) st.st_size, f) < 0)
+    return -1;
+  memcpy (p.stdio, fds + 1, sizeof p.stdio);
+  program_run (&p, f);
+  return -1;
+}
+
+static _Noreturn void
+first_process (struct setup *s, int root_tree, int handoff)
+{
+  struct failure f = { 0 };
+  char self[16];
+  ssize_t n = readlink ("/proc/self", self, sizeof self - 1);
+  pid_t pid;
+
+  self[n > 0 ? n : 0] = 0;
+  pid = atoi (self); /* in the initial namespace, as its /proc is */
+  if (assemble (s, root_tree, &f) == 0)
+    {
+      handoff_send (handoff, HANDOFF_READY, &pid, sizeof pid, NULL, 0);
+      run_first_program (s, handoff, &f);
+    }
+  handoff_send_failure (handoff, &f);
+  _exit ((int) f.exit_code);
+}
+
+/* The helper */
+
+static int
+enter_namespaces (const struct setup *s, int *root_tree, struct setup *prepared, struct failure *f)
+{
+  int flags = (int) (the.namespaces & OPTIONAL_NAMESPACES & ~(uint64_t) K_CLONE_NEWUSER);
+
+  if (k_unshare (K_CLONE_NEWNS) < 0)
+    return fail (f, "namespace", errno, "cannot make the mount namespace");
+  if (cgroup_join (0, f) < 0 || mounts_prepare (prepared, root_tree, f) < 0
+      || devices_prepare (s, f) < 0 || sysctl_apply (s, true, f) < 0)
+    return -1;
+  if (s->namespaces & K_CLONE_NEWUSER)
+    {
+      if (idmap_enter (s, f) < 0)
+        return -1;
+      flags |= K_CLONE_NEWNS; /* one that belongs to the user namespace */
+    }
+  if (k_unshare (flags | K_CLONE_NEWPID) < 0)
+    return fail (f, "namespace", errno, "cannot make the container's namespaces");
+  return 0;
+}
+
+static _Noreturn void
+helper (struct setup *s, int handoff)
+{
+  struct failure f = { 0 };
+  int root_tree = -1;
+  long pid;
+
+  handoff_begin_child (handoff);
+  if (handoff > 3)
+    syscall (SYS_close_range, 3u, (unsigned) handoff - 1, 0);
+  syscall (SYS_close_range, (unsigned) handoff + 1, ~0u, 0);
+  umask (022);
+  if (enter_namespaces (s, &root_tree, s, &f) == 0)
+    {
+      /* A child of the agent, which is to reap it. */
+      pid = syscall (SYS_clone, K_CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+      if (pid == 0)
+        first_process (s, root_tree, handoff);
+      if (pid > 0)
+        _exit (0);
+      fail (&f, "namespace", errno, "cannot make the container's first process");
+    }
+  handoff_send_failure (handoff, &f);
+  _exit (1);
+}
+
+/* The agent */
+
+static void
+setup_failed (const struct failure *f)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  failure_put (&w, f);
+  channel_send_record (AGENT_FAILED, 0, &w);
+  the.state = OVER;
+}
+
+static int
+set_up (struct setup *s, struct failure *f)
+{
+  int fds[2];
+  pid_t pid;
+
+  if (s->log_level >= 0)
+    log_set_level (s->log_level);
+  machine_set_clock (s->clock_nsec);
+  machine_add_entropy (s->entropy, s->entropy_len);
+  machine_bring_up_loopback ();
+  if (cgroup_make (s, f) < 0)
+    return -1;
+  the.own_pid_namespace = open ("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+  if (the.own_pid_namespace < 0)
+    return fail (f, "namespace", errno, "cannot open the PID namespace");
+  the.namespaces = s->namespaces;
+  if (handoff_pair (fds) < 0)
+    return fail (f, "setup", errno, "cannot make a socket pair");
+  pid = fork ();
+  if (pid == 0)
+    helper (s, fds[1]);
+  close (fds[1]);
+  if (pid < 0 || loop_add (&the.handoff, fds[0], EPOLLIN) < 0)
+    {
+      fail (f, "setup", errno, "cannot make the container's first process");
+      close (fds[0]);
+      return -1;
+    }
+  return 0;
+}
+
+void
+container_setup (const void *record, size_t len)
+{
+  struct failure f = { 0 };
+  struct setup s;
+
+  if (the.state != NONE)
+    fatal ("the host sent SETUP twice");
+  the.state = PREPARING;
+  the.began_usec = machine_usec (CLOCK_MONOTONIC);
+  if (setup_parse (&s, record, len, &f) < 0 || set_up (&s, &f) < 0)
+    setup_failed (&f);
+  setup_free (&s);
+}
+
+static void
+container_ready (pid_t init)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  struct failure f = { 0 };
+  char path[64];
+
+  the.init = init;
+  the.pidfd = (int) syscall (SYS_pidfd_open, init, 0);
+  snprintf (path, sizeof path, "/proc/%d/ns/mnt", (int) init);
+  the.mount_namespace = open (path, O_RDONLY | O_CLOEXEC);
+  if (the.pidfd < 0 || the.mount_namespace < 0)
+    {
+      fail (&f, "namespace", errno, "cannot open the container's namespaces");
+      setup_failed (&f);
+      return;
+    }
+  the.state = WAITING;
+  tlv_put_u64 (&w, A_SETUP_USEC, machine_usec (CLOCK_MONOTONIC) - the.began_usec);
+  channel_send_record (AGENT_READY, 0, &w);
+}
+
+static void
+handoff_ready (struct watch *w, uint32_t events)
+{
+  unsigned char data[HANDOFF_MAX];
+  size_t len = sizeof data;
+  int fds[HANDOFF_FDS], type = handoff_recv (w->fd, data, &len, fds);
+  struct failure f = { 0 };
+  pid_t pid;
+
+  (void) events;
+  switch (type)
+    {
+    case HANDOFF_LOG:
+      agent_forward_log (data, len);
+      return;
+    case HANDOFF_READY:
+      memcpy (&pid, data, sizeof pid);
+      container_ready (pid);
+      return;
+    case HANDOFF_FAILED:
+      channel_send (AGENT_FAILED, 0, data, len);
+      the.state = OVER;
+      break;
+    case -1:
+      if (errno == EAGAIN)
+        return;
+      /* fall through */
+    default:
+      if (the.state == PREPARING)
+        {
+          fail (&f, "setup", 0, "the container's first process died while it was set up");
+          setup_failed (&f);
+        }
+      break;
+    }
+  loop_close (w);
+}
+
+pid_t
+container_init_pid (void)
+{
+  return the.init;
+}
+
+bool
+container_is_waiting (void)
+{
+  return the.state == WAITING;
+}
+
+int
+container_start (const int *fds, size_t n_fds)
+{
+  int handoff;
+
+  if (the.state != WAITING || the.handoff.fd < 0)
+    {
+      errno = ESRCH;
+      return -1;
+    }
+  handoff = loop_remove (&the.handoff);
+  the.state = RUNNING;
+  if (handoff_send (handoff, HANDOFF_START, NULL, 0, fds, n_fds) < 0)
+    {
+      close (handoff);
+      errno = ESRCH;
+      return -1;
+    }
+  return handoff;
+}
+
+pid_t
+container_fork (void)
+{
+  pid_t pid;
+  int saved;
+
+  if (the.pidfd < 0 || the.state == OVER)
+    {
+      errno = ESRCH;
+      return -1;
+    }
+  if (k_setns (the.pidfd, K_CLONE_NEWPID) < 0)
+    return -1;
+  pid = fork ();
+  if (pid == 0)
+    return 0;
+  saved = errno;
+  if (k_setns (the.own_pid_namespace, K_CLONE_NEWPID) < 0)
+    fatal ("cannot return to the PID namespace: %s", strerror (errno));
+  /* The kernel's word for a PID namespace that dies. */
+  errno = pid < 0 && saved == ENOMEM && kill (the.init, 0) == 0 ? ESRCH : saved;
+  return pid;
+}
+
+int
+container_enter (struct failure *f)
+{
+  int flags = K_CLONE_NEWNS | (int) (the.namespaces & OPTIONAL_NAMESPACES);
+
+  if (cgroup_join (the.init, f) < 0)
+    return -1;
+  if (k_setns (the.pidfd, flags) < 0)
+    return fail (f, "namespace", errno,
+                 errno == ESRCH ? "the container has stopped"
+                                : "cannot enter the container's namespaces");
+  return 0;
+}
+
+void
+container_signal_all (int signum)
+{
+  pid_t pid;
+
+  if (the.init <= 0 || the.state == OVER)
+    return;
+  /* With its first process, the kernel kills all of a PID namespace. */
+  if (signum != SIGKILL)
+    {
+      pid = container_fork ();
+      if (pid == 0)
+        {
+          kill (-1, signum);
+          _exit (0);
+        }
+      if (pid < 0)
+        log_write (LOG_WARNING, "cannot signal all processes: %s", strerror (errno));
+    }
+  kill (the.init, signum);
+}
+
+void
+container_reaped (pid_t pid, int status)
+{
+  if (pid != the.init || pid <= 0)
+    return;
+  /* It never got its program: the host still learns of its end. */
+  if (the.state == WAITING)
+    agent_send_exit (0, status);
+  loop_close (&the.handoff);
+  the.state = OVER;
+  the.init = 0;
+}
+
+void
+container_release (void)
+{
+  loop_close (&the.handoff);
+  /* The last reference to the namespace: closing it unmounts everything in it, before close returns. */
+  if (the.mount_namespace >= 0)
+    close (steal_fd (&the.mount_namespace));
+  if (the.pidfd >= 0)
+    close (steal_fd (&the.pidfd));
+  the.state = OVER;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <linux/random.h>
+
+#include "cleanup.h"
+#include "log.h"
+
+static void
+mount_or_die (const char *type, const char *place, unsigned long flags)
+{
+  if (mkdir (place, 0755) < 0 && errno != EEXIST)
+    fatal ("cannot make %s: %s", place, strerror (errno));
+  if (mount (type, place, type, flags, NULL) < 0 && errno != EBUSY)
+    fatal ("cannot mount %s: %s", place, strerror (errno));
+}
+
+void
+machine_mount_early (void)
+{
+  struct rlimit files = { 1 << 20, 1 << 20 };
+  autoclose int modprobe = -1;
+  int fd;
+
+  mount_or_die ("devtmpfs", "/dev", MS_NOSUID);
+  mount_or_die ("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  mount_or_die ("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  /* Nothing else may become fd 0 to 2. */
+  do
+    fd = open ("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= 2);
+  if (fd < 0)
+    fatal ("cannot open /dev/null: %s", strerror (errno));
+  close (fd);
+  /* The kernel asks for modules in the initial namespaces, where we are modprobe. */
+  modprobe = open ("/proc/sys/kernel/modprobe", O_WRONLY | O_CLOEXEC);
+  if (modprobe >= 0 && write (modprobe, "/sbin/modprobe", 14) < 0)
+    log_write (LOG_WARNING, "cannot set the path of modprobe: %s", strerror (errno));
+  setrlimit (RLIMIT_NOFILE, &files);
+}
+
+uint64_t
+machine_usec (clockid_t clock)
+{
+  struct timespec t;
+
+  clock_gettime (clock, &t);
+  return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+void
+machine_set_clock (uint64_t nsec)
+{
+  struct timespec t
+      = { .tv_sec = (time_t) (nsec / 1000000000), .tv_nsec = (long) (nsec % 1000000000) };
+
+  if (nsec && clock_settime (CLOCK_REALTIME, &t) < 0)
+    log_write (LOG_WARNING, "cannot set the clock: %s", strerror (errno));
+}
+
+void
+machine_add_entropy (const unsigned char *data, size_t len)
+{
+  autofree struct rand_pool_info *info = NULL;
+  autoclose int fd = -1;
+
+  if (!len)
+    return;
+  if (len > 4096)
+    len = 4096;
+  info = malloc (sizeof *info + len);
+  fd = open ("/dev/urandom", O_RDWR | O_CLOEXEC);
+  if (info && fd >= 0)
+    {
+      info->entropy_count = (int) len * 8;
+      info->buf_size = (int) len;
+      memcpy (info->buf, data, len);
+      if (ioctl (fd, RNDADDENTROPY, info) == 0)
+        return;
+    }
+  log_write (LOG_WARNING, "cannot add entropy: %s", strerror (errno));
+}
+
+void
+machine_bring_up_loopback (void)
+{
+  struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+  autoclose int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  if (fd < 0 || ioctl (fd, SIOCSIFFLAGS, &r) < 0)
+    log_write (LOG_WARNING, "cannot bring the loopback interface up: %s", strerror (errno));
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the VM itself needs: early mounts, clock, entropy, loopback. */
+#ifndef RCVM_GUEST_MACHINE_H
+#define RCVM_GUEST_MACHINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+void machine_mount_early (void);
+uint64_t machine_usec (clockid_t clock);
+/* The following only log what fails. */
+void machine_set_clock (uint64_t nsec);
+void machine_add_entropy (const unsigned char *data, size_t len);
+void machine_bring_up_loopback (void);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The container's file systems.
+ *
+ * They are made in two steps.  mounts_prepare runs with all rights in the initial user namespace: it mounts the disks
+ * and whatever else the kernel lets only real root mount, and keeps each as a detached tree.  mounts_attach runs in the
+ * container's namespaces and puts everything together, in the order of the SETUP record.
+ *
+ * A destination "stage:NAME" is mounted where only binds with a source "stage:NAME/PATH" see it.
+ */
+#ifndef RCVM_GUEST_MOUNTS_H
+#define RCVM_GUEST_MOUNTS_H
+
+#include "setup.h"
+
+/* *root becomes the tree of the root file system. */
+int mounts_prepare (struct setup *s, int *root, struct failure *f);
+/* Takes the tree over; returns an O_PATH fd of the container's root directory, or -1. */
+int mounts_attach (struct setup *s, int root, struct failure *f);
+/* Propagation and read-only root, then "/" becomes the container's. */
+int mounts_enter (const struct setup *s, int root, struct failure *f);
+
+/* A detached copy of what the O_PATH fd `from` sees, with MS_* flags of `flags`; -1 and errno. */
+int mount_clone (int from, uint64_t flags);
+
+#endif

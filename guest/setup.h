@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The SETUP record, read.  Strings point into the record. */
+#ifndef RCVM_GUEST_SETUP_H
+#define RCVM_GUEST_SETUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "failure.h"
+
+struct setup_mount
+{
+  const char *destination;
+  const char *type;
+  const char *source;
+  const char *data;
+  uint64_t flags;
+  uint64_t propagation;
+  bool optional;
+  bool copy_up;
+  int tree; /* mounted, and not attached yet; or -1 */
+};
+
+struct setup_device
+{
+  const char *path;
+  uint32_t type, major, minor, mode, uid, gid;
+};
+
+struct setup_pair
+{
+  const char *name;
+  const char *value;
+};
+
+struct setup_idmap
+{
+  uint32_t container, host, size;
+};
+
+struct setup
+{
+  const char *hostname;
+  const char *domainname;
+  const char *root_disk;
+  const char *root_fstype;
+  const char *root_data;
+  bool root_disk_readonly;
+  const char *upper_disk;
+  bool root_readonly;
+  uint64_t root_propagation;
+  uint64_t namespaces;
+  uint64_t clock_nsec;
+  const unsigned char *entropy;
+  size_t entropy_len;
+  int log_level; /* -1: not given */
+
+  struct setup_mount *mounts;
+  struct setup_device *devices;
+  struct setup_pair *sysctls;
+  struct setup_pair *cgroup;
+  struct setup_idmap *uid_map;
+  struct setup_idmap *gid_map;
+  const char **masked;
+  const char **readonly;
+  size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly;
+};
+
+int setup_parse (struct setup *s, const void *record, size_t len, struct failure *f);
+void setup_free (struct setup *s);
+
+#endif
