@@ -64,7 +64,7 @@ make_guest() {
   fi
   say "guest: fetching Debian's cloud kernel and making an initramfs with rcvm-init"
   rm -rf "$guest"
-  logged guest "$build/guest/runcvm-mkguest" --debian-package --init "$build/guest/rcvm-init" --output "$guest"
+  logged guest "$build/guest/runcvm-mkguest" --debian-package --module-list guest/modules.list --init "$build/guest/rcvm-init" --output "$guest"
 }
 
 # A Debian userland, bootstrapped once.
