@@ -23,8 +23,11 @@ enum
   BOOT_MAGIC = 0x202,
   BOOT_INIT_SIZE = 0x260,
   BOOT_HEAD = 0x264,
-  /* The kernel's own tables, the unpacked initramfs's page cache and the agent, measured with Debian's kernel. */
-  MEMORY_SLACK = 40 * MIB
+  /* The kernel's own tables and the agent.  Measured: Debian's cloud kernel ran true in 88 MiB, and not in 84. */
+  MEMORY_SLACK = 20 * MIB,
+  /* The packed initramfs and the unpacked one are there at the same time. */
+  PLAIN_FACTOR = 2,
+  COMPRESSED_FACTOR = 5
 };
 
 static uint32_t
@@ -60,6 +63,8 @@ rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memor
   static const char advice[] = "runcvm-mkguest makes one";
   autoclose int kernel_fd = -1, initramfs_fd = -1;
   unsigned char head[BOOT_HEAD] = { 0 };
+  char magic[6];
+  bool plain;
   uint64_t needed;
   off_t size, initramfs_size;
 
@@ -77,8 +82,10 @@ rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memor
   initramfs_fd = open_file ("initramfs", initramfs, advice, &initramfs_size, err);
   if (initramfs_fd < 0)
     return RCVM_E_HOST;
-  /* Unpacked, an initramfs takes about three times its size, and the packed one is there at the same time. */
-  needed += 4 * (uint64_t) initramfs_size + MEMORY_SLACK;
+  if (pread (initramfs_fd, magic, sizeof magic, 0) != sizeof magic)
+    return rcvmi_fail (err, RCVM_E_HOST, 0, "the initramfs '%s' is empty or cannot be read (%s)", initramfs, advice);
+  plain = memcmp (magic, "070701", sizeof magic) == 0;
+  needed += (uint64_t) initramfs_size * (plain ? PLAIN_FACTOR : COMPRESSED_FACTOR) + MEMORY_SLACK;
   needed = (needed + MIB - 1) / MIB;
   if (memory / MIB < needed)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,

@@ -169,7 +169,7 @@ describe_death (struct rcvmi_vmm *vmm, pid_t pid, int status, rcvm_error **err)
   find_line (&vmm->console, "Kernel panic", line, sizeof line);
   if (line[0])
     {
-      rcvmi_fail (err, RCVM_E_GUEST, 0, "the guest's kernel gave up: %s", line);
+      rcvmi_fail_at (err, "agent", RCVM_E_GUEST, 0, "the guest's kernel gave up: %s", line);
       return;
     }
   if (WIFEXITED (status) && WEXITSTATUS (status) == 0)
@@ -177,9 +177,9 @@ describe_death (struct rcvmi_vmm *vmm, pid_t pid, int status, rcvm_error **err)
       find_line (&vmm->console, "rcvm-init: fatal: ", line, sizeof line);
       if (!line[0])
         find_line (&vmm->console, NULL, line, sizeof line);
-      rcvmi_fail (err, RCVM_E_GUEST, 0,
-                  "the guest stopped by itself before its process had ended%s%s",
-                  line[0] ? "; its console's last word: " : "", line);
+      rcvmi_fail_at (err, "agent", RCVM_E_GUEST, 0,
+                     "the guest stopped by itself before its process had ended%s%s",
+                     line[0] ? "; its console's last word: " : "", line);
       return;
     }
   rcvmi_proc_describe (status, how, sizeof how);

@@ -36,7 +36,7 @@ rootfs, number = sys.argv[1], int(sys.argv[2])
 r, w = os.pipe()
 # The handler of the default action: PID 1 gets TERM and SEGV from outside only if it has one, or by SIGKILL; exec
 # resets it, so a program that wants to die by a signal has itself not be PID 1.
-vm = runcvm.VM("signal-%d" % number, rootfs=rootfs, memory=160 << 20, stdio=(-1, w, -1),
+vm = runcvm.VM("signal-%d" % number, rootfs=rootfs, memory=160 << 20, stdout=w,
                args=["sh", "-c", "echo up; exec sleep 1000" if number == signal.SIGKILL else
                      "trap 'exit %d' %d; echo up; while :; do sleep 1000 & wait; done" % (128 + number, number)])
 vm.start()

@@ -9,7 +9,7 @@ python - "$BUSYBOX" "$work/out" <<'PY'
 import os, sys
 import runcvm
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT, 0o600)
-vm = runcvm.VM("lasting", rootfs=sys.argv[1], memory=160 << 20, stdio=(-1, out, out),
+vm = runcvm.VM("lasting", rootfs=sys.argv[1], memory=160 << 20, stdout=out, stderr=out,
                args=["sh", "-c", "trap 'echo got it; exit 33' USR1; echo up; while :; do sleep 1; done"])
 vm.start()
 os._exit(0)  # without a word
