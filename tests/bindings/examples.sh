@@ -16,13 +16,6 @@ usage ()
   rc=0
   "$@" > "$work/out" 2> "$work/err" || rc=$?
   test $rc = 125 && grep -q '^usage: ' "$work/err" || { echo "$*: no usage, $rc" >&2; status=1; }
-  rc=0
-  "$@" /nonexistent/rootfs true > "$work/out" 2> "$work/err" || rc=$?
-  if test $rc != 125 || ! grep -q '/nonexistent/rootfs' "$work/err"; then
-    echo "$*: with a missing root directory: $rc" >&2
-    cat "$work/err" >&2
-    status=1
-  fi
 }
 
 run ()
@@ -37,6 +30,13 @@ run ()
   rc=0
   "$@" "$ROOTFS" /no/such/program < /dev/null > "$work/out" 2> "$work/err" || rc=$?
   test $rc = 127 || { echo "$*: no such program: $rc" >&2; cat "$work/err" >&2; status=1; }
+  rc=0
+  "$@" /nonexistent/rootfs true > "$work/out" 2> "$work/err" || rc=$?
+  if test $rc != 125 || ! grep -q '/nonexistent/rootfs' "$work/err"; then
+    echo "$*: with a missing root directory: $rc" >&2
+    cat "$work/err" >&2
+    status=1
+  fi
 }
 
 all ()

@@ -15,6 +15,7 @@ free while a call waits.  The man pages (libruncvm(3), rcvm_vm_create(3), ...) h
 """
 
 import collections
+import collections.abc
 import json
 import os
 import signal

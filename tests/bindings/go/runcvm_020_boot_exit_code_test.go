@@ -4,6 +4,7 @@ package tests
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,5 +80,15 @@ func TestBoot020NoSuchProgram(t *testing.T) {
 		if failure.ExitCode != code || !strings.Contains(failure.Message, program) {
 			t.Fatal(failure.ExitCode, failure)
 		}
+	}
+}
+
+func TestBoot020NoSuchDirectory(t *testing.T) {
+	vm := newVM(t, "missing", "")
+	must(t, vm.SetRootfs("/nonexistent/rootfs"))
+	failure := fails(t, runcvm.NotFound, vm.Start())
+	if !strings.Contains(failure.Message, "/nonexistent/rootfs") || failure.Stage != "rootfs" ||
+		!errors.Is(failure, syscall.ENOENT) {
+		t.Fatal(failure.Stage, failure)
 	}
 }

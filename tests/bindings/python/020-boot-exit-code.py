@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A VM boots, its exit code is exact, and the handle says what happened."""
 
+import errno
 import signal
 
 import runcvm
@@ -58,4 +59,12 @@ def no_such_program():
             assert error.exit_code == code and program in str(error), (error.exit_code, error)
 
 
-main(exit_code, killed, no_such_program)
+def no_such_directory():
+    with new_vm("missing", "") as vm:
+        vm.rootfs = "/nonexistent/rootfs"
+        error = raises(runcvm.E_NOT_FOUND, vm.start)
+        assert "/nonexistent/rootfs" in str(error) and error.errno == errno.ENOENT, error
+        assert error.stage == "rootfs", error.stage
+
+
+main(exit_code, killed, no_such_program, no_such_directory, boots=True)

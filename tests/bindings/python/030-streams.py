@@ -48,4 +48,4 @@ def a_file_and_the_environment():
     assert out.text() == "wörld in /tmp\n".encode()
 
 
-main(all_three, nothing, a_file_and_the_environment)
+main(all_three, nothing, a_file_and_the_environment, boots=True)

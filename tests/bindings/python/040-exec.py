@@ -48,4 +48,4 @@ def execs():
         vm.delete()
 
 
-main(execs)
+main(execs, boots=True)

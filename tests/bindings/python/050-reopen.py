@@ -39,4 +39,4 @@ def parent():
 
 if sys.argv[1:] == ["child"]:
     child()
-main(parent)
+main(parent, boots=True)

@@ -67,4 +67,4 @@ def a_log_function_that_raises():
         vm.delete()
 
 
-main(wait_and_kill, close_while_waiting, a_log_function_that_raises)
+main(wait_and_kill, close_while_waiting, a_log_function_that_raises, boots=True)

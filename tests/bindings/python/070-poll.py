@@ -32,4 +32,4 @@ def loop():
         vm.close()
 
 
-main(loop)
+main(loop, boots=True)

@@ -56,7 +56,7 @@ class Pipe:
     def __init__(self):
         self._r, self.w = os.pipe()
         self._data = []
-        self._thread = threading.Thread(target=self._read)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self):
@@ -81,8 +81,10 @@ def raises(code, function, *args, **kwargs):
     raise AssertionError(f"{function} did not fail")
 
 
-def main(*tests):
+def main(*tests, boots=False):
     try:
+        if boots:
+            rootfs()
         for test in tests:
             print(f"{test.__name__} ...", flush=True)
             test()
