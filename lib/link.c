@@ -41,7 +41,8 @@ rcvmi_link_init (struct rcvmi_link *link, int fd, const char *peer, size_t max_p
 static void
 drop_fds (struct rcvmi_link *link)
 {
-  for (size_t i = 0; i < RCVMI_LINK_FDS; i++)
+  /* Only these: in a link that was cleared, or never set up, the others are 0. */
+  for (size_t i = 0; i < link->n_fds; i++)
     {
       if (link->fds[i] >= 0)
         close (link->fds[i]);
