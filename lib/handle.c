@@ -184,6 +184,8 @@ rcvmi_handle_request (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, con
                       int timeout_ms, rcvm_error **err)
 {
   struct tlv_writer none = TLV_WRITER_INIT;
+  rcvm_error *e = NULL;
+  int code;
 
   if (vm->link.fd < 0)
     {
@@ -191,6 +193,14 @@ rcvmi_handle_request (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, con
         tlv_writer_free (record);
       return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s", vm->id, rcvm_status_name (vm->status));
     }
-  return rcvmi_client_request (&vm->link, type, record ? record : &none, stdio, timeout_ms, on_news, vm,
-                               NULL, err);
+  code = rcvmi_client_request (&vm->link, type, record ? record : &none, stdio, timeout_ms, on_news, vm,
+                               NULL, &e);
+  /* It ended while it was asked: what it left says whether that was in order. */
+  if (code < 0 && vm->link.eof && vm->status != RCVM_STATUS_NEW && rcvmi_handle_refresh (vm, NULL) == 0
+      && vm->settled && rcvm_error_get_code (vm->state.error) != RCVM_E_MONITOR)
+    {
+      rcvm_error_free (e);
+      return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has stopped", vm->id);
+    }
+  return code < 0 ? rcvmi_error_pass (err, e) : code;
 }

@@ -630,6 +630,10 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that is created can be started",
                        run->options.id,
                        run->start_wanted ? "being started" : rcvm_status_name (run->state.status));
+  if (run->stdio[0] < 0 && !run->plan->terminal)
+    tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
+  if (run->plan->exec.failed)
+    return rcvmi_fail_nomem (err);
   for (int i = 0; i < 3; i++)
     fds[i] = steal_fd (&run->stdio[i]);
   run->start_wanted = true;
@@ -694,6 +698,10 @@ rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options,
     number = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   if (number == 0)
     number = rcvmi_plan_exec (run->plan, options, &record, &terminal, err);
+  if (number == 0 && fds[0] < 0 && !terminal)
+    tlv_put_u32 (&record, E_NO_STDIN, 1);
+  if (number == 0 && record.failed)
+    number = rcvmi_fail_nomem (err);
   if (number == 0)
     number = rcvmi_agent_exec (run->agent, record.data, record.len, fds, ops, user, err);
   else

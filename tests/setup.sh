@@ -84,6 +84,7 @@ make_busybox() {
   chmod 1777 "$build/busybox.new/tmp"
   cp "$(command -v busybox)" "$build/busybox.new/bin/busybox"
   (cd "$build/busybox.new/bin" && for n in $(./busybox --list); do [ "$n" = busybox ] || ln -s busybox "$n"; done)
+  musl-gcc -static -Os tests/vm/probe.c -o "$build/busybox.new/bin/probe"
   printf '%s\n' root:x:0:0:root:/root:/bin/sh app:x:1000:1000:App:/home/app:/bin/sh >"$build/busybox.new/etc/passwd"
   printf '%s\n' root:x:0: app:x:1000: video:x:44:app audio:x:29:app,root >"$build/busybox.new/etc/group"
   mv "$build/busybox.new" "$build/busybox"
