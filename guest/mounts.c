@@ -49,6 +49,8 @@ belongs_inside (const struct setup *s, const struct setup_mount *m)
 {
   static const char *const types[] = { "proc", "mqueue", "tmpfs", "devpts" };
 
+  if (m->flags & MS_REMOUNT)
+    return true;
   if (is_bind (m))
     return !is_staged (m->source);
   if (is_cgroup (m))
@@ -245,7 +247,8 @@ mounts_prepare (struct setup *s, int *root, struct failure *f)
     {
       struct setup_mount *m = &s->mounts[i];
 
-      if (!is_bind (m) && modules_load_fs (is_cgroup (m) ? "cgroup2" : m->type) < 0)
+      if (!is_bind (m) && !(m->flags & MS_REMOUNT)
+          && modules_load_fs (is_cgroup (m) ? "cgroup2" : m->type) < 0)
         log_write (LOG_WARNING, "cannot load the kernel module of %s", m->type);
       if (!belongs_inside (s, m) && prepare_one (m, f) < 0 && judge (m, f) < 0)
         return -1;
@@ -348,6 +351,22 @@ attach_inside (int root, struct setup_mount *m, struct failure *f)
   return 0;
 }
 
+/* Other flags for what is there; with MS_BIND, for the mount alone. */
+static int
+remount (int root, const struct setup_mount *m, struct failure *f)
+{
+  autoclose int at = path_open (root, m->destination, O_PATH);
+  char place[64];
+
+  snprintf (place, sizeof place, "/proc/self/fd/%d", at);
+  if (at < 0
+      || mount (m->source, place, m->type, m->flags & ~(uint64_t) (PROPAGATION | MS_REC),
+                *m->data ? m->data : NULL)
+             < 0)
+    return fail (f, "mount", errno, "cannot remount %s", m->destination);
+  return 0;
+}
+
 static int
 set_propagation (int root, const char *path, uint64_t propagation, struct failure *f)
 {
@@ -371,7 +390,9 @@ attach_one (const struct setup *s, int root, struct setup_mount *m, struct failu
     return 0;
   if (m->destination[strspn (m->destination, "/")] == 0)
     return fail (f, "mount", EINVAL, "nothing can be mounted at \"%s\"", m->destination);
-  if (!belongs_inside (s, m))
+  if (m->flags & MS_REMOUNT)
+    r = remount (root, m, f);
+  else if (!belongs_inside (s, m))
     r = m->tree < 0 ? 0 : attach_tree (root, m, f); /* else it was optional, and failed */
   else
     r = is_bind (m) ? attach_bind (root, m, f) : attach_inside (root, m, f);

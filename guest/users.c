@@ -205,7 +205,6 @@ resolve_name (struct user *u, const char *spec, struct failure *f)
           f->exit_code = EXIT_NOT_RUNNABLE;
           return -1;
         }
-      return 0;
     }
   if (*name && !append_groups_of (u, name))
     return fail (f, "user", ENOMEM, "cannot look up the user's groups");

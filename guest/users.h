@@ -14,7 +14,7 @@ struct user
   char home[4096]; /* "/" if it is not known */
 };
 
-/* What the request says; a name gets its groups as well, if the request gives no group. */
+/* What the request says; a user whom /etc/passwd knows gets its groups as well. */
 int user_resolve (struct user *u, const struct request *q, struct failure *f);
 
 #endif
