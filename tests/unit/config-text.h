@@ -28,6 +28,12 @@ quotes (char *s)
   return s;
 }
 
+static inline char *
+text (const char *s)
+{
+  return quotes (strdup (s));
+}
+
 /* A small config.json that is fine, with additions to its top, process and linux objects: each NULL or like
    "'hostname':'x'". */
 static inline char *
