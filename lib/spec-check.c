@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <linux/major.h>
@@ -35,32 +36,46 @@ must_be_absolute (rcvm_error **err, const char *what, const char *path)
 }
 
 /* "1.0.2-dev", "1.3.0+dev". */
+static bool
+parse_version (const char *v, unsigned long numbers[3])
+{
+  for (int i = 0; i < 3; i++)
+    {
+      char *end;
+
+      if (!isdigit ((unsigned char) *v) || strspn (v, "0123456789") > 5)
+        return false;
+      numbers[i] = strtoul (v, &end, 10);
+      if (i < 2 && *end++ != '.')
+        return false;
+      v = end;
+    }
+  if (*v && *v != '-' && *v != '+')
+    return false;
+  for (; *v; v++)
+    if (!isalnum ((unsigned char) *v) && !strchr (".+-", *v))
+      return false;
+  return true;
+}
+
 static int
 check_version (struct rcvmi_spec *spec, rcvm_error **err)
 {
   const char *v = spec->oci_version;
-  unsigned major, minor, patch;
-  int end = 0;
+  unsigned long numbers[3];
 
-  for (const char *c = v; *c; c++)
-    if (!isalnum ((unsigned char) *c) && !strchr (".+-", *c))
-      goto bad;
-  if (strspn (v, "0123456789") > 5 || sscanf (v, "%5u.%5u.%5u%n", &major, &minor, &patch, &end) != 3
-      || !end || (v[end] && v[end] != '-' && v[end] != '+'))
-    goto bad;
-  if (major != 1)
+  if (!parse_version (v, numbers))
+    return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                       "config.json: 'ociVersion' is '%.40s' and must be a version like 1.0.2", v);
+  if (numbers[0] != 1)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'ociVersion' is %s, and versions 1.0 to 1.%d are known", v,
+                       "config.json: 'ociVersion' is %.40s, and versions 1.0 to 1.%d are known", v,
                        NEWEST_MINOR);
-  if (minor > NEWEST_MINOR)
+  if (numbers[1] > NEWEST_MINOR)
     return rcvmi_spec_warn (spec, err,
                             "config.json is of version %.40s; what is newer than 1.%d is not known", v,
                             NEWEST_MINOR);
   return 0;
-
-bad:
-  return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                     "config.json: 'ociVersion' is '%.40s' and must be a version like 1.0.2", v);
 }
 
 static int
