@@ -10,7 +10,7 @@ table ()
   cat <<'END'
 json-c/*          lib/spec*.c lib/state*.c lib/features.c lib/vmm-*.c tests/*
 json.h            -
-ext2fs/*          lib/rootfs-ext4*.c tests/*
+ext2fs/*          lib/rootfs-ext4*.c lib/rootfs-ext4-priv.h tests/*
 et/*              lib/rootfs-ext4*.c
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
 netlink/*         lib/net*.c tests/*

@@ -5,14 +5,13 @@
 # all in one run, taking turns. Trees of many small files and of few large ones; on ext4 ($TMPDIR itself, if it is
 # one) and on XFS with reflinks.  "wall of it" is our time as a part of theirs.
 #
-# ROOTFS_BUILD is the program under test.  Needs root, loop devices, mkfs.xfs, and 12 GB in $TMPDIR.
+# Needs root, loop devices, mkfs.xfs, and 12 GB in $TMPDIR.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-build=$(realpath "${ROOTFS_BUILD:-./rootfs-build}")
+. "$here/../rootfs/tool.sh"
 rounds=${1:-3}
 
-skip () { echo "SKIP: $*"; exit 77; }
 [ "$(id -u)" = 0 ] || skip "needs root"
 [ -e /dev/loop-control ] || skip "needs loop devices"
 command -v mke2fs > /dev/null || skip "needs mke2fs"
@@ -27,6 +26,7 @@ clean ()
 }
 trap clean EXIT
 mkdir "$work/fs"
+make_tool "$work"
 
 # 24,000 files of 0 to 60 KiB (about 640 MB) in 600 directories; 4 files of 300 MB.
 make_trees ()
