@@ -17,10 +17,16 @@
 #include "rootfs-scan.h"
 #include "rootfs-writer.h"
 
-#define BUFFER_SIZE (1024 * 1024)
+/* Twice that no longer stays in the processor's cache between read and write, and was 8 % slower. */
+#define BUFFER_SIZE (512 * 1024)
 /* Sharing extents costs the host a transaction: smaller files are cheaper to copy. */
 #define CLONE_MIN (128 * 1024)
 #define CLONE_STEP (UINT64_C (1) << 30)
+/* Copying inside the kernel saves one of two copies, but goes past the buffer that gathers small files. */
+#define COPY_MIN (256 * 1024)
+#define COPY_STEP (UINT64_C (16) << 20)
+/* Where the image must reach the disk, that starts early, so that little is left to wait for at the end. */
+#define SYNC_STEP (UINT64_C (32) << 20)
 
 struct data
 {
@@ -30,9 +36,36 @@ struct data
   const struct rcvmi_origin *origin;
   struct rcvmi_writer writer;
   int image;
-  bool *no_clone; /* by device: the host cannot share extents with the image */
+  bool sync;
+  uint64_t unsynced; /* bytes */
+  struct host
+  {
+    bool no_clone, no_copy; /* the host cannot do that between this file system and the image's */
+  } *hosts; /* by device */
   rcvm_error **err;
 };
+
+/* A part of a file that has its place. */
+struct range
+{
+  uint64_t from, to, len;
+};
+
+static int
+advance (struct data *d, struct range *r, uint64_t n)
+{
+  r->from += n;
+  r->to += n;
+  r->len -= n;
+  d->unsynced += n;
+  if (d->sync && d->unsynced >= SYNC_STEP)
+    {
+      d->unsynced = 0;
+      /* A failure will show in the sync at the end. */
+      (void) sync_file_range (d->image, 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
+  return rcvmi_rootfs_progress (d->progress, 0, n, d->err);
+}
 
 /* A file that is being read. */
 struct source
@@ -100,65 +133,84 @@ read_exactly (struct data *d, const struct source *s, void *to, size_t len, uint
   return 0;
 }
 
-/* 1: cloned; 0: the host cannot; negative: failed. */
 static int
-clone_range (struct data *d, const struct source *s, uint64_t from, uint64_t to, uint64_t len)
+fail_image (struct data *d, int errnum)
 {
-  while (len)
+  return rcvmi_fail_errno (d->err, errnum, "cannot write the image");
+}
+
+/* Shares the whole blocks with the source, as far as the host can do that. */
+static int
+clone_range (struct data *d, const struct source *s, struct range *r)
+{
+  struct host *host = &d->hosts[s->inode->source_dev];
+
+  while (r->len >= CLONE_MIN && !host->no_clone)
     {
-      uint64_t part = len < CLONE_STEP ? len : CLONE_STEP;
-      struct file_clone_range range
-          = { .src_fd = s->fd, .src_offset = from, .src_length = part, .dest_offset = to };
+      uint64_t part = r->len < CLONE_STEP ? r->len - r->len % RCVMI_BLOCK : CLONE_STEP;
+      struct file_clone_range range = { .src_fd = s->fd,
+                                        .src_offset = r->from,
+                                        .src_length = part,
+                                        .dest_offset = r->to };
 
       if (ioctl (d->image, FICLONERANGE, &range) < 0)
         {
           if (errno == ENOSPC || errno == EDQUOT)
-            return rcvmi_fail_errno (d->err, errno, "cannot write the image");
-          /* Another file system, one that cannot, a swap file: all have their bytes to copy. */
+            return fail_image (d, errno);
+          /* Another file system, or one that cannot; what concerns this file alone is no reason to stop trying. */
           if (errno == EOPNOTSUPP || errno == EXDEV || errno == ENOTTY)
-            d->no_clone[s->inode->source_dev] = true;
+            host->no_clone = true;
           return 0;
         }
-      from += part;
-      to += part;
-      len -= part;
-      if (rcvmi_rootfs_progress (d->progress, 0, part, d->err) < 0)
+      if (advance (d, r, part) < 0)
         return RCVM_E_CANCELLED;
     }
-  return 1;
+  return 0;
+}
+
+/* Copies inside the kernel, as far as it can do that. */
+static int
+copy_range (struct data *d, const struct source *s, struct range *r)
+{
+  struct host *host = &d->hosts[s->inode->source_dev];
+
+  if (r->len < COPY_MIN)
+    return 0;
+  while (r->len && !host->no_copy)
+    {
+      off_t from = (off_t) r->from, to = (off_t) r->to;
+      ssize_t n = copy_file_range (s->fd, &from, d->image, &to,
+                                   r->len < COPY_STEP ? r->len : COPY_STEP, 0);
+
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+        return fail_image (d, errno);
+      /* Whatever else the matter is, reading will do, or tell. */
+      if (n < 0)
+        host->no_copy = errno == EXDEV || errno == EOPNOTSUPP || errno == ENOSYS;
+      if (n <= 0)
+        return 0;
+      if (advance (d, r, (uint64_t) n) < 0)
+        return RCVM_E_CANCELLED;
+    }
+  return 0;
 }
 
 static int
-copy_range (struct data *d, const struct source *s, uint64_t from, uint64_t to, uint64_t len)
+read_range (struct data *d, const struct source *s, struct range *r)
 {
-  if (len >= CLONE_MIN && !d->no_clone[s->inode->source_dev])
-    {
-      uint64_t whole = len - len % RCVMI_BLOCK;
-      int r = clone_range (d, s, from, to, whole);
-
-      if (r < 0)
-        return r;
-      if (r == 1)
-        {
-          from += whole;
-          to += whole;
-          len -= whole;
-        }
-    }
-  while (len)
+  while (r->len)
     {
       struct rcvmi_writer *w = &d->writer;
-      size_t room = rcvmi_writer_room (w, to), part = len < room ? (size_t) len : room;
+      size_t room = rcvmi_writer_room (w, r->to), part = r->len < room ? (size_t) r->len : room;
       size_t padded = (part + RCVMI_BLOCK - 1) & ~(size_t) (RCVMI_BLOCK - 1);
-      unsigned char *p = rcvmi_writer_reserve (w, to, padded, d->err);
+      unsigned char *p = rcvmi_writer_reserve (w, r->to, padded, d->err);
 
-      if (!p || read_exactly (d, s, p, part, from) < 0)
+      if (!p || read_exactly (d, s, p, part, r->from) < 0)
         return -1;
       memset (p + part, 0, padded - part);
-      from += part;
-      to += part;
-      len -= part;
-      if (rcvmi_rootfs_progress (d->progress, 0, part, d->err) < 0)
+      if (advance (d, r, part) < 0)
         return RCVM_E_CANCELLED;
     }
   return 0;
@@ -184,11 +236,13 @@ write_file (struct data *d, int dirfd, struct rcvmi_dir *dir, const char *name,
     return -1;
   for (rcvmi_extents_start (&x, d->e, inode); rcvmi_extents_next (&x, &extent);)
     {
-      uint64_t from = extent.block * RCVMI_BLOCK, len = extent.count * RCVMI_BLOCK;
+      struct range r = { .from = extent.block * RCVMI_BLOCK,
+                         .to = extent.start * RCVMI_BLOCK,
+                         .len = extent.count * RCVMI_BLOCK };
 
-      if (len > inode->size - from)
-        len = inode->size - from;
-      if (copy_range (d, &s, from, extent.start * RCVMI_BLOCK, len) < 0)
+      if (r.len > inode->size - r.from)
+        r.len = inode->size - r.from;
+      if (clone_range (d, &s, &r) < 0 || copy_range (d, &s, &r) < 0 || read_range (d, &s, &r) < 0)
         return -1;
     }
   if (check_unchanged (d, &s) < 0)
@@ -249,22 +303,23 @@ write_origin (struct data *d, size_t index)
 }
 
 int
-rcvmi_data_write (struct rcvmi_tree *tree, const struct rcvmi_ext4 *e, int image,
+rcvmi_data_write (struct rcvmi_tree *tree, const struct rcvmi_ext4 *e, int image, bool sync,
                   struct rcvmi_rootfs_progress *p, rcvm_error **err)
 {
-  struct data d = { .tree = tree, .e = e, .progress = p, .image = image, .err = err };
+  struct data d
+      = { .tree = tree, .e = e, .progress = p, .image = image, .sync = sync, .err = err };
   int r = rcvmi_writer_init (&d.writer, image, BUFFER_SIZE, err);
 
   if (r < 0)
     return r;
-  d.no_clone = calloc (tree->n_devs, sizeof *d.no_clone);
-  if (!d.no_clone)
+  d.hosts = calloc (tree->n_devs, sizeof *d.hosts);
+  if (!d.hosts)
     r = rcvmi_fail_nomem (err);
   for (size_t i = 0; r == 0 && i < tree->n_origins; i++)
     r = write_origin (&d, i);
   if (r == 0)
     r = rcvmi_writer_flush (&d.writer, err);
-  free (d.no_clone);
+  free (d.hosts);
   rcvmi_writer_clear (&d.writer);
   return r < 0 ? rcvm_error_get_code (*err) : 0;
 }

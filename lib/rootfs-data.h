@@ -7,8 +7,9 @@
 #include "rootfs-tree.h"
 #include "rootfs.h"
 
-/* Reads every regular file of the tree.  One that is not what the scan has seen is an error. */
-int rcvmi_data_write (struct rcvmi_tree *tree, const struct rcvmi_ext4 *e, int image,
+/* Reads every regular file of the tree.  One that is not what the scan has seen is an error. `sync`: the
+   image will be synced when it is complete. */
+int rcvmi_data_write (struct rcvmi_tree *tree, const struct rcvmi_ext4 *e, int image, bool sync,
                       struct rcvmi_rootfs_progress *p, rcvm_error **err);
 
 #endif

@@ -15,7 +15,8 @@
 #define MIB (UINT64_C (1) << 20)
 /* An image that is to be written to is at least this large. */
 #define WRITABLE_MIN (128 * MIB)
-#define BYTES_PER_INODE 16384
+#define BLOCKS_PER_INODE 4
+#define JOURNAL_MIN 1024
 /* A last group smaller than that is left off. */
 #define GROUP_MIN 64
 
@@ -173,32 +174,58 @@ all_inodes (uint64_t inodes)
   return inodes + RCVMI_EXT4_FIRST_INO - 1;
 }
 
-/* The smallest image with room for that much. */
 static uint64_t
-image_blocks (const struct rcvmi_layout *l, uint64_t contents, uint64_t inodes)
+count_groups (uint64_t blocks)
+{
+  return (blocks + RCVMI_EXT4_GROUP_BLOCKS - 1) / RCVMI_EXT4_GROUP_BLOCKS;
+}
+
+/* What the last group must have to be worth its tables; libext2fs leaves it off otherwise. */
+static uint64_t
+last_group_min (uint64_t blocks, uint64_t inodes)
+{
+  uint64_t groups = count_groups (blocks), per_group = (inodes + groups - 1) / groups;
+
+  return per_group / (RCVMI_BLOCK / 256) + 4 + (groups + 63) / 64 + GROUP_MIN;
+}
+
+/* The smallest image with room for that much, of `blocks` or more. */
+static uint64_t
+image_blocks (const struct rcvmi_layout *l, uint64_t contents, uint64_t inodes, uint64_t blocks)
 {
   /* A group's bitmap has a bit for as many inodes as it has for blocks. */
   uint64_t groups = (inodes + RCVMI_EXT4_GROUP_BLOCKS - 1) / RCVMI_EXT4_GROUP_BLOCKS;
-  uint64_t blocks = contents, need;
+  uint64_t least = (groups - 1) * RCVMI_EXT4_GROUP_BLOCKS + GROUP_MIN;
 
-  if (blocks < (groups - 1) * RCVMI_EXT4_GROUP_BLOCKS + GROUP_MIN)
-    blocks = (groups - 1) * RCVMI_EXT4_GROUP_BLOCKS + GROUP_MIN;
+  if (blocks < least)
+    blocks = least;
   for (;;)
     {
       uint32_t journal = l->journal ? rcvmi_ext4_journal_blocks (blocks) : 0;
-      uint64_t rest, per_group;
+      uint64_t need = contents + rcvmi_ext4_overhead (blocks, inodes, journal);
+      uint64_t rest, min = last_group_min (blocks, inodes);
 
-      need = contents + rcvmi_ext4_overhead (blocks, inodes, journal);
-      groups = (blocks + RCVMI_EXT4_GROUP_BLOCKS - 1) / RCVMI_EXT4_GROUP_BLOCKS;
-      per_group = (inodes + groups - 1) / groups;
+      if (need < blocks)
+        need = blocks;
       rest = need % RCVMI_EXT4_GROUP_BLOCKS;
-      /* The last group must be worth its tables. */
-      if (need > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < per_group / 16 + 4 + GROUP_MIN)
-        need += per_group / 16 + 4 + GROUP_MIN - rest;
-      if (need <= blocks)
+      if (need > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < min)
+        need += min - rest;
+      if (need == blocks)
         return blocks;
       blocks = need;
     }
+}
+
+/* Whether the tree has room in an image of a given size. */
+static bool
+fits (const struct rcvmi_layout *l, uint64_t blocks, uint64_t inodes, uint32_t journal)
+{
+  uint64_t rest = blocks % RCVMI_EXT4_GROUP_BLOCKS;
+
+  if (blocks > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < last_group_min (blocks, inodes))
+    blocks -= rest;
+  return inodes <= count_groups (blocks) * RCVMI_EXT4_GROUP_BLOCKS
+         && l->blocks + rcvmi_ext4_overhead (blocks, inodes, journal) <= blocks;
 }
 
 static uint64_t
@@ -212,19 +239,17 @@ choose_size (struct rcvmi_layout *l, const struct rcvmi_rootfs_params *params)
 {
   uint64_t contents = with_headroom (l->blocks, params->headroom);
   uint64_t inodes = with_headroom (all_inodes (l->inodes), params->headroom);
-  uint64_t blocks = image_blocks (l, contents, inodes);
+  uint64_t blocks = image_blocks (l, contents, inodes,
+                                  params->headroom ? WRITABLE_MIN / RCVMI_BLOCK : 0);
 
-  if (params->headroom > 0)
+  if (params->headroom && inodes < blocks / BLOCKS_PER_INODE)
     {
-      if (blocks < WRITABLE_MIN / RCVMI_BLOCK)
-        blocks = WRITABLE_MIN / RCVMI_BLOCK;
-      if (inodes < blocks / (BYTES_PER_INODE / RCVMI_BLOCK))
-        inodes = blocks / (BYTES_PER_INODE / RCVMI_BLOCK);
-      if (blocks < image_blocks (l, contents, inodes))
-        blocks = image_blocks (l, contents, inodes);
+      inodes = blocks / BLOCKS_PER_INODE;
+      blocks = image_blocks (l, contents, inodes, blocks);
     }
   l->geometry.blocks = blocks;
   l->geometry.inodes = inodes;
+  l->geometry.journal_blocks = l->journal ? rcvmi_ext4_journal_blocks (blocks) : 0;
   l->image_size = blocks * RCVMI_BLOCK;
 }
 
@@ -237,16 +262,21 @@ fail_too_small (const struct rcvmi_layout *l, rcvm_error **err)
                      l->image_size, l->minimum, (l->minimum + MIB - 1) / MIB);
 }
 
-/* The usual number of inodes, or as many as the contents leave room for. */
+/* The usual journal and number of inodes, or as much as the contents leave room for. */
 static int
 fit_size (struct rcvmi_layout *l, rcvm_error **err)
 {
   uint64_t least = all_inodes (l->inodes), blocks = l->image_size / RCVMI_BLOCK;
-  uint64_t inodes = blocks / (BYTES_PER_INODE / RCVMI_BLOCK);
+  uint64_t inodes = with_headroom (least, 10);
+  uint32_t journal = l->journal ? rcvmi_ext4_journal_blocks (blocks) : 0;
 
-  if (inodes < with_headroom (least, 10))
-    inodes = with_headroom (least, 10);
-  while (image_blocks (l, l->blocks, inodes) > blocks)
+  if (blocks == 0)
+    return fail_too_small (l, err);
+  while (journal / 2 >= JOURNAL_MIN && !fits (l, blocks, least, journal))
+    journal /= 2;
+  if (inodes < blocks / BLOCKS_PER_INODE)
+    inodes = blocks / BLOCKS_PER_INODE;
+  while (!fits (l, blocks, inodes, journal))
     {
       if (inodes <= least)
         return fail_too_small (l, err);
@@ -254,6 +284,7 @@ fit_size (struct rcvmi_layout *l, rcvm_error **err)
     }
   l->geometry.blocks = blocks;
   l->geometry.inodes = inodes;
+  l->geometry.journal_blocks = journal;
   return 0;
 }
 
@@ -284,7 +315,7 @@ rcvmi_layout_plan (struct rcvmi_layout *l, struct rcvmi_tree *tree,
   r = size_tree (l, tree, err);
   if (r < 0)
     return r;
-  l->minimum = image_blocks (l, l->blocks, all_inodes (l->inodes)) * RCVMI_BLOCK;
+  l->minimum = image_blocks (l, l->blocks, all_inodes (l->inodes), 0) * RCVMI_BLOCK;
   if (params->size)
     r = fit_size (l, err);
   else
@@ -295,7 +326,6 @@ rcvmi_layout_plan (struct rcvmi_layout *l, struct rcvmi_tree *tree,
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "an image of %" PRIu64 " bytes is larger than the 16 TiB that are supported",
                        l->image_size);
-  g->journal_blocks = params->journal ? rcvmi_ext4_journal_blocks (g->blocks) : 0;
   return 0;
 }
 

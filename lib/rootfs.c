@@ -332,7 +332,8 @@ write_image (struct rcvmi_tree *tree, const struct rcvmi_rootfs_params *params, 
     return -1;
   rcvmi_rootfs_phase (p, "write");
   if (rcvmi_layout_assign (&layout, tree, e, err) < 0
-      || rcvmi_data_write (tree, e, f->fd, p, err) < 0 || rcvmi_rootfs_report (p, err) < 0)
+      || rcvmi_data_write (tree, e, f->fd, params->sync, p, err) < 0
+      || rcvmi_rootfs_report (p, err) < 0)
     goto out;
   rcvmi_rootfs_phase (p, "finish");
   if (write_metadata (tree, e, f->fd, p, err) < 0

@@ -1,19 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# check-trees.sh [--usr] [TREE...]: builds an image from each tree, twice, and compares: the two with each
-# other by their digests, one of them through a loop mount with the tree, in contents and all metadata.
-# e2fsck must find nothing.
+# check-trees.sh [TREE...]: builds an image from each tree, twice, and compares: the two with each other by
+# their digests, one of them through a loop mount with the tree, in contents and all metadata.  e2fsck must
+# find nothing.
 #
-# Without arguments: a generated torture tree and a debootstrap tree, which is kept in $CACHE. --usr adds
-# /usr of this machine.  ROOTFS_BUILD is the program under test.  Needs root and loop devices.
+# Without arguments: a generated torture tree, a debootstrap tree ($DEBIAN, or one that is kept in $CACHE) and /usr of
+# this machine.  Needs root and loop devices.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-build=${ROOTFS_BUILD:-./rootfs-build}
+. "$here/tool.sh"
 cache=${CACHE:-/tmp/runcvm-test-cache}
-
-skip () { echo "SKIP: $*"; exit 77; }
 
 [ "$(id -u)" = 0 ] || skip "needs root"
 [ -e /dev/loop-control ] || skip "needs loop devices"
@@ -28,11 +26,15 @@ clean ()
   rm -rf --one-file-system "$work"
 }
 trap clean EXIT
+make_tool "$work"
 
-debootstrap_tree ()
+debian_tree ()
 {
+  if [ -n "${DEBIAN:-}" ]; then
+    echo "$DEBIAN"
+    return
+  fi
   if [ ! -e "$cache/minbase/.complete" ]; then
-    command -v debootstrap > /dev/null || return 1
     rm -rf "$cache/minbase" && mkdir -p "$cache/minbase"
     debootstrap --variant=minbase bookworm "$cache/minbase/tree" > "$cache/debootstrap.log" 2>&1 || return 1
     touch "$cache/minbase/.complete"
@@ -40,49 +42,77 @@ debootstrap_tree ()
   echo "$cache/minbase/tree"
 }
 
-failed=0
-check ()
+passed=0 failed=0
+ok ()
 {
-  local tree=$1 first second options=${2:-}
-
-  echo "== $tree $options"
-  "$build" --no-sync --usage $options "$tree" "$work/1.img"
-  first=$(sha256sum < "$work/1.img")
-  e2fsck -fn "$work/1.img" > "$work/fsck.log" 2>&1 || { cat "$work/fsck.log"; failed=1; }
-  mount -o ro,noatime,loop "$work/1.img" "$work/image"
-  mount --bind "$tree" "$work/source"
-  mount -o remount,bind,ro,noatime "$work/source"
-  python3 "$here/compare.py" "$work/source" "$work/image" || failed=1
-  umount "$work/image"
-  umount "$work/source"
-  rm "$work/1.img"
-  "$build" --no-sync $options "$tree" "$work/2.img"
-  second=$(sha256sum < "$work/2.img")
-  rm "$work/2.img"
-  if [ "$first" != "$second" ]; then
-    echo "the second image differs: $first $second"
-    failed=1
+  if [ "$1" = 0 ]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    echo "FAILED: $2"
   fi
 }
 
-trees=()
-for arg; do
-  case $arg in
-    --usr) trees+=(/usr) ;;
-    *) trees+=("$arg") ;;
-  esac
-done
-if [ $# = 0 ] || [ "$*" = --usr ]; then
+digest () { sha256sum < "$1"; }
+
+compare ()
+{
+  local tree=$1 since=$2 r=0
+
+  mount -o ro,noatime,loop "$work/1.img" "$work/image"
+  mount --bind "$tree" "$work/source"
+  mount -o remount,bind,ro,noatime "$work/source"
+  python3 "$here/compare.py" "$work/source" "$work/image" "$since" || r=1
+  umount "$work/image"
+  umount "$work/source"
+  return $r
+}
+
+# check TREE LIVE OPTIONS...
+check ()
+{
+  local tree=$1 live=$2 name="${*:1:1} ${*:3}" since=none r
+  shift 2
+
+  # In a live tree, others may set times of access while we look, each at most once a day.
+  [ "$live" = live ] && since=$(date +%s%N)
+  echo "== $name"
+  "$build" --no-sync --usage "$@" "$tree" "$work/1.img"
+  r=0; e2fsck -fn "$work/1.img" > "$work/fsck.log" 2>&1 || { r=1; cat "$work/fsck.log"; }
+  ok $r "$name: e2fsck"
+  r=0; compare "$tree" "$since" || r=1
+  ok $r "$name: comparison"
+  r=1
+  for _ in 1 2 3; do
+    "$build" --no-sync "$@" "$tree" "$work/2.img"
+    if [ "$(digest "$work/1.img")" = "$(digest "$work/2.img")" ]; then
+      r=0
+      break
+    fi
+    [ "$live" = live ] || break
+    mv "$work/2.img" "$work/1.img"
+  done
+  ok $r "$name: the same bytes again"
+  rm -f "$work/1.img" "$work/2.img"
+}
+
+if [ $# -gt 0 ]; then
+  for tree; do
+    check "$tree" still
+    check "$tree" still --headroom=0 --no-journal
+  done
+else
   python3 "$here/torture.py" "$work/torture"
-  trees+=("$work/torture")
-  if tree=$(debootstrap_tree); then
-    trees+=("$tree")
+  check "$work/torture" still
+  check "$work/torture" still --headroom=0 --no-journal
+  rm -rf "$work/torture"
+  if tree=$(debian_tree); then
+    check "$tree" still
+    check "$tree" still --headroom=0 --no-journal
   else
-    echo "no debootstrap tree: see $cache/debootstrap.log"
+    ok 1 "no debootstrap tree: see $cache/debootstrap.log"
   fi
+  check /usr live --headroom=0 --no-journal
 fi
-for tree in "${trees[@]}"; do
-  check "$tree"
-  check "$tree" "--headroom=0 --no-journal"
-done
-exit $failed
+echo "rootfs: $passed passed, $failed failed, 0 skipped"
+[ "$failed" = 0 ]
