@@ -96,9 +96,17 @@ rcvmi_link_pending (const struct rcvmi_link *link)
   return link->out_end - link->out_start;
 }
 
+/* A peer that has closed its end may have left words to read, and its end is told by the end of the stream:
+   an error here would hide both. */
 static int
 write_failed (struct rcvmi_link *link, int errnum, rcvm_error **err)
 {
+  if (errnum == EPIPE || errnum == ECONNRESET)
+    {
+      link->deaf = true;
+      link->out_start = link->out_end = 0;
+      return 0;
+    }
   return rcvmi_fail (err, RCVM_E_PROTOCOL, errnum, "the connection to %s broke while sending",
                      link->peer);
 }
@@ -141,6 +149,8 @@ rcvmi_link_send (struct rcvmi_link *link, uint16_t type, uint32_t process, const
   if (len > AGENT_REQUEST_MAX)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a request of %zu bytes to %s is over the limit of %d",
                        len, link->peer, AGENT_REQUEST_MAX);
+  if (link->deaf)
+    return 0;
   agent_header_pack (header, &h);
   if (rcvmi_link_pending (link) == 0)
     {

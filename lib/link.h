@@ -34,6 +34,7 @@ struct rcvmi_link
   int fds[RCVMI_LINK_FDS]; /* those that came with the frame read last; whoever wants one takes it and leaves -1 */
   size_t n_fds;
   bool eof;
+  bool deaf; /* the peer takes nothing any more: what is sent is dropped, what it said before is still read */
 
   void (*on_pending) (void *user); /* bytes were left for later: watch for room */
   void *user;

@@ -215,7 +215,8 @@ rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm_err
 
       r.text[len] = 0;
       stage_len = strlen (r.text);
-      if (stage_len < len)
+      /* A worker that failed has failed, whatever its report says. */
+      if (stage_len < len && r.code < 0)
         return rcvmi_error_restore (err, r.code, r.errnum, r.exit_code, r.text,
                                     r.text + stage_len + 1);
     }

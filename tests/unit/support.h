@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the unit tests share.  cmocka wants these headers before its own. */
+#ifndef RCVM_TESTS_SUPPORT_H
+#define RCVM_TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <runcvm/error.h>
+
+#define TEST(name) static void name (void **state __attribute__ ((unused)))
+
+/* After this many seconds a test program is killed: nothing here waits for time to pass. */
+enum
+{
+  TEST_SECONDS = 300
+};
+
+/* Number of open fds of this process. */
+int count_fds (void);
+/* Those of them that an execve would hand on. */
+int count_inheritable_fds (void);
+/* Waits until the fd has one of the events, or fails the test. */
+void await (int fd, short events);
+bool is_ready (int fd, short events);
+/* A new directory below $TMPDIR; remove_tree also frees the name. */
+char *make_dir (void);
+void remove_tree (char *path);
+void write_file (const char *path, const void *data, size_t len);
+/* The file's text, to be freed. */
+char *read_text (const char *path);
+/* Reads exactly `len` bytes, or fails the test. */
+void read_full (int fd, void *buf, size_t len);
+void write_full (int fd, const void *buf, size_t len);
+
+/* The error has that code and stage, and `part` in its message (NULL: whatever); frees it. */
+void check_error_at (rcvm_error **err, int code, const char *stage, const char *part, const char *file,
+                     int line);
+#define check_error(err, code, stage, part)                                                       \
+  check_error_at (err, code, stage, part, __FILE__, __LINE__)
+/* The call succeeded: 0 (or more), and no error was made. */
+void check_ok_at (int64_t result, const rcvm_error *err, const char *file, int line);
+#define check_ok(result, err) check_ok_at (result, err, __FILE__, __LINE__)
+
+#endif
