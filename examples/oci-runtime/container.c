@@ -65,20 +65,41 @@ add_annotation (rcvm_vm *vm, const char *text, rcvm_error **err)
 {
   const char *eq = strchr (text, '=');
   char *key = eq ? strndup (text, (size_t) (eq - text)) : NULL;
-  int code = rcvm_vm_set_annotation (vm, eq ? key : text, eq ? eq + 1 : NULL, err);
+  int code = -1;
 
+  if (!eq)
+    complain ("cli", "the annotation '%s' is not of the form KEY=VALUE", text);
+  else if (!key)
+    complain ("cli", "out of memory");
+  else
+    code = rcvm_vm_set_annotation (vm, key, eq + 1, err);
   free (key);
+  return code;
+}
+
+static int
+set_bundle (rcvm_vm *vm, const struct container *c, rcvm_error **err)
+{
+  char *cwd;
+  int code;
+
+  if (c->bundle)
+    return rcvm_vm_set_bundle (vm, c->bundle, err);
+  if (c->rootfs)
+    return 0;
+  /* "." would do, but would stand in every message and in the state. */
+  cwd = get_current_dir_name ();
+  code = rcvm_vm_set_bundle (vm, cwd ? cwd : ".", err);
+  free (cwd);
   return code;
 }
 
 static int
 set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **err)
 {
-  const char *bundle = c->bundle ? c->bundle : c->rootfs ? NULL : ".";
-
   if (rcvm_vm_set_log (vm, messages_level (), on_log, NULL, NULL, err) < 0
       || rcvm_vm_set_stdio (vm, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, err) < 0
-      || (bundle && rcvm_vm_set_bundle (vm, bundle, err) < 0)
+      || set_bundle (vm, c, err) < 0
       || (c->rootfs && rcvm_vm_set_rootfs (vm, c->rootfs, err) < 0)
       || (command && rcvm_vm_set_args (vm, command, err) < 0)
       || (c->tty && rcvm_vm_set_terminal (vm, 1, err) < 0) || (c->user && rcvm_vm_set_user (vm, c->user, err) < 0)

@@ -51,7 +51,7 @@ store (const struct option_spec *o, void *values, const char *text, const char *
     case BYTES:
       if (parse_bytes (text, at) == 0)
         return 0;
-      complain ("cli", "'%s' is no size for --%s: write 512M or 2G, see 'runcvm %s --help'", text, o->name, who);
+      complain ("cli", "'%s' is no size for --%s (512M, 2G): see 'runcvm %s --help'", text, o->name, who);
       return -1;
     case NUMBER:
       errno = 0;
@@ -61,7 +61,7 @@ store (const struct option_spec *o, void *values, const char *text, const char *
           *(unsigned *) at = (unsigned) number;
           return 0;
         }
-      complain ("cli", "'%s' is no number for --%s, see 'runcvm %s --help'", text, o->name, who);
+      complain ("cli", "'%s' is no number for --%s: see 'runcvm %s --help'", text, o->name, who);
       return -1;
     case LIST:
       items = realloc (list->items, (list->n + 1) * sizeof *items);
