@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int
+create (const struct cli *cli, void *values, int argc, char **argv)
+{
+  const struct container *c = values;
+  rcvm_error *err = NULL;
+  int code = 0;
+  rcvm_vm *vm = container_new (cli, &cmd_create, c, argc, argv, 1, &code);
+
+  if (!vm)
+    return code;
+  code = 0;
+  if (rcvm_vm_create (vm, &err) < 0)
+    code = fail_with (err, 1);
+  else if (c->pid_file && write_pid_file (c->pid_file, rcvm_vm_get_pid (vm)) < 0)
+    {
+      complain ("cli", "cannot write the PID file '%s': %s", c->pid_file, strerror (errno));
+      code = 1;
+      if (rcvm_vm_delete (vm, 1, &err) < 0)
+        fail_with (err, 1);
+    }
+  rcvm_vm_free (vm);
+  return code;
+}
+
+const struct command cmd_create = {
+  .name = "create",
+  .usage = "[OPTIONS] [--bundle DIR] ID [-- COMMAND [ARG...]]",
+  .summary = "boot a VM and prepare the container; `start` starts its process",
+  .details = "The process will have the standard streams of this command.",
+  .examples = "  runcvm create --bundle /containers/web --pid-file web.pid web\n"
+              "  runcvm start web",
+  .options = { container_options },
+  .values_size = sizeof (struct container),
+  .failure = 1,
+  .run = create,
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The command line up to the command, and the table of commands. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct command *const commands[] = {
+  &cmd_run,  &cmd_create, &cmd_start,    &cmd_exec,  &cmd_state,        &cmd_list,    &cmd_kill, &cmd_delete,
+  &cmd_spec, &cmd_check,  &cmd_features, &cmd_rootfs_build, &cmd_metrics, &cmd_help, NULL,
+};
+
+#define AT(field) offsetof (struct cli, field)
+
+static const struct option_spec global_options[] = {
+  { "root", 0, TEXT, AT (root), "DIR", "state of the VMs (default: $RUNCVM_ROOT, else /run/runcvm for root)" },
+  { "log", 0, TEXT, AT (log), "FILE", "append messages to FILE" },
+  { "log-format", 0, TEXT, AT (log_format), "FORMAT", "format of FILE: text (default) or json" },
+  { "debug", 0, FLAG, AT (debug), NULL, "every message, the guest's console included" },
+  { "systemd-cgroup", 0, FLAG, AT (systemd_cgroup), NULL, "refused: only the cgroupfs driver is supported" },
+  { "version", 'v', FLAG, AT (version), NULL, "print the versions" },
+  { "help", 'h', FLAG, AT (help), NULL, "print this help" },
+  { NULL, 0, FLAG, 0, NULL, NULL },
+};
+
+const struct option_spec *const global_tables[OPTION_TABLES] = { global_options };
+
+const struct command *
+find_command (int argc, char **argv, int *words)
+{
+  for (const struct command *const *c = commands; *c; c++)
+    {
+      const char *space = strchr ((*c)->name, ' ');
+      size_t first = space ? (size_t) (space - (*c)->name) : strlen ((*c)->name);
+
+      *words = space ? 2 : 1;
+      if (argc >= *words && strncmp (argv[0], (*c)->name, first) == 0 && argv[0][first] == 0
+          && (!space || strcmp (argv[1], space + 1) == 0))
+        return *c;
+    }
+  return NULL;
+}
+
+/* As runc prints it, for those who parse that. */
+static int
+print_version (void)
+{
+  static const char *const path[] = { "ociVersionMax", NULL };
+  rcvm_error *err = NULL;
+  char *features = rcvm_features_json (&err), *spec;
+
+  if (!features)
+    return fail_with (err, 1);
+  spec = json_get (features, path);
+  rcvm_free (features);
+  printf ("runcvm version %s\nspec: %s\nlibruncvm: %s\n", RCVM_VERSION_STRING, spec ? spec : "unknown",
+          rcvm_version ());
+  free (spec);
+  return finish_output (0);
+}
+
+static int
+unknown_command (int argc, char **argv)
+{
+  size_t n = strlen (argv[0]);
+
+  for (const struct command *const *c = commands; *c; c++)
+    if (strncmp ((*c)->name, argv[0], n) == 0 && (*c)->name[n] == ' ')
+      {
+        if (argc > 1)
+          return usage_error (NULL, "'%s %s' is no command, '%s' is", argv[0], argv[1], (*c)->name);
+        return usage_error (NULL, "'%s' is no command, '%s' is", argv[0], (*c)->name);
+      }
+  return usage_error (NULL, "'%s' is no command", argv[0]);
+}
+
+static int
+run_command (const struct cli *cli, const struct command *c, int argc, char **argv)
+{
+  void *values = calloc (1, c->values_size ? c->values_size : sizeof (int));
+  int code, first;
+
+  if (!values)
+    {
+      complain ("cli", "out of memory");
+      return c->failure;
+    }
+  first = parse_options (c->options, values, c->name, argc, argv);
+  if (first >= 0)
+    code = c->run (cli, values, argc - first, argv + first);
+  else if (first == -2)
+    code = print_command_help (c);
+  else
+    code = c->failure;
+  free_options (c->options, values);
+  free (values);
+  return code;
+}
+
+int
+main (int argc, char **argv)
+{
+  const struct command *command;
+  struct cli cli = { 0 };
+  int first = parse_options (global_tables, &cli, NULL, argc, argv), words, code;
+
+  if (first < 0)
+    return 1;
+  if (cli.version)
+    return print_version ();
+  argc -= first;
+  argv += first;
+  if (cli.help || argc == 0)
+    {
+      code = cmd_help.run (&cli, NULL, 0, argv);
+      return cli.help ? code : 1;
+    }
+  if (messages_open (&cli) < 0)
+    return 1;
+  command = find_command (argc, argv, &words);
+  if (!command)
+    code = unknown_command (argc, argv);
+  else if (cli.systemd_cgroup)
+    {
+      complain ("cli", "--systemd-cgroup is not supported: leave it out, and give Docker or containerd the cgroupfs "
+                       "driver");
+      code = command->failure;
+    }
+  else
+    code = run_command (&cli, command, argc - words + 1, argv + words - 1);
+  messages_close ();
+  return code;
+}
