@@ -219,12 +219,18 @@ start (rcvm_process *p, rcvm_error **err)
     code = rcvmi_fail (&e, RCVM_E_STATE, 0, "VM '%s' is not running", p->id);
   else
     code = rcvmi_client_connect (&p->link, &dir, &e);
-  rcvmi_state_dir_close (&dir);
   if (code == 0)
     {
       rcvmi_exec_options_encode (&p->options, &w);
       code = rcvmi_client_request (&p->link, CONTROL_EXEC, &w, p->stdio, -1, on_news, p, &p->guest_pid, &e);
     }
+  /* It ended while it was asked. */
+  if (code == RCVM_E_MONITOR && !rcvmi_state_dir_alive (&dir))
+    {
+      rcvm_error_free (steal_ptr (e));
+      code = rcvmi_fail (&e, RCVM_E_STATE, 0, "VM '%s' is not running", p->id);
+    }
+  rcvmi_state_dir_close (&dir);
   if (code < 0)
     {
       rcvmi_link_clear (&p->link);

@@ -118,6 +118,17 @@ read_state (rcvm_vm *vm, rcvm_error **err)
   return 0;
 }
 
+/* A monitor that has refused ends by itself; its connection goes with it. */
+static void
+await_end (struct rcvmi_link *link)
+{
+  const unsigned char *payload;
+  struct agent_header h;
+
+  while (rcvmi_link_wait (link, STOP_TIMEOUT_MS, &h, &payload, NULL) > 0)
+    ;
+}
+
 static int
 create (rcvm_vm *vm, rcvm_error **err)
 {
@@ -142,6 +153,7 @@ create (rcvm_vm *vm, rcvm_error **err)
     }
   if (code < 0)
     {
+      await_end (&vm->link);
       rcvmi_link_clear (&vm->link);
       vm->status = RCVM_STATUS_NEW;
     }

@@ -138,6 +138,7 @@ on_failed (void *user, rcvm_error *err)
 
   m->remove_dir = true;
   m->exit_code = rcvm_error_get_exit_code (err);
+  rcvmi_monitor_leave (m);
   for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
     if (c->waits_create)
       send_error (c, err);
@@ -202,6 +203,7 @@ on_stopped (void *user)
   const struct rcvmi_state *s = rcvmi_run_state (m->run);
 
   m->exit_code = s->has_exit ? s->exit_code : rcvm_error_get_exit_code (s->error);
+  rcvmi_monitor_leave (m);
   for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
     if (!c->is_exec)
       {

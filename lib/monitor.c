@@ -91,9 +91,8 @@ rcvmi_monitor_listen (struct rcvmi_monitor *m, const struct rcvmi_state_dir *dir
   return rcvmi_ev_add (m->ev, m->listen_fd, EPOLLIN, on_connection, m, err) ? 0 : RCVM_E_SYSTEM;
 }
 
-/* What is left to do when the run is over: the directory of a VM that stopped keeps only its state. */
-static void
-leave (struct rcvmi_monitor *m)
+void
+rcvmi_monitor_leave (struct rcvmi_monitor *m)
 {
   struct rcvmi_state_dir *dir = m->run ? rcvmi_run_dir (m->run) : NULL;
 
@@ -102,6 +101,7 @@ leave (struct rcvmi_monitor *m)
   unlinkat (dir->fd, RCVMI_CONTROL_SOCKET, 0);
   if (m->remove_dir)
     rcvmi_state_dir_remove (dir, NULL);
+  rcvmi_state_dir_close (dir);
 }
 
 int
@@ -140,8 +140,7 @@ main (int argc, char **argv)
   m.ev = rcvmi_ev_new (NULL);
   if (m.ev && watch_signals (&m, NULL) == 0 && rcvmi_monitor_client_add (&m, CREATOR_FD, true, NULL) == 0)
     rcvmi_ev_run (m.ev, NULL);
-  leave (&m);
-  /* The directory's lock goes before the connections do: who sees the end may clean up at once. */
+  rcvmi_monitor_leave (&m);
   rcvmi_run_free (steal_ptr (m.run));
   rcvmi_monitor_clients_end (&m);
   rcvmi_ev_free (m.ev);

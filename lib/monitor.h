@@ -29,6 +29,9 @@ struct rcvmi_monitor
 };
 
 int rcvmi_monitor_listen (struct rcvmi_monitor *m, const struct rcvmi_state_dir *dir, rcvm_error **err);
+/* The run is over: the directory of a VM that stopped keeps only its state, that of one that never was goes, and so
+   does the lock.  To be done before anybody is told, for who hears of it may look or clean up at once. */
+void rcvmi_monitor_leave (struct rcvmi_monitor *m);
 
 /* Takes the fd over in any case. */
 int rcvmi_monitor_client_add (struct rcvmi_monitor *m, int fd, bool creator, rcvm_error **err);
