@@ -296,8 +296,9 @@ process_exec (uint32_t number, const void *record, size_t len)
 void
 process_check_end (struct process *p)
 {
-  if (!p->exited || !p->out.done || !p->err.done)
+  if (!p->exited || !p->out.done || !p->err.done || p->ended)
     return;
+  p->ended = true;
   agent_send_exit (p->number, p->status);
   process_free (p);
 }

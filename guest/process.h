@@ -18,6 +18,7 @@ struct process
   bool started; /* execve succeeded */
   bool exec_said;
   bool exited;
+  bool ended; /* EXIT has been sent */
   bool terminal;
   int status; /* of waitpid */
   int stdio[3]; /* our ends, until the relays have them */

@@ -190,7 +190,9 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
   /* Frames may cross: a number whose process has failed or ended is not an offence by itself, but the
      guest speaks last, so it cannot name one that is gone. */
   if (!p)
-    return unexpected ("a frame of an unknown process", err);
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0,
+                       "the guest's agent sent a frame (%u) of process %u, which does not run", h->type,
+                       h->process);
   if (h->type == AGENT_STDOUT || h->type == AGENT_STDERR || h->type == AGENT_FRAME_WINDOW
       || h->type == AGENT_CLOSE)
     {

@@ -153,7 +153,7 @@ rcvmi_state_to_json (const struct rcvmi_state *s, bool for_disk, rcvm_error **er
       if (s->annotations)
         put (&b, o, "annotations", annotations_to_json (&b, s->annotations));
       put (&b, o, "org.runcvm", ours_to_json (&b, s, for_disk));
-      text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+      text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
     }
   if (text && !b.failed && asprintf (&copy, "%s\n", text) < 0)
     copy = NULL;
