@@ -110,7 +110,7 @@ enum agent_setup_tag
   S_ROOT_PROPAGATION = 9, /* u64: MS_SHARED|MS_SLAVE|MS_PRIVATE|MS_UNBINDABLE [|MS_REC], or 0 */
   S_MOUNT = 10,      /* record, repeated, in order: enum agent_mount_tag */
   S_DEVICE = 11,     /* record, repeated: enum agent_device_tag (OCI linux.devices) */
-  S_SYSCTL = 12,     /* record, repeated: K_NAME (with dots), K_VALUE */
+  S_SYSCTL = 12,     /* record, repeated: K_NAME (with dots; with slashes if it has one), K_VALUE */
   S_MASKED_PATH = 13,   /* str, repeated */
   S_READONLY_PATH = 14, /* str, repeated */
   S_NAMESPACES = 15, /* u64: CLONE_NEW* of the container; PID and mount are always on */

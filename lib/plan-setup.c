@@ -193,8 +193,9 @@ put_devices (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
-/* "net.ipv4.ip_forward".  With slashes as separators, dots are a part of a name (net/ipv4/conf/eth0.1/...), as
-   in sysctl(8): the two change places. */
+/* "net.ipv4.ip_forward".  As in sysctl(8), the first separator of a name says which of the two separates, and
+   the other one stands for a dot or slash inside a name: net.ipv4.conf.eth0/1.forwarding is
+   net/ipv4/conf/eth0.1/forwarding.  The guest takes dots alone, or slashes as they are. */
 static int
 put_sysctls (struct rcvmi_plan *plan, rcvm_error **err)
 {
@@ -210,7 +211,7 @@ put_sysctls (struct rcvmi_plan *plan, rcvm_error **err)
 
       if (!name)
         return rcvmi_fail_nomem (err);
-      if (separator && *separator == '/')
+      if (separator && *separator == '.' && strchr (name, '/'))
         for (char *c = name; *c; c++)
           *c = *c == '/' ? '.' : *c == '.' ? '/' : *c;
       if (!separator || name[0] == '.' || name[0] == '/' || name[len - 1] == '.'

@@ -523,7 +523,7 @@ test_setup (void **state)
   p = plan_ok (config_text ("'hostname':'web','domainname':'example.org'", NULL,
                             "'rootfsPropagation':'rslave','maskedPaths':['/proc/kcore','/x'],"
                             "'readonlyPaths':['/proc/sys'],'sysctl':{'net.ipv4.ip_forward':'1',"
-                            "'net/ipv4/conf/eth0.1/forwarding':'0'},"
+                            "'net/ipv4/conf/eth0.1/forwarding':'0','net.ipv4.conf.eth0/2.forwarding':'0'},"
                             "'devices':[{'type':'c','path':'/dev/fuse','major':10,'minor':229,'fileMode':33206,"
                             "'uid':5,'gid':6},{'type':'p','path':'/run/fifo'},"
                             "{'type':'b','path':'/dev/loop0','major':7,'minor':0},"
@@ -541,7 +541,9 @@ test_setup (void **state)
   assert_string_equal (get_str (f.data, f.len, K_NAME, 0), "net.ipv4.ip_forward");
   assert_string_equal (get_str (f.data, f.len, K_VALUE, 0), "1");
   assert_true (find_field (p->setup.data, p->setup.len, S_SYSCTL, 1, &f));
-  assert_string_equal (get_str (f.data, f.len, K_NAME, 0), "net.ipv4.conf.eth0/1.forwarding");
+  assert_string_equal (get_str (f.data, f.len, K_NAME, 0), "net/ipv4/conf/eth0.1/forwarding");
+  assert_true (find_field (p->setup.data, p->setup.len, S_SYSCTL, 2, &f));
+  assert_string_equal (get_str (f.data, f.len, K_NAME, 0), "net/ipv4/conf/eth0.2/forwarding");
   assert_true (find_field (p->setup.data, p->setup.len, S_DEVICE, 0, &f));
   assert_string_equal (get_str (f.data, f.len, D_PATH, 0), "/dev/fuse");
   assert_int_equal (get_number (f.data, f.len, D_TYPE, 0), S_IFCHR);
