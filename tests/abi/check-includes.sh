@@ -14,7 +14,7 @@ ext2fs/*          lib/rootfs-ext4*.[ch] tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
 netlink/*         lib/net*.c tests/*
-seccomp.h         lib/spec-seccomp.c lib/sandbox*.c
+seccomp.h         lib/plan-seccomp.c lib/sandbox*.c
 sys/capability.h  lib/sandbox*.c
 cmocka.h          tests/*
 runcvm/*          lib/* cli/* examples/* bindings/* tests/* fuzzing/* man/* common/*.c

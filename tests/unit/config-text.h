@@ -135,18 +135,17 @@ count_fields (const void *data, size_t len, uint16_t tag)
   return n;
 }
 
-/* A file of tests/fixtures; free it. */
+/* A file of the source tree; free it. */
 static inline char *
-read_fixture (const char *name)
+read_source_file (const char *name)
 {
-  const char *srcdir = getenv ("srcdir");
-  char path[4096];
   char *text = NULL;
   size_t len = 0;
+  char path[4096];
   FILE *f;
 
-  snprintf (path, sizeof path, "%s/fixtures/%s", srcdir ? srcdir : "tests", name);
-  f = fopen (path, "r");
+  snprintf (path, sizeof path, TOP_SRCDIR "/%s", name);
+  f = fopen (path, "re");
   if (!f)
     fail_msg ("cannot open %s", path);
   assert_true (getdelim (&text, &len, 0, f) > 0);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
 #include "plan-testing.h"
 
 #include <sched.h>
@@ -375,7 +377,7 @@ filter_of (const struct rcvmi_plan *p, uint32_t arch, int nr, uint64_t arg0)
 static void
 test_seccomp (void **state)
 {
-  char *json = read_fixture ("docker-config.json");
+  char *json = read_source_file ("tests/fixtures/docker-config.json");
   struct rcvmi_plan *p = plan_ok (json, NO_OPTIONS);
 
   (void) state;

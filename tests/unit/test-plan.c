@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
 #include "plan-testing.h"
 
 #include <sched.h>
@@ -667,7 +669,7 @@ test_namespaces (void **state)
 static void
 test_docker (void **state)
 {
-  char *json = read_fixture ("docker-config.json");
+  char *json = read_source_file ("tests/fixtures/docker-config.json");
   struct rcvmi_plan *p = plan_ok (json, OPTIONS (.bundle = (char *) "/run/docker/b"));
   struct tlv_field f;
 
@@ -702,7 +704,7 @@ test_docker (void **state)
 static void
 test_engine_spec (void **state)
 {
-  char *json = read_fixture ("engine-spec-config.json");
+  char *json = read_source_file ("tests/fixtures/engine-spec-config.json");
   struct rcvmi_plan *p = plan_ok (json, OPTIONS (.bundle = (char *) "/b"));
 
   (void) state;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Where config.json comes from, and the documents that the library gives out. */
+#include "config.h"
+
 #include "config-text.h"
 
 #include <sys/stat.h>
@@ -318,7 +320,7 @@ static void
 test_fixtures (void **state)
 {
   rcvm_error *err = NULL;
-  char *json = read_fixture ("docker-config.json");
+  char *json = read_source_file ("tests/fixtures/docker-config.json");
   struct rcvmi_spec *s;
 
   (void) state;
@@ -328,7 +330,7 @@ test_fixtures (void **state)
   assert_string_equal (s->hooks->prestart[0].args[0], "libnetwork-setkey");
   rcvmi_spec_free (s);
   free (json);
-  json = read_fixture ("engine-spec-config.json");
+  json = read_source_file ("tests/fixtures/engine-spec-config.json");
   s = rcvmi_spec_parse (json, strlen (json), &err);
   assert_no_error (err);
   assert_null (s->warnings);
@@ -365,7 +367,7 @@ check_documented (const char *doc, const char *prefix, const struct rcvmi_json_s
 static void
 test_documented (void **state)
 {
-  char *doc = read_fixture ("../../docs/oci-fields.md");
+  char *doc = read_source_file ("docs/oci-fields.md");
 
   (void) state;
   assert_int_equal (check_documented (doc, "", &rcvmi_spec_schema), 0);

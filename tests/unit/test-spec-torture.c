@@ -3,6 +3,8 @@
  * Each allocation of spec, plan and options fails in turn: the result is RCVM_E_NOMEM, and under a sanitizer or
  * valgrind nothing leaks.  Linked with --wrap for the functions below, which takes in the project's code alone.
  */
+#include "config.h"
+
 #include "plan-testing.h"
 
 #include <stdarg.h>
@@ -198,7 +200,8 @@ static void
 test_plan (void **state)
 {
   static const char *const fixtures[]
-      = { "docker-config.json", "engine-spec-config.json", "all-fields-config.json" };
+      = { "tests/fixtures/docker-config.json", "tests/fixtures/engine-spec-config.json",
+          "tests/fixtures/all-fields-config.json" };
   struct input in = { .options = OPTIONS (.id = (char *) "t", .bundle = (char *) "/b",
                                           .args = LIST ("a", "b"), .env = LIST ("A=1"),
                                           .annotations = LIST ("k=v"), .user = (char *) "u:g",
@@ -207,7 +210,7 @@ test_plan (void **state)
   (void) state;
   for (size_t i = 0; i < sizeof fixtures / sizeof fixtures[0]; i++)
     {
-      in.options.config_json = read_fixture (fixtures[i]);
+      in.options.config_json = read_source_file (fixtures[i]);
       torture (fixtures[i], make_plan, &in);
       free (in.options.config_json);
     }
@@ -244,7 +247,7 @@ test_exec (void **state)
   char *process = quotes (strdup ("{'args':['a'],'cwd':'/','env':['A=1'],'capabilities':{'bounding':['X']}}"));
 
   (void) state;
-  in.plan = plan_ok (read_fixture ("docker-config.json"), NO_OPTIONS);
+  in.plan = plan_ok (read_source_file ("tests/fixtures/docker-config.json"), NO_OPTIONS);
   torture ("a further process", make_exec, &in);
   in.exec = RCVMI_EXEC_OPTIONS_INIT;
   in.exec.process_json = process;
