@@ -23,7 +23,13 @@
 
 enum
 {
-  RULES_MAX = 10000 /* engines have some 500 */
+  RULES_MAX = 10000, /* engines have some 500 */
+  ERRNO_MAX = 4094,  /* libseccomp's, and the kernel's but for one */
+  /* libseccomp takes these two actions only where the host's kernel has them, and the kernel that counts is the
+     guest's.  So it compiles TRACE with these numbers, which take_program exchanges for the real ones. */
+  TRACE_KILL_PROCESS = 0xffff,
+  TRACE_LOG = 0xfffe,
+  TRACE_MAX = 0xfffd
 };
 
 const struct rcvmi_name rcvmi_seccomp_actions[] = {
@@ -113,6 +119,10 @@ parse_action (const char *where, const char *name, const struct rcvmi_spec_uint 
   if (!a)
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.seccomp.%s' is '%.40s', which is no action",
                        where, name);
+  if (number > (a->value == SCMP_ACT_TRACE (0) ? TRACE_MAX : ERRNO_MAX))
+    return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                       "config.json: 'linux.seccomp.%s' is %s with the errno %u, which is too large", where,
+                       name, number);
   if (a->value == SCMP_ACT_ERRNO (0))
     *action = SCMP_ACT_ERRNO (number);
   else if (a->value == SCMP_ACT_TRACE (0))
@@ -120,6 +130,10 @@ parse_action (const char *where, const char *name, const struct rcvmi_spec_uint 
   else if (errno_ret->set && errno_ret->value)
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
                        "config.json: 'linux.seccomp.%s' is %s, which takes no errno", where, name);
+  else if (a->value == SCMP_ACT_KILL_PROCESS)
+    *action = SCMP_ACT_TRACE (TRACE_KILL_PROCESS);
+  else if (a->value == SCMP_ACT_LOG)
+    *action = SCMP_ACT_TRACE (TRACE_LOG);
   else
     *action = (uint32_t) a->value;
   return 0;
@@ -234,6 +248,19 @@ add_syscall (scmp_filter_ctx ctx, const struct rcvmi_spec_syscall *s, size_t ind
   return 0;
 }
 
+static void
+exchange_actions (struct sock_filter *program, size_t n)
+{
+  for (size_t i = 0; i < n; i++)
+    if (program[i].code == (BPF_RET | BPF_K))
+      {
+        if (program[i].k == SCMP_ACT_TRACE (TRACE_KILL_PROCESS))
+          program[i].k = SCMP_ACT_KILL_PROCESS;
+        else if (program[i].k == SCMP_ACT_TRACE (TRACE_LOG))
+          program[i].k = SCMP_ACT_LOG;
+      }
+}
+
 static int
 take_program (struct rcvmi_spec *spec, scmp_filter_ctx ctx, rcvm_error **err)
 {
@@ -257,6 +284,7 @@ take_program (struct rcvmi_spec *spec, scmp_filter_ctx ctx, rcvm_error **err)
   spec->filter_len = (size_t) len;
   if (pread (fd, spec->filter, spec->filter_len, 0) != len)
     return rcvmi_fail_errno (err, errno, "cannot read the seccomp program");
+  exchange_actions (spec->filter, spec->filter_len / sizeof *spec->filter);
   return 0;
 }
 

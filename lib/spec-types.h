@@ -329,8 +329,8 @@ struct rcvmi_spec
   struct rcvmi_spec_vm *vm;
 
   /* Not of config.json: linux.seccomp compiled, for every process of the container; NULL without. */
-  unsigned char *filter;
-  size_t filter_len;
+  struct sock_filter *filter;
+  size_t filter_len; /* in bytes */
   uint32_t filter_flags;
 };
 

@@ -433,6 +433,8 @@ test_seccomp_errors (void **state)
   seccomp_fails ("{'defaultAction':'SCMP_ACT_NOTIFY'}", RCVM_E_UNSUPPORTED,
                  "'linux.seccomp.defaultAction' is SCMP_ACT_NOTIFY");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','defaultErrnoRet':5}", RCVM_E_SPEC, "takes no errno");
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_ERRNO','defaultErrnoRet':4095}", RCVM_E_SPEC, "too large");
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_TRACE','defaultErrnoRet':65534}", RCVM_E_SPEC, "too large");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','flags':['X']}", RCVM_E_SPEC, "'linux.seccomp.flags' has 'X'");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','architectures':['X']}", RCVM_E_SPEC,
                  "'linux.seccomp.architectures[0]' is 'X'");
