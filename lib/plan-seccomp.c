@@ -23,7 +23,9 @@
 
 enum
 {
-  RULES_MAX = 10000, /* engines have some 500 */
+  /* Engines have some 500 and 20.  libseccomp's time grows with the square and the cube of them. */
+  RULES_MAX = 4000,
+  COMPARISONS_MAX = 1000,
   ERRNO_MAX = 4094,  /* libseccomp's, and the kernel's but for one */
   /* libseccomp takes these two actions only where the host's kernel has them, and the kernel that counts is the
      guest's.  So it compiles TRACE with these numbers, which take_program exchanges for the real ones. */
@@ -294,7 +296,7 @@ rcvmi_plan_seccomp (struct rcvmi_spec *spec, rcvm_error **err)
   const struct rcvmi_spec_seccomp *s = spec->lx ? spec->lx->seccomp : NULL;
   __attribute__ ((cleanup (release))) scmp_filter_ctx ctx = NULL;
   uint32_t default_action;
-  size_t rules = 0;
+  size_t rules = 0, comparisons = 0;
   int rc;
 
   if (!s)
@@ -312,11 +314,15 @@ rcvmi_plan_seccomp (struct rcvmi_spec *spec, rcvm_error **err)
       spec->filter_flags |= (uint32_t) flag->value;
     }
   for (size_t i = 0; i < s->n_syscalls; i++)
-    rules += rcvmi_strv_length (s->syscalls[i].names)
-             * (s->syscalls[i].n_args ? s->syscalls[i].n_args : 1);
-  if (rules > RULES_MAX)
-    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.seccomp' has more than %d rules",
-                       RULES_MAX);
+    {
+      rules += rcvmi_strv_length (s->syscalls[i].names);
+      comparisons += rcvmi_strv_length (s->syscalls[i].names) * s->syscalls[i].n_args;
+    }
+  if (rules > RULES_MAX || comparisons > COMPARISONS_MAX)
+    return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                       "config.json: 'linux.seccomp.syscalls' has %zu names and %zu comparisons, and at most %d "
+                       "and %d are possible",
+                       rules, comparisons, RULES_MAX, COMPARISONS_MAX);
   ctx = seccomp_init (default_action);
   if (!ctx)
     return rcvmi_fail (err, RCVM_E_SYSTEM, 0, "libseccomp cannot make a filter");

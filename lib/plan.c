@@ -15,6 +15,12 @@
 #include "err.h"
 #include "plan-parts.h"
 
+enum
+{
+  /* The clock and the entropy are still to come. */
+  RECORD_MAX = AGENT_REQUEST_MAX - 4096
+};
+
 int
 rcvmi_plan_check_id (const char *id, rcvm_error **err)
 {
@@ -45,7 +51,7 @@ rcvmi_plan_check_record (const struct tlv_writer *w, const char *what, rcvm_erro
 {
   if (w->failed)
     return rcvmi_fail_nomem (err);
-  if (w->len > AGENT_REQUEST_MAX)
+  if (w->len > RECORD_MAX)
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "%s take up more than %d MiB", what,
                        AGENT_REQUEST_MAX / RCVMI_MIB);
   return 0;

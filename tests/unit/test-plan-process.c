@@ -425,6 +425,31 @@ test_seccomp (void **state)
 }
 #endif
 
+/* libseccomp's time grows with the square of these. */
+static void
+test_seccomp_limits (void **state)
+{
+  static const char tail[] = "],'action':'SCMP_ACT_ERRNO','args':[{'index':0,'value':1,'op':'SCMP_CMP_EQ'}]}]}";
+  char *lx = malloc (65536);
+  size_t len = (size_t) sprintf (lx, "'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['read'");
+
+  (void) state;
+  for (int i = 0; i < 999; i++)
+    len += (size_t) sprintf (lx + len, ",'read'");
+  strcpy (lx + len, tail);
+  rcvmi_plan_free (plan_ok (config_text (NULL, NULL, lx), NO_OPTIONS));
+  len += (size_t) sprintf (lx + len, ",'read'");
+  strcpy (lx + len, tail);
+  plan_fails (config_text (NULL, NULL, lx), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'linux.seccomp.syscalls' has 1001 names and 1001 comparisons");
+  for (int i = 0; i < 3000; i++)
+    len += (size_t) sprintf (lx + len, ",'read'");
+  strcpy (lx + len, "],'action':'SCMP_ACT_ERRNO'}]}");
+  plan_fails (config_text (NULL, NULL, lx), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'linux.seccomp.syscalls' has 4001 names and 0 comparisons");
+  free (lx);
+}
+
 static void
 test_seccomp_errors (void **state)
 {
@@ -466,6 +491,7 @@ main (void)
 #if defined __x86_64__
     cmocka_unit_test (test_seccomp),
 #endif
+    cmocka_unit_test (test_seccomp_limits),
     cmocka_unit_test (test_seccomp_errors),
   };
 
