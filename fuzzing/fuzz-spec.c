@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libFuzzer: a config.json all the way to the plan, and a process object to an EXEC record.  See HACKING for
- * how to build and run it; tests/fixtures is a corpus to start from.
+ * libFuzzer: a config.json all the way to the plan, and a process object to an EXEC record.  See
+ * HACKING for how to build and run it; tests/fixtures is a corpus to start from.
  *
  * What is decoded from a record that the plan made must be well-formed, whatever the text was.
  */

@@ -12,8 +12,9 @@
 #include "err.h"
 
 /*
- * One table per record says what each tag is, so that what is encoded and what is decoded cannot differ.
- * Tags are never reused: a monitor may be older or newer than the library that talks to it.
+ * One table per record says what each tag is, so that what is encoded and what is decoded cannot
+ * differ. Tags are never reused: a monitor may be older or newer than the library that talks to
+ * it.
  */
 enum kind
 {
@@ -32,8 +33,8 @@ struct option
   const char *name;
 };
 
-/* An empty list is not the same as no list (args = {} is an error that plan.c reports), but the API never
-   stores one. */
+/* An empty list is not the same as no list (args = {} is an error that plan.c reports), but the API
+   never stores one. */
 #define OPTION(type, tag, kind, member) { tag, kind, offsetof (struct type, member), #member }
 
 static const struct option vm_options[] = {
@@ -122,8 +123,8 @@ encode (const void *base, const struct option *table, size_t n, struct tlv_write
     }
 }
 
-/* A list while it grows: appending with rcvmi_strv_append alone would take time in the square of its
-   length, and the length is the peer's to choose. */
+/* A list while it grows: appending with rcvmi_strv_append alone would take time in the square of
+   its length, and the length is the peer's to choose. */
 struct growing
 {
   size_t n;

@@ -22,7 +22,8 @@ rcvm_spec_check (const char *json, rcvm_error **err)
 
   if (!json)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "there is no text to check");
-  /* Paths that are relative to the bundle are as good as others here; the text lies in no bundle yet. */
+  /* Paths that are relative to the bundle are as good as others here; the text lies in no bundle
+     yet. */
   options.id = (char *) "check";
   options.bundle = (char *) "/";
   options.config_json = (char *) json;

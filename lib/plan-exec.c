@@ -195,8 +195,8 @@ put_capabilities (struct rcvmi_spec *spec, struct tlv_writer *w, rcvm_error **er
               continue;
             }
           rc = rcvmi_spec_warn (spec, err,
-                                "'process.capabilities.%s[%zu]' has no effect: '%.60s' is no capability that "
-                                "is known",
+                                "'process.capabilities.%s[%zu]' has no effect: '%.60s' is no "
+                                "capability that is known",
                                 sets[s].name, i, sets[s].list[i]);
           if (rc < 0)
             return rc;
@@ -286,7 +286,8 @@ put_io_priority (const struct rcvmi_spec_io_priority *io, struct tlv_writer *w, 
 
   if (!class)
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "'process.ioPriority.class' is '%.40s', which is no class like IOPRIO_CLASS_BE",
+                       "'process.ioPriority.class' is '%.40s', which is no class like "
+                       "IOPRIO_CLASS_BE",
                        io->class);
   tlv_put_u32 (w, E_IOPRIO,
                (uint32_t) (class->value << IOPRIO_CLASS_SHIFT) | (uint32_t) io->priority.value);
@@ -337,7 +338,8 @@ rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec *container,
   return rc < 0 ? rc : rcvmi_plan_check_record (w, "the process's arguments and environment", err);
 }
 
-/* A process object of the caller's own stands alone: nothing of the container's process is added to it. */
+/* A process object of the caller's own stands alone: nothing of the container's process is added to
+   it. */
 static struct rcvmi_spec *
 own_process (const struct rcvmi_exec_options *options, rcvm_error **err)
 {

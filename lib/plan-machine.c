@@ -26,7 +26,8 @@
 static const uint64_t memory_default = 512 * (uint64_t) RCVMI_MIB;
 /* No guest boots in less. */
 static const uint64_t memory_min = 64 * (uint64_t) RCVMI_MIB;
-/* What linux.resources.memory.limit is rounded up to: the limit is made for a container without a kernel. */
+/* What linux.resources.memory.limit is rounded up to: the limit is made for a container without a
+   kernel. */
 static const uint64_t memory_min_limit = 128 * (uint64_t) RCVMI_MIB;
 static const uint64_t memory_max = 16 * (uint64_t) RCVMI_MIB * RCVMI_MIB;
 
@@ -211,7 +212,8 @@ plan_hypervisor (struct rcvmi_plan *plan, const struct rcvmi_options *options, r
     plan->hypervisor = RCVMI_HYPERVISOR_FIRECRACKER;
   else
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                       "%s names the hypervisor '%.40s', and only auto, qemu and firecracker are known",
+                       "%s names the hypervisor '%.40s', and only auto, qemu and firecracker are "
+                       "known",
                        s.from, s.value);
   return 0;
 }
@@ -313,7 +315,8 @@ cpus_of_resources (struct rcvmi_plan *plan, const struct rcvmi_spec_cpu *cpu, ui
       named = count_cpus (cpu->cpus);
       if (!named)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.resources.cpu.cpus' is '%.40s', which is no list like 0-3,7",
+                           "config.json: 'linux.resources.cpu.cpus' is '%.40s', which is no list "
+                           "like 0-3,7",
                            cpu->cpus);
       if (cpu->quota.value <= 0 || named < *cpus)
         *cpus = named;
@@ -326,8 +329,8 @@ cpus_of_resources (struct rcvmi_plan *plan, const struct rcvmi_spec_cpu *cpu, ui
     }
   if (named)
     return rcvmi_plan_warn (plan, err,
-                            "'linux.resources.cpu.cpus' says how many CPUs the VM has; they are not bound to "
-                            "the host's CPUs %.100s",
+                            "'linux.resources.cpu.cpus' says how many CPUs the VM has; they are "
+                            "not bound to the host's CPUs %.100s",
                             cpu->cpus);
   return 0;
 }
@@ -391,8 +394,8 @@ plan_file (struct rcvmi_plan *plan, const char *option, const char *option_name,
         return 0;
       if (!default_path)
         return rcvmi_fail (err, RCVM_E_HOST, 0,
-                           "no guest %s was found on this host; install one, or give its path with the "
-                           "annotation %s",
+                           "no guest %s was found on this host; install one, or give its path "
+                           "with the annotation %s",
                            option_name, keys[key].annotation);
       s.value = default_path;
     }
@@ -482,7 +485,8 @@ plan_log_level (struct rcvmi_plan *plan, const struct rcvmi_options *options, rc
         return 0;
       }
   return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                     "%s names the log level '%.40s', and only error, warning, info and debug are known",
+                     "%s names the log level '%.40s', and only error, warning, info and debug are "
+                     "known",
                      s.from, s.value);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Mounts.  File systems that the guest's kernel makes by itself (proc, tmpfs ...) are mounted there.  A bind
- * mount names something of the host: it is copied into the root disk, at its destination, and where it asked
- * for flags (ro, nosuid ...), the guest binds the copy onto itself with them.
+ * Mounts.  File systems that the guest's kernel makes by itself (proc, tmpfs ...) are mounted
+ * there.  A bind mount names something of the host: it is copied into the root disk, at its
+ * destination, and where it asked for flags (ro, nosuid ...), the guest binds the copy onto itself
+ * with them.
  */
 #include "config.h"
 
@@ -41,8 +42,8 @@ struct parsed
   bool is_cover; /* a file system that hides what the root disk has there */
 };
 
-/* Without ".", ".." and double slashes; a path that leaves "/" stays in it.  What symbolic links make of it
-   is for those who look at the tree. */
+/* Without ".", ".." and double slashes; a path that leaves "/" stays in it.  What symbolic links
+   make of it is for those who look at the tree. */
 static char *
 clean_path (struct rcvmi_arena *arena, const char *path)
 {
@@ -114,7 +115,8 @@ parse_option (struct rcvmi_plan *plan, struct parsed *p, const char *option, siz
         return 0;
       if (*data_len + len + 1 > DATA_MAX)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: the options of 'mounts[%zu]' (%.200s) are longer than %d bytes",
+                           "config.json: the options of 'mounts[%zu]' (%.200s) are longer than %d "
+                           "bytes",
                            p->index, p->destination, DATA_MAX);
       if (*data_len)
         p->data[(*data_len)++] = ',';
@@ -135,8 +137,8 @@ parse_option (struct rcvmi_plan *plan, struct parsed *p, const char *option, siz
       break;
     case RCVMI_MOUNT_IDMAP:
       return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                         "config.json: the option '%s' of 'mounts[%zu]' (%.200s) cannot be honoured: mounts "
-                         "are not id-mapped in a VM",
+                         "config.json: the option '%s' of 'mounts[%zu]' (%.200s) cannot be "
+                         "honoured: mounts are not id-mapped in a VM",
                          option, p->index, p->destination);
     case RCVMI_MOUNT_IGNORED:
       return ignore_option (plan, p, option, "it says nothing to the kernel", err);
@@ -165,12 +167,13 @@ parse_mount (struct rcvmi_plan *plan, size_t index, struct parsed *p, rcvm_error
     }
   if (strcmp (p->destination, "/") == 0)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'mounts[%zu].destination' is '/', and nothing can be mounted over the "
-                       "root",
+                       "config.json: 'mounts[%zu].destination' is '/', and nothing can be mounted "
+                       "over the root",
                        index);
   if (m->n_uid_mappings || m->n_gid_mappings)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'mounts[%zu].%s' cannot be honoured: mounts are not id-mapped in a VM",
+                       "config.json: 'mounts[%zu].%s' cannot be honoured: mounts are not "
+                       "id-mapped in a VM",
                        index, m->n_uid_mappings ? "uidMappings" : "gidMappings");
   if (m->options)
     {
@@ -232,8 +235,8 @@ plan_virtual (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
     i++;
   if (i == sizeof types / sizeof types[0])
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'mounts[%zu]' (%.200s) is a file system of type '%.40s' of the host, "
-                       "which a VM cannot reach; bind its directory instead",
+                       "config.json: 'mounts[%zu]' (%.200s) is a file system of type '%.40s' of "
+                       "the host, which a VM cannot reach; bind its directory instead",
                        p->index, p->destination, p->type);
   /* The guest has no cgroup v1, whose options mean nothing to cgroup2. */
   if (strcmp (p->type, "cgroup") == 0)
@@ -245,7 +248,8 @@ plan_virtual (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
     }
   if (p->is_copy_up && strcmp (p->type, "tmpfs") != 0)
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "config.json: the option 'tmpcopyup' of 'mounts[%zu]' (%.200s) is for tmpfs alone",
+                       "config.json: the option 'tmpcopyup' of 'mounts[%zu]' (%.200s) is for "
+                       "tmpfs alone",
                        p->index, p->destination);
   p->is_cover = !p->is_copy_up && !(p->flags & MS_REMOUNT);
   put_mount (plan, p);
@@ -272,7 +276,8 @@ static int
 refuse_bind (const struct parsed *p, const char *why, rcvm_error **err)
 {
   return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                     "config.json: 'mounts[%zu]' binds '%.200s' to '%.200s', which a VM cannot have: %s",
+                     "config.json: 'mounts[%zu]' binds '%.200s' to '%.200s', which a VM cannot "
+                     "have: %s",
                      p->index, p->source, p->destination, why);
 }
 
@@ -282,7 +287,8 @@ plan_ipc_bind (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
 {
   bool is_shm = strcmp (p->destination, "/dev/shm") == 0;
   int rc = rcvmi_plan_warn (plan, err,
-                            "'mounts[%zu]' (%s) becomes a new %s: the VM does not share it with others",
+                            "'mounts[%zu]' (%s) becomes a new %s: the VM does not share it with "
+                            "others",
                             p->index, p->destination, is_shm ? "tmpfs" : "mqueue");
 
   p->type = is_shm ? "tmpfs" : "mqueue";
@@ -312,8 +318,8 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
     {
       if (!plan->spec->bundle)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'mounts[%zu].source' is '%.200s', which is relative to a bundle, and "
-                           "there is none",
+                           "config.json: 'mounts[%zu].source' is '%.200s', which is relative to a "
+                           "bundle, and there is none",
                            p->index, source);
       source = rcvmi_arena_printf (arena, "%s/%s", plan->spec->bundle, source);
       if (!source)
@@ -336,14 +342,14 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   for (size_t i = 0; i < p->index; i++)
     if (earlier[i].is_cover && is_within (p->destination, earlier[i].destination))
       return refuse_bind (p,
-                          "it would be copied below a file system that an earlier mount puts there; choose "
-                          "another destination",
+                          "it would be copied below a file system that an earlier mount puts "
+                          "there; choose another destination",
                           err);
   rc = add_copy (plan, source, p, err);
   if (rc == 0)
     rc = rcvmi_plan_warn (plan, err,
-                          "'mounts[%zu]': '%.160s' is copied to '%.160s' at the start, not live: changes are "
-                          "not seen on the other side",
+                          "'mounts[%zu]': '%.160s' is copied to '%.160s' at the start, not live: "
+                          "changes are not seen on the other side",
                           p->index, p->source, p->destination);
   if (rc == 0 && p->data)
     rc = ignore_option (plan, p, p->data, "it is no option of a bind mount", err);

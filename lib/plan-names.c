@@ -102,8 +102,8 @@ const struct rcvmi_name rcvmi_propagation_names[] = {
   { NULL, 0 },
 };
 
-/* The recursive forms (rro ...) say the same as the others: what is mounted here has nothing mounted below
-   it yet. */
+/* The recursive forms (rro ...) say the same as the others: what is mounted here has nothing
+   mounted below it yet. */
 const struct rcvmi_mount_option rcvmi_mount_options[] = {
   { "acl", MS_POSIXACL, 0, 0 },
   { "async", 0, MS_SYNCHRONOUS, 0 },

@@ -11,8 +11,8 @@ enum
   RCVMI_MIB = 1024 * 1024
 };
 
-/* plan.c: a list in the arena with the last of each NAME= of `first` and `second`, in the order of their
-   first mention. */
+/* plan.c: a list in the arena with the last of each NAME= of `first` and `second`, in the order of
+   their first mention. */
 char **rcvmi_plan_merge (struct rcvmi_arena *arena, char *const *first, char *const *second);
 char **rcvmi_plan_copy_list (struct rcvmi_arena *arena, char *const *list);
 /* The value behind NAME= in a list, or NULL. */
@@ -46,7 +46,8 @@ struct rcvmi_plan_process
 };
 int rcvmi_plan_override (struct rcvmi_spec *spec, const struct rcvmi_plan_process *changes,
                          rcvm_error **err);
-/* ... and its EXEC record.  The seccomp filter is that of `container`.  Warnings go to spec->warnings. */
+/* ... and its EXEC record.  The seccomp filter is that of `container`.  Warnings go to
+   spec->warnings. */
 int rcvmi_plan_process (struct rcvmi_spec *spec, const struct rcvmi_spec *container,
                         struct tlv_writer *w, rcvm_error **err);
 

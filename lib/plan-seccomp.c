@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * linux.seccomp as a BPF program, once per container: the guest's agent installs it in every process that it
- * starts there.  The guest has the host's architecture, so libseccomp's native one is right.
+ * linux.seccomp as a BPF program, once per container: the guest's agent installs it in every
+ * process that it starts there.  The guest has the host's architecture, so libseccomp's native one
+ * is right.
  */
 #include "config.h"
 
@@ -27,8 +28,9 @@ enum
   RULES_MAX = 4000,
   COMPARISONS_MAX = 1000,
   ERRNO_MAX = 4094,  /* libseccomp's, and the kernel's but for one */
-  /* libseccomp takes these two actions only where the host's kernel has them, and the kernel that counts is the
-     guest's.  So it compiles TRACE with these numbers, which take_program exchanges for the real ones. */
+  /* libseccomp takes these two actions only where the host's kernel has them, and the kernel that
+     counts is the guest's.  So it compiles TRACE with these numbers, which take_program exchanges
+     for the real ones. */
   TRACE_KILL_PROCESS = 0xffff,
   TRACE_LOG = 0xfffe,
   TRACE_MAX = 0xfffd
@@ -115,8 +117,8 @@ parse_action (const char *where, const char *name, const struct rcvmi_spec_uint 
 
   if (strcmp (name, "SCMP_ACT_NOTIFY") == 0)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'linux.seccomp.%s' is SCMP_ACT_NOTIFY, which cannot be honoured: a "
-                       "listener on the host cannot look into a VM",
+                       "config.json: 'linux.seccomp.%s' is SCMP_ACT_NOTIFY, which cannot be "
+                       "honoured: a listener on the host cannot look into a VM",
                        where);
   if (!a)
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.seccomp.%s' is '%.40s', which is no action",
@@ -166,8 +168,8 @@ add_architectures (scmp_filter_ctx ctx, char *const *names, rcvm_error **err)
 
       if (!arch)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.seccomp.architectures[%zu]' is '%.40s', which is no "
-                           "architecture",
+                           "config.json: 'linux.seccomp.architectures[%zu]' is '%.40s', which is "
+                           "no architecture",
                            i, names[i]);
       if (!is_compatible (arch->value))
         continue;
@@ -224,8 +226,8 @@ add_syscall (scmp_filter_ctx ctx, const struct rcvmi_spec_syscall *s, size_t ind
 
       if (!op)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.seccomp.syscalls[%zu].args[%zu].op' is '%.40s', which is no "
-                           "comparison",
+                           "config.json: 'linux.seccomp.syscalls[%zu].args[%zu].op' is '%.40s', "
+                           "which is no comparison",
                            index, i, a->op);
       args[i] = (struct scmp_arg_cmp){ .arg = (unsigned) a->index.value,
                                        .op = (enum scmp_compare) op->value,
@@ -238,8 +240,8 @@ add_syscall (scmp_filter_ctx ctx, const struct rcvmi_spec_syscall *s, size_t ind
     return 0;
   for (char **name = s->names; *name; name++)
     {
-      /* Comparisons of one rule are joined by "and", which two of one argument cannot be meant to be: as
-         other runtimes have it, they are alternatives then. */
+      /* Comparisons of one rule are joined by "and", which two of one argument cannot be meant to
+         be: as other runtimes have it, they are alternatives then. */
       for (unsigned i = 0; rc == 0 && is_or && i < s->n_args; i++)
         rc = add_rule (ctx, *name, action, &args[i], 1, err);
       if (rc == 0 && !is_or)
@@ -320,8 +322,8 @@ rcvmi_plan_seccomp (struct rcvmi_spec *spec, rcvm_error **err)
     }
   if (rules > RULES_MAX || comparisons > COMPARISONS_MAX)
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "config.json: 'linux.seccomp.syscalls' has %zu names and %zu comparisons, and at most %d "
-                       "and %d are possible",
+                       "config.json: 'linux.seccomp.syscalls' has %zu names and %zu comparisons, "
+                       "and at most %d and %d are possible",
                        rules, comparisons, RULES_MAX, COMPARISONS_MAX);
   ctx = seccomp_init (default_action);
   if (!ctx)

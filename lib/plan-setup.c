@@ -55,8 +55,8 @@ put_root (struct rcvmi_plan *plan, bool readonly, rcvm_error **err)
 
       if (!propagation)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.rootfsPropagation' is '%.40s' and must be shared, slave, "
-                           "private or unbindable",
+                           "config.json: 'linux.rootfsPropagation' is '%.40s' and must be shared, "
+                           "slave, private or unbindable",
                            name);
       tlv_put_u64 (w, S_ROOT_PROPAGATION, propagation->value);
     }
@@ -100,18 +100,19 @@ put_namespaces (struct rcvmi_plan *plan, rcvm_error **err)
           if (!plan->netns)
             return rcvmi_fail_nomem (err);
           rc = rcvmi_plan_warn (plan, err,
-                                "'linux.namespaces[%zu].path' (%.200s) has no effect: the VM has a loopback "
-                                "interface only",
+                                "'linux.namespaces[%zu].path' (%.200s) has no effect: the VM has "
+                                "a loopback interface only",
                                 i, ns->path);
         }
     }
   if (rc == 0 && !net)
     rc = rcvmi_plan_warn (plan, err,
-                          "'linux.namespaces' asks for the host's network, and the VM has a loopback interface "
-                          "only");
+                          "'linux.namespaces' asks for the host's network, and the VM has a "
+                          "loopback interface only");
   if (rc < 0)
     return rc;
-  /* The VM is the network namespace.  Without offsets a time namespace is no different from none. */
+  /* The VM is the network namespace.  Without offsets a time namespace is no different from none.
+     */
   flags &= ~(uint64_t) (CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */);
   tlv_put_u64 (&plan->setup, S_NAMESPACES, flags | CLONE_NEWPID | CLONE_NEWNS);
   if (!(flags & CLONE_NEWUSER))
@@ -184,8 +185,8 @@ put_devices (struct rcvmi_plan *plan, rcvm_error **err)
       if (is_in_guest (d))
         continue;
       rc = rcvmi_plan_warn (plan, err,
-                            "'linux.devices[%zu]' (%.200s) is made in the VM, but the host's device behind "
-                            "it is not there",
+                            "'linux.devices[%zu]' (%.200s) is made in the VM, but the host's "
+                            "device behind it is not there",
                             i, d->path);
       if (rc < 0)
         return rc;
@@ -193,9 +194,10 @@ put_devices (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
-/* "net.ipv4.ip_forward".  As in sysctl(8), the first separator of a name says which of the two separates, and
-   the other one stands for a dot or slash inside a name: net.ipv4.conf.eth0/1.forwarding is
-   net/ipv4/conf/eth0.1/forwarding.  The guest takes dots alone, or slashes as they are. */
+/* "net.ipv4.ip_forward".  As in sysctl(8), the first separator of a name says which of the two
+   separates, and the other one stands for a dot or slash inside a name:
+   net.ipv4.conf.eth0/1.forwarding is net/ipv4/conf/eth0.1/forwarding.  The guest takes dots alone,
+   or slashes as they are. */
 static int
 put_sysctls (struct rcvmi_plan *plan, rcvm_error **err)
 {
@@ -283,8 +285,8 @@ put_limits (struct rcvmi_plan *plan, struct tlv_writer *w, const struct rcvmi_sp
               != strlen (name)
           || name[0] == '.' || !strchr (name, '.'))
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.resources.unified' has '%.100s', which is no file of a cgroup "
-                           "like pids.max",
+                           "config.json: 'linux.resources.unified' has '%.100s', which is no file "
+                           "of a cgroup like pids.max",
                            name);
       put_pair (w, name, r->unified[i].value);
     }

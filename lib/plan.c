@@ -28,8 +28,8 @@ rcvmi_plan_check_id (const char *id, rcvm_error **err)
 
   if (n == 0 || n > 128 || id[n] || strcmp (id, ".") == 0 || strcmp (id, "..") == 0)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                       "the id '%.140s' must be 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "
-                       "'.' nor '..'",
+                       "the id '%.140s' must be 1 to 128 characters out of A-Z a-z 0-9 _ + - . "
+                       "and neither '.' nor '..'",
                        id);
   return 0;
 }
@@ -164,8 +164,8 @@ plan_rootfs (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_
     plan->rootfs = strdup (path);
   else if (!spec->bundle)
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "config.json: 'root.path' is '%.200s', which is relative to a bundle, and there is "
-                       "none",
+                       "config.json: 'root.path' is '%.200s', which is relative to a bundle, and "
+                       "there is none",
                        path);
   else if (asprintf (&plan->rootfs, "%s/%s", spec->bundle, path) < 0)
     plan->rootfs = NULL;

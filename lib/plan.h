@@ -68,15 +68,18 @@ struct rcvmi_defaults
   const char *initramfs;
 };
 
-/* Where the guest finds its root disk.  It is the first one, and Firecracker's disks have no serial. */
+/* Where the guest finds its root disk.  It is the first one, and Firecracker's disks have no
+   serial. */
 #define RCVMI_PLAN_ROOT_DISK "dev:vda"
 
-/* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor "..". */
+/* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor
+   "..". */
 int rcvmi_plan_check_id (const char *id, rcvm_error **err);
 
-/* Takes `spec` over, also on failure.  The options win over annotations ("org.runcvm.mem-size"), which win
-   over RUNCVM_* variables of process.env, which win over linux.resources and the defaults.  `defaults` may be NULL
-   for a plan that nobody carries out: kernel and initramfs may then stay NULL. */
+/* Takes `spec` over, also on failure.  The options win over annotations ("org.runcvm.mem-size"),
+   which win over RUNCVM_* variables of process.env, which win over linux.resources and the
+   defaults.  `defaults` may be NULL for a plan that nobody carries out: kernel and initramfs may
+   then stay NULL. */
 struct rcvmi_plan *rcvmi_plan_new (struct rcvmi_spec *spec, const struct rcvmi_options *options,
                                    const struct rcvmi_defaults *defaults, rcvm_error **err);
 void rcvmi_plan_free (struct rcvmi_plan *plan);
@@ -85,7 +88,8 @@ void rcvmi_plan_free (struct rcvmi_plan *plan);
 int rcvmi_plan_exec (const struct rcvmi_plan *plan, const struct rcvmi_exec_options *options,
                      struct tlv_writer *record, bool *terminal, rcvm_error **err);
 
-/* "512M", "2G", "1073741824", "512MiB", as RUNCVM_MEM_SIZE and --memory take it; 0 if it is no size. */
+/* "512M", "2G", "1073741824", "512MiB", as RUNCVM_MEM_SIZE and --memory take it; 0 if it is no
+   size. */
 uint64_t rcvmi_plan_parse_size (const char *text);
 
 #endif

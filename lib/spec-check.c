@@ -175,7 +175,8 @@ check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
         t++;
       if (t == sizeof types / sizeof types[0])
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.namespaces[%zu].type' is '%.40s', which is no namespace",
+                           "config.json: 'linux.namespaces[%zu].type' is '%.40s', which is no "
+                           "namespace",
                            i, ns->type);
       if (seen[t])
         return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.namespaces' has '%s' twice",
@@ -190,8 +191,8 @@ check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
       /* The network is the one thing that a VM and a namespace of the host can be joined by. */
       if (strcmp (ns->type, "network") != 0)
         return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                           "config.json: '%s' cannot be honoured: a VM cannot join the %s namespace of other "
-                           "processes",
+                           "config.json: '%s' cannot be honoured: a VM cannot join the %s "
+                           "namespace of other processes",
                            name, ns->type);
     }
   return 0;
@@ -220,8 +221,8 @@ check_devices (const struct rcvmi_spec_lx *lx, rcvm_error **err)
       /* Loop devices are the guest's own. */
       if (d->type[0] == 'b' && d->major.value != LOOP_MAJOR)
         return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                           "config.json: 'linux.devices[%zu]' (%.200s) is a disk of the host, which a VM "
-                           "cannot reach by its device number",
+                           "config.json: 'linux.devices[%zu]' (%.200s) is a disk of the host, "
+                           "which a VM cannot reach by its device number",
                            i, d->path);
     }
   return 0;
@@ -234,21 +235,23 @@ check_unavailable (const struct rcvmi_spec_lx *lx, rcvm_error **err)
   for (size_t i = 0; i < lx->n_time_offsets; i++)
     if (lx->time_offsets[i].secs.value || lx->time_offsets[i].nanosecs.value)
       return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                         "config.json: 'linux.timeOffsets.%.40s' cannot be honoured: the guest's clocks have "
-                         "no offsets",
+                         "config.json: 'linux.timeOffsets.%.40s' cannot be honoured: the guest's "
+                         "clocks have no offsets",
                          lx->time_offsets[i].clock);
   if (lx->personality && strcmp (lx->personality->domain, "LINUX") != 0)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'linux.personality.domain' is '%.40s', and only LINUX is supported",
+                       "config.json: 'linux.personality.domain' is '%.40s', and only LINUX is "
+                       "supported",
                        lx->personality->domain);
   if (lx->personality && lx->personality->flags)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'linux.personality.flags' has '%.40s', and no flags are supported",
+                       "config.json: 'linux.personality.flags' has '%.40s', and no flags are "
+                       "supported",
                        lx->personality->flags[0]);
   if (lx->n_net_devices)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "config.json: 'linux.netDevices.%.40s' cannot be honoured: interfaces of the host "
-                       "cannot be moved into a VM",
+                       "config.json: 'linux.netDevices.%.40s' cannot be honoured: interfaces of "
+                       "the host cannot be moved into a VM",
                        lx->net_devices[0].host_name);
   return 0;
 }

@@ -16,8 +16,8 @@
   "        \"CAP_NET_RAW\", \"CAP_SETGID\", \"CAP_SETUID\", \"CAP_SETFCAP\", \"CAP_SETPCAP\",\n"  \
   "        \"CAP_NET_BIND_SERVICE\", \"CAP_SYS_CHROOT\", \"CAP_KILL\", \"CAP_AUDIT_WRITE\"\n"
 
-/* The capabilities, masked and read-only paths are those that container engines give by default.  The root is
-   writable: what is written goes to the VM's own disk. */
+/* The capabilities, masked and read-only paths are those that container engines give by default.
+   The root is writable: what is written goes to the VM's own disk. */
 const char rcvmi_spec_default[]
     = "{\n"
       "  \"ociVersion\": \"1.2.0\",\n"
@@ -48,11 +48,11 @@ const char rcvmi_spec_default[]
       "    { \"destination\": \"/dev\", \"type\": \"tmpfs\", \"source\": \"tmpfs\",\n"
       "      \"options\": [ \"nosuid\", \"strictatime\", \"mode=755\", \"size=65536k\" ] },\n"
       "    { \"destination\": \"/dev/pts\", \"type\": \"devpts\", \"source\": \"devpts\",\n"
-      "      \"options\": [ \"nosuid\", \"noexec\", \"newinstance\", \"ptmxmode=0666\", \"mode=0620\",\n"
-      "                   \"gid=5\" ] },\n"
+      "      \"options\": [ \"nosuid\", \"noexec\", \"newinstance\", \"ptmxmode=0666\", "
+      "\"mode=0620\",\n                   \"gid=5\" ] },\n"
       "    { \"destination\": \"/dev/shm\", \"type\": \"tmpfs\", \"source\": \"shm\",\n"
-      "      \"options\": [ \"nosuid\", \"noexec\", \"nodev\", \"mode=1777\", \"size=65536k\" ] },\n"
-      "    { \"destination\": \"/dev/mqueue\", \"type\": \"mqueue\", \"source\": \"mqueue\",\n"
+      "      \"options\": [ \"nosuid\", \"noexec\", \"nodev\", \"mode=1777\", \"size=65536k\" ] "
+      "},\n    { \"destination\": \"/dev/mqueue\", \"type\": \"mqueue\", \"source\": \"mqueue\",\n"
       "      \"options\": [ \"nosuid\", \"noexec\", \"nodev\" ] },\n"
       "    { \"destination\": \"/sys\", \"type\": \"sysfs\", \"source\": \"sysfs\",\n"
       "      \"options\": [ \"nosuid\", \"noexec\", \"nodev\", \"ro\" ] },\n"
@@ -65,9 +65,9 @@ const char rcvmi_spec_default[]
       "      { \"type\": \"uts\" }, { \"type\": \"mount\" }, { \"type\": \"cgroup\" }\n"
       "    ],\n"
       "    \"maskedPaths\": [\n"
-      "      \"/proc/acpi\", \"/proc/asound\", \"/proc/kcore\", \"/proc/keys\", \"/proc/latency_stats\",\n"
-      "      \"/proc/timer_list\", \"/proc/timer_stats\", \"/proc/sched_debug\", \"/proc/scsi\",\n"
-      "      \"/sys/firmware\"\n"
+      "      \"/proc/acpi\", \"/proc/asound\", \"/proc/kcore\", \"/proc/keys\", "
+      "\"/proc/latency_stats\",\n      \"/proc/timer_list\", \"/proc/timer_stats\", "
+      "\"/proc/sched_debug\", \"/proc/scsi\",\n      \"/sys/firmware\"\n"
       "    ],\n"
       "    \"readonlyPaths\": [\n"
       "      \"/proc/bus\", \"/proc/fs\", \"/proc/irq\", \"/proc/sys\", \"/proc/sysrq-trigger\"\n"

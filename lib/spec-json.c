@@ -45,8 +45,8 @@ rcvmi_spec_warn (struct rcvmi_spec *spec, rcvm_error **err, const char *fmt, ...
   return 0;
 }
 
-/* Appends a step to the path; keys are the file's, so they are made fit for a message.  Returns what to cut
-   the path back to. */
+/* Appends a step to the path; keys are the file's, so they are made fit for a message.  Returns
+   what to cut the path back to. */
 static size_t
 push (struct reader *r, const char *fmt, ...)
 {
@@ -104,7 +104,8 @@ no_memory (struct reader *r)
   return rcvmi_fail_nomem (r->err);
 }
 
-/* Does it ask for anything?  Go's encoders write out zero values, which mean the same as nothing. */
+/* Does it ask for anything?  Go's encoders write out zero values, which mean the same as nothing.
+   */
 static bool
 is_significant (struct json_object *o)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * From JSON text to structs, by tables.  A schema says for each property of an object what its type is,
- * where it goes and what a VM makes of it; the walk over the tables then does all of the checking, so that
- * every message has the same form and no property can be forgotten.
+ * From JSON text to structs, by tables.  A schema says for each property of an object what its
+ * type is, where it goes and what a VM makes of it; the walk over the tables then does all of the
+ * checking, so that every message has the same form and no property can be forgotten.
  */
 #ifndef RCVM_LIB_SPEC_JSON_H
 #define RCVM_LIB_SPEC_JSON_H
@@ -64,8 +64,8 @@ struct rcvmi_json_schema
 extern const struct rcvmi_json_schema rcvmi_spec_schema;
 extern const struct rcvmi_json_schema rcvmi_spec_process_schema;
 
-/* Reads `json`, called `name` in messages, into `out`, a zeroed struct of `schema`; memory and warnings are
-   those of `spec`. */
+/* Reads `json`, called `name` in messages, into `out`, a zeroed struct of `schema`; memory and
+   warnings are those of `spec`. */
 int rcvmi_json_read (struct rcvmi_spec *spec, const char *name, const char *json, size_t len,
                      const struct rcvmi_json_schema *schema, void *out, rcvm_error **err);
 

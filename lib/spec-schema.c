@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every property of the OCI runtime spec (1.0 to 1.3) that a Linux container may have, and what a VM makes of
- * it.  docs/oci-fields.md says the same in words; a test compares the two.
+ * Every property of the OCI runtime spec (1.0 to 1.3) that a Linux container may have, and what a
+ * VM makes of it.  docs/oci-fields.md says the same in words; a test compares the two.
  */
 #include "config.h"
 

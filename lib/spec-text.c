@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * json-c accepts more than JSON, and loses some of it: of two members with one name the last wins, a number
- * that does not fit becomes the largest that does, and a key ends at a NUL.  A config.json that two readers
- * may understand differently is refused, so the text is scanned once more after json-c has found it
- * well-formed.
+ * json-c accepts more than JSON, and loses some of it: of two members with one name the last wins,
+ * a number that does not fit becomes the largest that does, and a key ends at a NUL.  A
+ * config.json that two readers may understand differently is refused, so the text is scanned once
+ * more after json-c has found it well-formed.
  */
 #include "config.h"
 
@@ -179,7 +179,8 @@ fail_duplicate (struct scan *s, rcvm_error **err)
             rc = rcvmi_fail_nomem (err);
           else if (json_object_object_get_ex (seen[depth], key, NULL))
             rc = rcvmi_fail (err, RCVM_E_SPEC, 0,
-                             "%s: the property '%.100s' is there twice, again in line %zu (byte %zu)",
+                             "%s: the property '%.100s' is there twice, again in line %zu (byte "
+                             "%zu)",
                              s->name, key, line_of (s->json, start), start);
           else
             json_object_object_add (seen[depth], key, NULL);

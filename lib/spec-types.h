@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * config.json in memory: the members have the names and nesting of the OCI runtime spec.  For spec*.c and
- * plan*.c only.
+ * config.json in memory: the members have the names and nesting of the OCI runtime spec.  For
+ * spec*.c and plan*.c only.
  *
  * Strings are NULL and lists empty where config.json has nothing; "null" is the same as nothing.
  * Everything hangs on one arena and lives as long as the spec.
@@ -328,7 +328,8 @@ struct rcvmi_spec
   struct rcvmi_spec_lx *lx; /* "linux": a macro of that name is in the way */
   struct rcvmi_spec_vm *vm;
 
-  /* Not of config.json: linux.seccomp compiled, for every process of the container; NULL without. */
+  /* Not of config.json: linux.seccomp compiled, for every process of the container; NULL without.
+     */
   struct sock_filter *filter;
   size_t filter_len; /* in bytes */
   uint32_t filter_flags;

@@ -58,8 +58,8 @@ fail:
   return NULL;
 }
 
-/* The text of a bundle's config.json.  The bundle may be anybody's: only a regular file is read, and only
-   so much of it. */
+/* The text of a bundle's config.json.  The bundle may be anybody's: only a regular file is read,
+   and only so much of it. */
 static char *
 read_config (const char *bundle, size_t *len, rcvm_error **err)
 {
@@ -156,7 +156,8 @@ rcvmi_spec_load (const struct rcvmi_options *options, rcvm_error **err)
       if (!options->args)
         {
           rcvmi_fail (err, RCVM_E_INVALID, 0,
-                      "a root file system alone does not say what to run: give the program's arguments");
+                      "a root file system alone does not say what to run: give the program's "
+                      "arguments");
           return NULL;
         }
       json = rcvmi_spec_default;
@@ -165,7 +166,8 @@ rcvmi_spec_load (const struct rcvmi_options *options, rcvm_error **err)
   else
     {
       rcvmi_fail (err, RCVM_E_INVALID, 0,
-                  "nothing to run: give a bundle, the text of a config.json, or a root file system");
+                  "nothing to run: give a bundle, the text of a config.json, or a root file "
+                  "system");
       return NULL;
     }
   spec = parse (json, len, &given, err);

@@ -11,8 +11,8 @@
 
 struct rcvmi_spec;
 
-/* The sources, in the order of preference: options->config_json; BUNDLE/config.json; the defaults of
-   rcvm_spec_default_json for a bare rootfs. */
+/* The sources, in the order of preference: options->config_json; BUNDLE/config.json; the defaults
+   of rcvm_spec_default_json for a bare rootfs. */
 struct rcvmi_spec *rcvmi_spec_load (const struct rcvmi_options *options, rcvm_error **err);
 struct rcvmi_spec *rcvmi_spec_parse (const char *json, size_t len, rcvm_error **err);
 void rcvmi_spec_free (struct rcvmi_spec *spec);

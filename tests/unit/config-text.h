@@ -34,8 +34,8 @@ text (const char *s)
   return quotes (strdup (s));
 }
 
-/* A small config.json that is fine, with additions to its top, process and linux objects: each NULL or like
-   "'hostname':'x'". */
+/* A small config.json that is fine, with additions to its top, process and linux objects: each NULL
+   or like "'hostname':'x'". */
 static inline char *
 config_text (const char *top, const char *process, const char *lx)
 {

@@ -119,7 +119,8 @@ test_round_trip (void **state)
   assert_null (d.id);
   assert_int_equal (d.terminal, -1);
 
-  /* Cut anywhere, it is refused or it is a shorter record; nothing leaks, nothing is read beyond. */
+  /* Cut anywhere, it is refused or it is a shorter record; nothing leaks, nothing is read beyond.
+     */
   for (size_t len = 0; len < w.len; len++)
     {
       unsigned char *cut = malloc (len ? len : 1);

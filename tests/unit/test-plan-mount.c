@@ -378,7 +378,8 @@ test_hidden_copies (void **state)
   (void) state;
   plan_fails (mounts ("{'destination':'/dev','type':'tmpfs'},{'destination':'/dev/log','type':'bind','source':'/s'}"),
               NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan",
-              "'mounts[1]' binds '/s' to '/dev/log', which a VM cannot have: it would be copied below");
+              "'mounts[1]' binds '/s' to '/dev/log', which a VM cannot have: it would be copied "
+              "below");
   plan_fails (mounts ("{'destination':'/run','type':'tmpfs'},{'destination':'/run','type':'bind','source':'/s'}"),
               NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan", "copied below");
   p = plan_ok (mounts ("{'destination':'/run','type':'tmpfs'},{'destination':'/running','type':'bind','source':'/s'},"

@@ -320,7 +320,8 @@ seccomp_fails (const char *seccomp, int code, const char *needle)
   plan_fails (config_text (NULL, NULL, lx), NO_OPTIONS, code, "plan", needle);
 }
 
-/* What the program returns for a call, by interpreting the few instructions that filters consist of. */
+/* What the program returns for a call, by interpreting the few instructions that filters consist
+   of. */
 static uint32_t
 run_filter (const struct sock_filter *prog, size_t n, const void *data)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Each allocation of spec, plan and options fails in turn: the result is RCVM_E_NOMEM, and under a sanitizer or
- * valgrind nothing leaks.  Linked with --wrap for the functions below, which takes in the project's code alone.
+ * Each allocation of spec, plan and options fails in turn: the result is RCVM_E_NOMEM, and under a
+ * sanitizer or valgrind nothing leaks.  Linked with --wrap for the functions below, which takes in
+ * the project's code alone.
  */
 #include "config.h"
 
