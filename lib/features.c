@@ -149,7 +149,8 @@ rcvm_features_json (rcvm_error **err)
   add (&b, o, "annotations", annotations);
   add (&b, o, "potentiallyUnsafeConfigAnnotations", strings (&b, unsafe));
   if (!b.failed)
-    text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+    text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY
+                                                | JSON_C_TO_STRING_NOSLASHESCAPE);
   if (text)
     copy = strdup (text);
   if (!copy)

@@ -182,7 +182,8 @@ decode (void *base, const struct option *table, size_t n, const void *data, size
         continue;
       m = member (base, o);
       if (seen[o - table] && o->kind != KIND_LIST)
-        return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the options record has two fields '%s'", o->name);
+        return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the options record has two fields '%s'",
+                           o->name);
       seen[o - table] = true;
       switch (o->kind)
         {
@@ -211,7 +212,8 @@ decode (void *base, const struct option *table, size_t n, const void *data, size
           break;
         }
       if (r.bad)
-        return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the field '%s' of the options record is malformed",
+        return rcvmi_fail (err, RCVM_E_PROTOCOL, 0,
+                           "the field '%s' of the options record is malformed",
                            o->name);
     }
   if (r.bad)

@@ -77,7 +77,8 @@ check_user (const char *user, rcvm_error **err)
   if (ok)
     return 0;
   return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                     "the option 'user' is '%.100s' and must be uid, uid:gid, name or name:group", user);
+                     "the option 'user' is '%.100s' and must be uid, uid:gid, name or name:group",
+                     user);
 }
 
 int
@@ -115,7 +116,8 @@ rcvmi_plan_override (struct rcvmi_spec *spec, const struct rcvmi_plan_process *c
     {
       if (changes->cwd[0] != '/')
         return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                           "the option 'cwd' is '%.200s' and must be an absolute path", changes->cwd);
+                           "the option 'cwd' is '%.200s' and must be an absolute path",
+                           changes->cwd);
       p->cwd = rcvmi_arena_strdup (&spec->arena, changes->cwd);
       if (!p->cwd)
         return rcvmi_fail_nomem (err);
@@ -219,12 +221,14 @@ put_rlimits (const struct rcvmi_spec_process *p, struct tlv_writer *w, rcvm_erro
 
       if (!type)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "'process.rlimits[%zu].type' is '%.40s', which is no limit like RLIMIT_NOFILE", i,
+                           "'process.rlimits[%zu].type' is '%.40s', which is no limit like "
+                           "RLIMIT_NOFILE", i,
                            limit->type);
       if (seen & UINT64_C (1) << type->value)
         return rcvmi_fail (err, RCVM_E_SPEC, 0, "'process.rlimits' has %s twice", limit->type);
       if (limit->soft.value > limit->hard.value)
-        return rcvmi_fail (err, RCVM_E_SPEC, 0, "'process.rlimits[%zu].soft' of %s is above its hard limit",
+        return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                           "'process.rlimits[%zu].soft' of %s is above its hard limit",
                            i, limit->type);
       seen |= UINT64_C (1) << type->value;
       mark = tlv_begin (w, E_RLIMIT);
@@ -246,14 +250,16 @@ put_scheduler (const struct rcvmi_spec_scheduler *s, struct tlv_writer *w, rcvm_
 
   if (!policy)
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "'process.scheduler.policy' is '%.40s', which is no policy that Linux has", s->policy);
+                       "'process.scheduler.policy' is '%.40s', which is no policy that Linux has",
+                       s->policy);
   for (char **f = s->flags; f && *f; f++)
     {
       const struct rcvmi_name *flag = rcvmi_plan_name (scheduler_flags, *f);
 
       if (!flag)
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "'process.scheduler.flags' has '%.40s', which is no flag that is known", *f);
+                           "'process.scheduler.flags' has '%.40s', which is no flag that is known",
+                           *f);
       flags |= flag->value;
     }
   is_static = policy->value == POLICY_FIFO || policy->value == POLICY_RR;
@@ -262,7 +268,8 @@ put_scheduler (const struct rcvmi_spec_scheduler *s, struct tlv_writer *w, rcvm_
                        is_static ? "'process.scheduler.priority' must be 1 to 99 for %s"
                                  : "'process.scheduler.priority' must be 0 for %s",
                        s->policy);
-  if (policy->value != POLICY_DEADLINE && (s->runtime.value || s->deadline.value || s->period.value))
+  if (policy->value != POLICY_DEADLINE
+      && (s->runtime.value || s->deadline.value || s->period.value))
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
                        "'process.scheduler.%s' is for SCHED_DEADLINE and must be 0 for %s",
                        s->runtime.value ? "runtime" : s->deadline.value ? "deadline" : "period",

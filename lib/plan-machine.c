@@ -143,7 +143,8 @@ check_keys (struct rcvmi_plan *plan, rcvm_error **err)
       if (strncmp (*a, PREFIX, strlen (PREFIX)) != 0)
         continue;
       for (enum key key = 0; key < N_KEYS; key++)
-        known |= strlen (keys[key].annotation) == len && memcmp (keys[key].annotation, *a, len) == 0;
+        known |= strlen (keys[key].annotation) == len
+                 && memcmp (keys[key].annotation, *a, len) == 0;
       if (known)
         continue;
       rc = rcvmi_plan_warn (plan, err, "the annotation '%.*s' is not known and has no effect",
@@ -191,7 +192,8 @@ parse_size (const struct setting *s, const char *what, uint64_t *size, rcvm_erro
 {
   *size = rcvmi_plan_parse_size (s->value);
   if (*size == 0)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives the %s '%.40s', which is no size like 512M or 2G",
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s gives the %s '%.40s', which is no size like 512M or 2G",
                        s->from, what, s->value);
   return 0;
 }
@@ -324,7 +326,8 @@ cpus_of_resources (struct rcvmi_plan *plan, const struct rcvmi_spec_cpu *cpu, ui
   if (*cpus > CPUS_MAX)
     {
       *cpus = CPUS_MAX;
-      return rcvmi_plan_warn (plan, err, "'linux.resources.cpu' asks for more than the %d CPUs of a VM",
+      return rcvmi_plan_warn (plan, err,
+                              "'linux.resources.cpu' asks for more than the %d CPUs of a VM",
                               CPUS_MAX);
     }
   if (named)
@@ -355,7 +358,8 @@ plan_cpus (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_er
 
       cpus = s.value[0] >= '0' && s.value[0] <= '9' ? strtoull (s.value, &end, 10) : 0;
       if (!end || *end || cpus == 0)
-        return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives the VM '%.40s' CPUs, which is no number from 1 on",
+        return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                           "%s gives the VM '%.40s' CPUs, which is no number from 1 on",
                            s.from, s.value);
     }
   else if (spec->vm && spec->vm->hardware && spec->vm->hardware->vcpus.value)
@@ -368,7 +372,8 @@ plan_cpus (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_er
   if (rc < 0)
     return rc;
   if (cpus > CPUS_MAX)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives the VM %" PRIu64 " CPUs, and a VM has at most %d",
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s gives the VM %" PRIu64 " CPUs, and a VM has at most %d",
                        s.from, cpus, CPUS_MAX);
   plan->cpus = (unsigned) cpus;
   return 0;
@@ -432,11 +437,13 @@ plan_kernel_args (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   if (!s.value || !s.value[0])
     return 0;
   if (strlen (s.value) > KERNEL_ARGS_MAX)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives kernel arguments of more than %d bytes", s.from,
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives kernel arguments of more than %d bytes",
+                       s.from,
                        KERNEL_ARGS_MAX);
   for (const char *c = s.value; *c; c++)
     if ((unsigned char) *c < 0x20 || *c == 0x7f)
-      return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives kernel arguments with a control character",
+      return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                         "%s gives kernel arguments with a control character",
                          s.from);
   plan->kernel_args = strdup (s.value);
   return plan->kernel_args ? 0 : rcvmi_fail_nomem (err);
@@ -504,7 +511,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
   if (rc == 0)
     rc = plan_cpus (plan, options, err);
   if (rc == 0)
-    rc = plan_file (plan, options->kernel, "kernel", KEY_KERNEL, k ? k->path : NULL, "vm.kernel.path",
+    rc = plan_file (plan, options->kernel, "kernel", KEY_KERNEL, k ? k->path : NULL,
+                    "vm.kernel.path",
                     defaults ? defaults->kernel : NULL, !defaults, &plan->kernel, err);
   if (rc == 0)
     rc = plan_file (plan, options->initramfs, "initramfs", KEY_INITRAMFS, k ? k->initrd : NULL,

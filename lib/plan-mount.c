@@ -88,7 +88,8 @@ static int
 ignore_option (struct rcvmi_plan *plan, const struct parsed *p, const char *option, const char *why,
                rcvm_error **err)
 {
-  return rcvmi_plan_warn (plan, err, "the option '%.60s' of 'mounts[%zu]' (%.200s) has no effect: %s",
+  return rcvmi_plan_warn (plan, err,
+                          "the option '%.60s' of 'mounts[%zu]' (%.200s) has no effect: %s",
                           option, p->index, p->destination, why);
 }
 
@@ -160,7 +161,8 @@ parse_mount (struct rcvmi_plan *plan, size_t index, struct parsed *p, rcvm_error
     return rcvmi_fail_nomem (err);
   if (m->destination[0] != '/')
     {
-      rc = rcvmi_plan_warn (plan, err, "'mounts[%zu].destination' is relative and is taken as '%.200s'",
+      rc = rcvmi_plan_warn (plan, err,
+                            "'mounts[%zu].destination' is relative and is taken as '%.200s'",
                             index, p->destination);
       if (rc < 0)
         return rc;
@@ -225,7 +227,8 @@ static int
 plan_virtual (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
 {
   static const char *const types[]
-      = { "proc",      "sysfs",      "tmpfs",   "ramfs",   "devpts",   "mqueue",    "cgroup", "cgroup2",
+      = { "proc",      "sysfs",      "tmpfs",   "ramfs",   "devpts",   "mqueue",    "cgroup",
+          "cgroup2",
           "hugetlbfs", "debugfs",    "tracefs", "bpf",     "configfs", "securityfs", "fusectl",
           "pstore",    "binfmt_misc" };
   size_t i = 0;
@@ -242,7 +245,8 @@ plan_virtual (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
   if (strcmp (p->type, "cgroup") == 0)
     {
       if (p->data)
-        rc = ignore_option (plan, p, p->data, "it is for cgroup v1, and the guest has cgroup v2", err);
+        rc = ignore_option (plan, p, p->data, "it is for cgroup v1, and the guest has cgroup v2",
+                            err);
       p->type = "cgroup2";
       p->data = NULL;
     }
@@ -266,7 +270,8 @@ add_copy (struct rcvmi_plan *plan, const char *source, const struct parsed *p, r
     return rcvmi_fail_nomem (err);
   plan->copies = copies;
   copy = &copies[plan->n_copies];
-  *copy = (struct rcvmi_plan_copy){ .source = strdup (source), .destination = strdup (p->destination),
+  *copy = (struct rcvmi_plan_copy){ .source = strdup (source),
+                                    .destination = strdup (p->destination),
                                     .readonly = p->flags & MS_RDONLY };
   plan->n_copies++; /* rcvmi_plan_free sees to a half-filled one */
   return copy->source && copy->destination ? 0 : rcvmi_fail_nomem (err);
@@ -312,7 +317,8 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   int rc;
 
   if (!p->source || !p->source[0])
-    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'mounts[%zu].source' is missing", p->index);
+    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'mounts[%zu].source' is missing",
+                       p->index);
   source = p->source;
   if (source[0] != '/')
     {
@@ -337,7 +343,9 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
     if (is_within (clean, special[i]) && strncmp (clean, "/dev/shm/", 9) != 0)
       return refuse_bind (p, "the kernel's files and devices of the host are not its own", err);
   if (strcmp (clean, "/") == 0)
-    return refuse_bind (p, "the host's root file system cannot be copied; bind what is needed of it", err);
+    return refuse_bind (p,
+                        "the host's root file system cannot be copied; bind what is needed of it",
+                        err);
   /* The copy lies in the root disk: what is mounted above it before would hide it. */
   for (size_t i = 0; i < p->index; i++)
     if (earlier[i].is_cover && is_within (p->destination, earlier[i].destination))
@@ -383,7 +391,8 @@ rcvmi_plan_mounts (struct rcvmi_plan *plan, bool readonly_root, rcvm_error **err
   int rc = 0;
 
   if (n > MOUNTS_MAX)
-    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'mounts' has more than %d entries", MOUNTS_MAX);
+    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'mounts' has more than %d entries",
+                       MOUNTS_MAX);
   all = rcvmi_arena_alloc (&plan->spec->arena, n ? n : 1, sizeof *all);
   if (!all)
     return rcvmi_fail_nomem (err);

@@ -121,11 +121,13 @@ parse_action (const char *where, const char *name, const struct rcvmi_spec_uint 
                        "honoured: a listener on the host cannot look into a VM",
                        where);
   if (!a)
-    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.seccomp.%s' is '%.40s', which is no action",
+    return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                       "config.json: 'linux.seccomp.%s' is '%.40s', which is no action",
                        where, name);
   if (number > (a->value == SCMP_ACT_TRACE (0) ? TRACE_MAX : ERRNO_MAX))
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "config.json: 'linux.seccomp.%s' is %s with the errno %u, which is too large", where,
+                       "config.json: 'linux.seccomp.%s' is %s with the errno %u, which is too "
+                       "large", where,
                        name, number);
   if (a->value == SCMP_ACT_ERRNO (0))
     *action = SCMP_ACT_ERRNO (number);
@@ -213,11 +215,13 @@ add_syscall (scmp_filter_ctx ctx, const struct rcvmi_spec_syscall *s, size_t ind
   if (rc < 0)
     return rc;
   if (!s->names)
-    return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.seccomp.syscalls[%zu].names' is empty",
+    return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                       "config.json: 'linux.seccomp.syscalls[%zu].names' is empty",
                        index);
   if (s->n_args > sizeof args / sizeof args[0])
     return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                       "config.json: 'linux.seccomp.syscalls[%zu].args' has more than %zu entries", index,
+                       "config.json: 'linux.seccomp.syscalls[%zu].args' has more than %zu entries",
+                       index,
                        sizeof args / sizeof args[0]);
   for (size_t i = 0; i < s->n_args; i++)
     {
@@ -303,7 +307,8 @@ rcvmi_plan_seccomp (struct rcvmi_spec *spec, rcvm_error **err)
 
   if (!s)
     return 0;
-  rc = parse_action ("defaultAction", s->default_action, &s->default_errno_ret, &default_action, err);
+  rc = parse_action ("defaultAction", s->default_action, &s->default_errno_ret, &default_action,
+                     err);
   if (rc < 0)
     return rc;
   for (char **f = s->flags; f && *f; f++)

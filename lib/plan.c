@@ -181,7 +181,8 @@ plan_annotations (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
 
   for (char *const *a = options->annotations; a && *a; a++)
     if ((*a)[0] == '=' || !strchr (*a, '='))
-      return rcvmi_fail (err, RCVM_E_INVALID, 0, "the annotation '%.100s' is not of the form KEY=VALUE",
+      return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                         "the annotation '%.100s' is not of the form KEY=VALUE",
                          *a);
   for (size_t i = 0; pairs && i < spec->n_annotations; i++)
     {

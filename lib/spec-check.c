@@ -31,7 +31,8 @@ must_be_absolute (rcvm_error **err, const char *what, const char *path)
 {
   if (path[0] == '/')
     return 0;
-  return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: '%s' is '%.200s' and must be an absolute path",
+  return rcvmi_fail (err, RCVM_E_SPEC, 0,
+                     "config.json: '%s' is '%.200s' and must be an absolute path",
                      what, path);
 }
 
@@ -73,7 +74,8 @@ check_version (struct rcvmi_spec *spec, rcvm_error **err)
                        NEWEST_MINOR);
   if (numbers[1] > NEWEST_MINOR)
     return rcvmi_spec_warn (spec, err,
-                            "config.json is of version %.40s; what is newer than 1.%d is not known", v,
+                            "config.json is of version %.40s; what is newer than 1.%d is not known",
+                            v,
                             NEWEST_MINOR);
   return 0;
 }
@@ -84,7 +86,8 @@ check_env (const char *name, char *const *env, rcvm_error **err)
   for (size_t i = 0; env && env[i]; i++)
     if (env[i][0] == '=' || !strchr (env[i], '='))
       /* The value may be a secret: it is not shown. */
-      return rcvmi_fail (err, RCVM_E_SPEC, 0, "'%s.env[%zu]' is not of the form NAME=VALUE", name, i);
+      return rcvmi_fail (err, RCVM_E_SPEC, 0, "'%s.env[%zu]' is not of the form NAME=VALUE", name,
+                         i);
   return 0;
 }
 
@@ -97,7 +100,8 @@ rcvmi_spec_check_process (const struct rcvmi_spec_process *p,
       if (!p->args)
         return rcvmi_fail (err, RCVM_E_SPEC, 0, "'%s.args' is empty: it must name a program", name);
       if (!p->args[0][0])
-        return rcvmi_fail (err, RCVM_E_SPEC, 0, "'%s.args[0]' is empty: it must name a program", name);
+        return rcvmi_fail (err, RCVM_E_SPEC, 0, "'%s.args[0]' is empty: it must name a program",
+                           name);
     }
   if (!given->cwd)
     {
@@ -161,7 +165,8 @@ check_host_name (const char *what, const char *name, rcvm_error **err)
 static int
 check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
 {
-  static const char *const types[] = { "pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time" };
+  static const char *const types[] = { "pid", "network", "mount", "ipc", "uts", "user", "cgroup",
+                                       "time" };
   bool seen[sizeof types / sizeof types[0]] = { 0 };
 
   for (size_t i = 0; i < lx->n_namespaces; i++)
@@ -213,10 +218,12 @@ check_devices (const struct rcvmi_spec_lx *lx, rcvm_error **err)
         return rc;
       if (strlen (d->type) != 1 || !strchr ("cbup", d->type[0]))
         return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.devices[%zu].type' is '%.20s' and must be c, b, u or p", i,
+                           "config.json: 'linux.devices[%zu].type' is '%.20s' and must be c, b, u "
+                           "or p", i,
                            d->type);
       if (d->type[0] != 'p' && (!d->major.set || !d->minor.set))
-        return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.devices[%zu].%s' is missing", i,
+        return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'linux.devices[%zu].%s' is missing",
+                           i,
                            d->major.set ? "minor" : "major");
       /* Loop devices are the guest's own. */
       if (d->type[0] == 'b' && d->major.value != LOOP_MAJOR)
@@ -308,7 +315,8 @@ rcvmi_spec_check (struct rcvmi_spec *spec, const struct rcvmi_spec_given *given,
       rc = rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'mounts[%zu].destination' is empty", i);
   for (size_t i = 0; rc == 0 && i < spec->n_annotations; i++)
     if (strchr (spec->annotations[i].name, '='))
-      rc = rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: the annotation '%.100s' has a '=' in its name",
+      rc = rcvmi_fail (err, RCVM_E_SPEC, 0,
+                       "config.json: the annotation '%.100s' has a '=' in its name",
                        spec->annotations[i].name);
   if (rc == 0)
     rc = check_host_name ("hostname", spec->hostname, err);

@@ -94,7 +94,8 @@ type_name (struct json_object *o)
 static int
 wrong_type (struct reader *r, struct json_object *o, const char *wanted)
 {
-  return rcvmi_fail (r->err, RCVM_E_SPEC, 0, "%s: '%s' must be %s, not %s", r->name, r->path, wanted,
+  return rcvmi_fail (r->err, RCVM_E_SPEC, 0, "%s: '%s' must be %s, not %s", r->name, r->path,
+                     wanted,
                      type_name (o));
 }
 
@@ -182,7 +183,8 @@ read_int (struct reader *r, struct json_object *o, int64_t min, uint64_t max,
   /* json-c's getters saturate: the unsigned one tells a number above INT64_MAX. */
   if (out->value < min || (out->value > 0 && json_object_get_uint64 (o) > max))
     return rcvmi_fail (r->err, RCVM_E_SPEC, 0,
-                       "%s: '%s' is %s and must be between %" PRId64 " and %" PRIu64, r->name, r->path,
+                       "%s: '%s' is %s and must be between %" PRId64 " and %" PRIu64, r->name,
+                       r->path,
                        json_object_get_string (o), min, max);
   return 0;
 }
@@ -283,7 +285,8 @@ read_map (struct reader *r, struct json_object *o, const struct rcvmi_json_field
       if (!name)
         return no_memory (r);
       if (!*key)
-        return rcvmi_fail (r->err, RCVM_E_SPEC, 0, "%s: '%s' has a property without a name", r->name,
+        return rcvmi_fail (r->err, RCVM_E_SPEC, 0, "%s: '%s' has a property without a name",
+                           r->name,
                            r->path);
       if (f->kind == RCVMI_JSON_STR_MAP)
         rc = read_string (r, value, &((struct rcvmi_spec_pair *) (void *) item)->value);
@@ -413,7 +416,8 @@ read_object (struct reader *r, struct json_object *o, const struct rcvmi_json_sc
       if (f->name)
         continue;
       mark = push_key (r, key);
-      rc = rcvmi_spec_warn (r->spec, r->err, "'%s' is no property of the OCI runtime spec and is ignored",
+      rc = rcvmi_spec_warn (r->spec, r->err,
+                            "'%s' is no property of the OCI runtime spec and is ignored",
                             r->path);
       if (rc < 0)
         return rc;

@@ -89,12 +89,14 @@ read_config (const char *bundle, size_t *len, rcvm_error **err)
     }
   if (!S_ISREG (st.st_mode))
     {
-      rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json in the bundle '%s' is not a regular file", bundle);
+      rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json in the bundle '%s' is not a regular file",
+                  bundle);
       return NULL;
     }
   if (st.st_size > CONFIG_MAX)
     {
-      rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json in the bundle '%s' is larger than %d MiB", bundle,
+      rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json in the bundle '%s' is larger than %d MiB",
+                  bundle,
                   CONFIG_MAX / (1024 * 1024));
       return NULL;
     }
@@ -136,7 +138,8 @@ rcvmi_spec_load (const struct rcvmi_options *options, rcvm_error **err)
 
   if (options->bundle && options->bundle[0] != '/')
     {
-      rcvmi_fail (err, RCVM_E_INVALID, 0, "the bundle '%s' must be an absolute path", options->bundle);
+      rcvmi_fail (err, RCVM_E_INVALID, 0, "the bundle '%s' must be an absolute path",
+                  options->bundle);
       return NULL;
     }
   if (options->config_json)

@@ -78,16 +78,19 @@ test_flags (void **state)
       struct tlv_field f;
       int64_t want = cases[i].flag ? (int64_t) cases[i].flag : -1;
 
-      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['%s']}", cases[i].option);
+      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['%s']}",
+                cases[i].option);
       p = plan_ok (mounts (list), NO_OPTIONS);
       assert_true (find_mount (p, 0, &f));
-      if (get_number (f.data, f.len, M_FLAGS, 0) != want || get_str (f.data, f.len, M_DATA, 0) || p->warnings)
+      if (get_number (f.data, f.len, M_FLAGS, 0) != want || get_str (f.data, f.len, M_DATA,
+                                                                     0) || p->warnings)
         fail_msg ("%s", cases[i].option);
       rcvmi_plan_free (p);
       known++;
       if (!cases[i].opposite)
         continue;
-      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['%s','%s']}", cases[i].option,
+      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['%s','%s']}",
+                cases[i].option,
                 cases[i].opposite);
       p = plan_ok (mounts (list), NO_OPTIONS);
       assert_true (find_mount (p, 0, &f));
@@ -98,7 +101,8 @@ test_flags (void **state)
     }
   /* None is left out above. */
   for (const struct rcvmi_mount_option *o = rcvmi_mount_options; o->name; o++)
-    known -= o->special == RCVMI_MOUNT_PLAIN && strcmp (o->name, "bind") != 0 && strcmp (o->name, "rbind") != 0;
+    known -= o->special == RCVMI_MOUNT_PLAIN && strcmp (o->name, "bind") != 0 && strcmp (o->name,
+                                                                                         "rbind") != 0;
   assert_int_equal (known, 0);
 }
 
@@ -127,7 +131,8 @@ test_propagation (void **state)
       struct rcvmi_plan *p;
       struct tlv_field f;
 
-      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['ro','%s']}", cases[i].option);
+      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['ro','%s']}",
+                cases[i].option);
       p = plan_ok (mounts (list), NO_OPTIONS);
       assert_true (find_mount (p, 0, &f));
       assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY);
@@ -186,7 +191,8 @@ static void
 test_ignored_options (void **state)
 {
   static const char *const ignored[]
-      = { "_netdev", "auto", "noauto", "user", "nouser", "users", "owner", "group", "x-mount.mkdir", "X-foo" };
+      = { "_netdev", "auto", "noauto", "user", "nouser", "users", "owner", "group", "x-mount.mkdir",
+          "X-foo" };
 
   (void) state;
   for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
@@ -195,8 +201,10 @@ test_ignored_options (void **state)
       struct tlv_field f;
       char list[128], needle[64];
 
-      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['%s']}", ignored[i]);
-      snprintf (needle, sizeof needle, "the option '%s' of 'mounts[0]' (/a) has no effect", ignored[i]);
+      snprintf (list, sizeof list, "{'destination':'/a','type':'tmpfs','options':['%s']}",
+                ignored[i]);
+      snprintf (needle, sizeof needle, "the option '%s' of 'mounts[0]' (/a) has no effect",
+                ignored[i]);
       p = plan_ok (mounts (list), NO_OPTIONS);
       assert_int_equal (count_warnings (p->warnings, needle), 1);
       assert_true (find_mount (p, 0, &f));
@@ -210,7 +218,8 @@ test_types (void **state)
 {
   static const char *const good[]
       = { "proc",  "sysfs",   "tmpfs",   "ramfs", "devpts",   "mqueue",     "cgroup2", "hugetlbfs",
-          "debugfs", "tracefs", "bpf", "configfs", "securityfs", "fusectl", "pstore", "binfmt_misc" };
+          "debugfs", "tracefs", "bpf", "configfs", "securityfs", "fusectl", "pstore",
+          "binfmt_misc" };
   static const char *const bad[] = { "ext4", "nfs", "9p", "overlay", "fuse", "none", "xfs" };
   char list[128], needle[64];
   struct rcvmi_plan *p;
@@ -231,10 +240,12 @@ test_types (void **state)
       snprintf (needle, sizeof needle, "'mounts[0]' (/a) is a file system of type '%s'", bad[i]);
       plan_fails (mounts (list), NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan", needle);
     }
-  plan_fails (mounts ("{'destination':'/a'}"), NO_OPTIONS, RCVM_E_SPEC, "plan", "'mounts[0].type' is missing");
+  plan_fails (mounts ("{'destination':'/a'}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'mounts[0].type' is missing");
   plan_fails (mounts ("{'destination':'/a','type':''}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
               "'mounts[0].type' is missing");
-  plan_fails (mounts ("{'destination':'/a','type':'proc','options':['tmpcopyup']}"), NO_OPTIONS, RCVM_E_SPEC,
+  plan_fails (mounts ("{'destination':'/a','type':'proc','options':['tmpcopyup']}"), NO_OPTIONS,
+              RCVM_E_SPEC,
               "plan", "'tmpcopyup' of 'mounts[0]' (/a) is for tmpfs alone");
 
   /* cgroup v1 becomes v2, without its options. */
@@ -256,7 +267,8 @@ test_destinations (void **state)
     const char *given, *clean;
   } cases[] = {
     { "/a/b", "/a/b" },   { "/a//b/", "/a/b" },          { "/a/./b", "/a/b" }, { "/a/../b", "/b" },
-    { "/../../b", "/b" }, { "/a/b/../../c/../d", "/d" }, { "/...", "/..." },   { "/a..b/.c", "/a..b/.c" },
+    { "/../../b", "/b" }, { "/a/b/../../c/../d", "/d" }, { "/...", "/..." },   { "/a..b/.c",
+                                                                                 "/a..b/.c" },
   };
   char list[128];
   struct rcvmi_plan *p;
@@ -279,7 +291,8 @@ test_destinations (void **state)
   rcvmi_plan_free (p);
   plan_fails (mounts ("{'destination':'/','type':'tmpfs'}"), NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan",
               "'mounts[0].destination' is '/'");
-  plan_fails (mounts ("{'destination':'/a/..','type':'bind','source':'/b'}"), NO_OPTIONS, RCVM_E_UNSUPPORTED,
+  plan_fails (mounts ("{'destination':'/a/..','type':'bind','source':'/b'}"), NO_OPTIONS,
+              RCVM_E_UNSUPPORTED,
               "plan", "'mounts[0].destination' is '/'");
 }
 
@@ -305,14 +318,16 @@ test_binds (void **state)
   assert_string_equal (p->copies[2].destination, "/y");
   assert_int_equal (rcvmi_strv_length (p->warnings), 3);
   assert_int_equal (count_warnings (p->warnings, "not live"), 3);
-  assert_int_equal (count_warnings (p->warnings, "'mounts[1]': 'sub/conf' is copied to '/conf'"), 1);
+  assert_int_equal (count_warnings (p->warnings, "'mounts[1]': 'sub/conf' is copied to '/conf'"),
+                    1);
   /* The one with flags is bound onto itself. */
   assert_int_equal (count_mounts (p), 1);
   assert_true (find_mount (p, 0, &f));
   assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/conf");
   assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "/conf");
   assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "bind");
-  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_BIND | MS_REC | MS_RDONLY | MS_NOSUID);
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0),
+                    MS_BIND | MS_REC | MS_RDONLY | MS_NOSUID);
   assert_int_equal (get_number (f.data, f.len, M_PROPAGATION, 0), -1);
   rcvmi_plan_free (p);
 
@@ -324,12 +339,16 @@ test_binds (void **state)
   assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_BIND | MS_REC);
   rcvmi_plan_free (p);
 
-  p = plan_ok (mounts ("{'destination':'/d','source':'/s','options':['bind','rshared','z','x-y']}"), NO_OPTIONS);
-  assert_int_equal (count_warnings (p->warnings, "the option 'shared' of 'mounts[0]' (/d) has no effect"), 1);
-  assert_int_equal (count_warnings (p->warnings, "the option 'z' of 'mounts[0]' (/d) has no effect"), 1);
+  p = plan_ok (mounts ("{'destination':'/d','source':'/s','options':['bind','rshared','z','x-y']}"),
+               NO_OPTIONS);
+  assert_int_equal (count_warnings (p->warnings,
+                                    "the option 'shared' of 'mounts[0]' (/d) has no effect"), 1);
+  assert_int_equal (count_warnings (p->warnings,
+                                    "the option 'z' of 'mounts[0]' (/d) has no effect"), 1);
   assert_int_equal (rcvmi_strv_length (p->warnings), 4);
   rcvmi_plan_free (p);
-  p = plan_ok (mounts ("{'destination':'/d','source':'/s','options':['bind','slave']}"), NO_OPTIONS);
+  p = plan_ok (mounts ("{'destination':'/d','source':'/s','options':['bind','slave']}"),
+               NO_OPTIONS);
   assert_int_equal (count_warnings (p->warnings, "the option 'slave' of 'mounts[0]'"), 1);
   rcvmi_plan_free (p);
 }
@@ -338,7 +357,8 @@ static void
 test_bind_errors (void **state)
 {
   static const char *const special[]
-      = { "/dev", "/dev/kvm", "/proc", "/proc/1/ns", "/sys", "/sys/fs/cgroup", "/x/../dev/sda", "/dev/shm",
+      = { "/dev", "/dev/kvm", "/proc", "/proc/1/ns", "/sys", "/sys/fs/cgroup", "/x/../dev/sda",
+          "/dev/shm",
           "//proc//", "/dev/mqueue", "/", "/.." };
   char list[128];
 
@@ -348,17 +368,22 @@ test_bind_errors (void **state)
       snprintf (list, sizeof list, "{'destination':'/d','type':'bind','source':'%s'}", special[i]);
       plan_fails (mounts (list), NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan", "'mounts[0]' binds '");
     }
-  rcvmi_plan_free (plan_ok (mounts ("{'destination':'/d','type':'bind','source':'/device'}"), NO_OPTIONS));
+  rcvmi_plan_free (plan_ok (mounts ("{'destination':'/d','type':'bind','source':'/device'}"),
+                            NO_OPTIONS));
   plan_fails (mounts ("{'destination':'/d','type':'bind'}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
               "'mounts[0].source' is missing");
-  plan_fails (mounts ("{'destination':'/d','source':'','options':['rbind']}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
+  plan_fails (mounts ("{'destination':'/d','source':'','options':['rbind']}"), NO_OPTIONS,
+              RCVM_E_SPEC, "plan",
               "'mounts[0].source' is missing");
-  plan_fails (mounts ("{'destination':'/d','source':'rel','options':['rbind']}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
+  plan_fails (mounts ("{'destination':'/d','source':'rel','options':['rbind']}"), NO_OPTIONS,
+              RCVM_E_SPEC, "plan",
               "'mounts[0].source' is 'rel', which is relative");
-  plan_fails (mounts ("{'destination':'/d','source':'/s','options':['bind','remount','ro']}"), NO_OPTIONS,
+  plan_fails (mounts ("{'destination':'/d','source':'/s','options':['bind','remount','ro']}"),
+              NO_OPTIONS,
               RCVM_E_UNSUPPORTED, "plan", "a bind mount cannot be remounted");
   plan_fails (mounts ("{'destination':'/d','source':'/s','options':['bind','idmap']}"), NO_OPTIONS,
-              RCVM_E_UNSUPPORTED, "plan", "the option 'idmap' of 'mounts[0]' (/d) cannot be honoured");
+              RCVM_E_UNSUPPORTED, "plan",
+              "the option 'idmap' of 'mounts[0]' (/d) cannot be honoured");
   plan_fails (mounts ("{'destination':'/d','source':'/s','options':['bind','ridmap']}"), NO_OPTIONS,
               RCVM_E_UNSUPPORTED, "plan", "the option 'ridmap' of 'mounts[0]'");
   plan_fails (mounts ("{'destination':'/d','source':'/s','options':['bind'],'uidMappings':[{'containerID':0,"
@@ -410,11 +435,13 @@ test_ipc_binds (void **state)
   assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "tmpfs");
   assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "shm");
   assert_string_equal (get_str (f.data, f.len, M_DATA, 0), "mode=1777,size=65536k");
-  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0),
+                    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
   assert_true (find_mount (p, 2, &f));
   assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "mqueue");
   assert_int_equal (count_warnings (p->warnings, "'mounts[1]' (/dev/shm) becomes a new tmpfs"), 1);
-  assert_int_equal (count_warnings (p->warnings, "'mounts[2]' (/dev/mqueue) becomes a new mqueue"), 1);
+  assert_int_equal (count_warnings (p->warnings, "'mounts[2]' (/dev/mqueue) becomes a new mqueue"),
+                    1);
   rcvmi_plan_free (p);
 }
 
@@ -448,8 +475,10 @@ test_many (void **state)
 
   (void) state;
   for (size_t i = 0; i < n; i++)
-    len += (size_t) sprintf (list + len, "%s{'destination':'/m%zu','type':'bind','source':'/s'}", i ? "," : "", i);
-  plan_fails (mounts (list), NO_OPTIONS, RCVM_E_SPEC, "plan", "'mounts' has more than 10000 entries");
+    len += (size_t) sprintf (list + len, "%s{'destination':'/m%zu','type':'bind','source':'/s'}",
+                             i ? "," : "", i);
+  plan_fails (mounts (list), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'mounts' has more than 10000 entries");
   list[len - strlen (",{'destination':'/m10000','type':'bind','source':'/s'}")] = 0;
   p = plan_ok (mounts (list), NO_OPTIONS);
   assert_int_equal (p->n_copies, 10000);

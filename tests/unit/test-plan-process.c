@@ -94,18 +94,23 @@ test_process_errors (void **state)
     { "'rlimits':[{'type':'NOFILE','soft':1,'hard':1}]", "'process.rlimits[0].type' is 'NOFILE'" },
     { "'rlimits':[{'type':'RLIMIT_CPU','soft':1,'hard':1},{'type':'RLIMIT_CPU','soft':1,'hard':1}]",
       "'process.rlimits' has RLIMIT_CPU twice" },
-    { "'rlimits':[{'type':'RLIMIT_CPU','soft':2,'hard':1}]", "'process.rlimits[0].soft' of RLIMIT_CPU" },
+    { "'rlimits':[{'type':'RLIMIT_CPU','soft':2,'hard':1}]",
+      "'process.rlimits[0].soft' of RLIMIT_CPU" },
     { "'scheduler':{'policy':'SCHED_ISO'}", "'process.scheduler.policy' is 'SCHED_ISO'" },
     { "'scheduler':{'policy':'SCHED_OTHER','flags':['X']}", "'process.scheduler.flags' has 'X'" },
-    { "'scheduler':{'policy':'SCHED_FIFO'}", "'process.scheduler.priority' must be 1 to 99 for SCHED_FIFO" },
-    { "'scheduler':{'policy':'SCHED_BATCH','priority':1}", "'process.scheduler.priority' must be 0 for SCHED_BATCH" },
-    { "'scheduler':{'policy':'SCHED_OTHER','deadline':1}", "'process.scheduler.deadline' is for SCHED_DEADLINE" },
+    { "'scheduler':{'policy':'SCHED_FIFO'}",
+      "'process.scheduler.priority' must be 1 to 99 for SCHED_FIFO" },
+    { "'scheduler':{'policy':'SCHED_BATCH','priority':1}",
+      "'process.scheduler.priority' must be 0 for SCHED_BATCH" },
+    { "'scheduler':{'policy':'SCHED_OTHER','deadline':1}",
+      "'process.scheduler.deadline' is for SCHED_DEADLINE" },
     { "'ioPriority':{'class':'IOPRIO_CLASS_NONE','priority':0}", "'process.ioPriority.class'" },
   };
 
   (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-    plan_fails (config_text (NULL, cases[i].process, NULL), NO_OPTIONS, RCVM_E_SPEC, "plan", cases[i].needle);
+    plan_fails (config_text (NULL, cases[i].process, NULL), NO_OPTIONS, RCVM_E_SPEC, "plan",
+                cases[i].needle);
 }
 
 static void
@@ -118,7 +123,8 @@ test_overrides (void **state)
   (void) state;
   p = plan_ok (config_text (NULL, process, NULL),
                OPTIONS (.args = LIST ("ls", "-l", ""), .env = LIST ("B=x", "C=y=z", "C=last"),
-                        .cwd = (char *) "/w", .user = (char *) "5:6", .terminal = 1, .rows = 30, .cols = 90));
+                        .cwd = (char *) "/w", .user = (char *) "5:6", .terminal = 1, .rows = 30,
+                        .cols = 90));
   assert_string_equal (exec_str (p, E_ARG, 0), "ls");
   assert_string_equal (exec_str (p, E_ARG, 2), "");
   assert_null (exec_str (p, E_ARG, 3));
@@ -145,15 +151,18 @@ test_overrides (void **state)
 static void
 test_users (void **state)
 {
-  static const char *const names[] = { "www-data", "www-data:adm", "1000", "1000:adm", "www:0", "u.s_e-r" };
+  static const char *const names[] = { "www-data", "www-data:adm", "1000", "1000:adm", "www:0",
+                                       "u.s_e-r" };
   static const char *const bad[]
-      = { "", ":", "a:", ":b", "a:b:c", "a b", "a\n", "a/b", "4294967295", "4294967295:0", "0:4294967295",
+      = { "", ":", "a:", ":b", "a:b:c", "a b", "a\n", "a/b", "4294967295", "4294967295:0",
+          "0:4294967295",
           "99999999999", "1:99999999999" };
 
   (void) state;
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     {
-      struct rcvmi_plan *p = plan_ok (config_text (NULL, NULL, NULL), OPTIONS (.user = (char *) names[i]));
+      struct rcvmi_plan *p = plan_ok (config_text (NULL, NULL, NULL),
+                                      OPTIONS (.user = (char *) names[i]));
 
       assert_string_equal (exec_str (p, E_USER_NAME, 0), names[i]);
       assert_int_equal (exec_number (p, E_UID), -1);
@@ -161,7 +170,8 @@ test_users (void **state)
       rcvmi_plan_free (p);
     }
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-    plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.user = (char *) bad[i]), RCVM_E_INVALID, "plan",
+    plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.user = (char *) bad[i]), RCVM_E_INVALID,
+                "plan",
                 "the option 'user' is '");
 }
 
@@ -171,19 +181,23 @@ test_override_errors (void **state)
   char *big = malloc (9 << 20);
 
   (void) state;
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.args = (char *[]){ NULL }), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.args = (char *[]){ NULL }), RCVM_E_INVALID,
+              "plan",
               "the option 'args' must name a program");
   plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.args = LIST ("")), RCVM_E_INVALID, "plan",
               "the option 'args' must name a program");
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.env = LIST ("A=1", "SECRET")), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.env = LIST ("A=1", "SECRET")),
+              RCVM_E_INVALID, "plan",
               "entry 1 of the option 'env'");
   plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.env = LIST ("=1")), RCVM_E_INVALID, "plan",
               "entry 0 of the option 'env'");
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.cwd = (char *) "tmp"), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.cwd = (char *) "tmp"), RCVM_E_INVALID,
+              "plan",
               "the option 'cwd' is 'tmp'");
   memset (big, 'x', (9 << 20) - 1);
   big[(9 << 20) - 1] = 0;
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.args = LIST ("a", big)), RCVM_E_SPEC, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.args = LIST ("a", big)), RCVM_E_SPEC,
+              "plan",
               "take up more than 8 MiB");
   free (big);
 }
@@ -388,7 +402,8 @@ test_seccomp (void **state)
   assert_int_equal (filter_of (p, AUDIT_ARCH_X86_64, 135 /* personality */, 0), SECCOMP_RET_ALLOW);
   assert_int_equal (filter_of (p, AUDIT_ARCH_X86_64, 135, 8), SECCOMP_RET_ALLOW);
   assert_int_equal (filter_of (p, AUDIT_ARCH_X86_64, 135, 9), SECCOMP_RET_ERRNO | 1);
-  assert_int_equal (filter_of (p, AUDIT_ARCH_X86_64, 56 /* clone */, CLONE_NEWUSER), SECCOMP_RET_ERRNO | 1);
+  assert_int_equal (filter_of (p, AUDIT_ARCH_X86_64, 56 /* clone */, CLONE_NEWUSER),
+                    SECCOMP_RET_ERRNO | 1);
   assert_int_equal (filter_of (p, AUDIT_ARCH_X86_64, 56, SIGCHLD), SECCOMP_RET_ALLOW);
   /* 32-bit processes. */
   assert_int_equal (filter_of (p, AUDIT_ARCH_I386, 3 /* read */, 0), SECCOMP_RET_ALLOW);
@@ -432,7 +447,8 @@ test_seccomp_limits (void **state)
 {
   static const char tail[] = "],'action':'SCMP_ACT_ERRNO','args':[{'index':0,'value':1,'op':'SCMP_CMP_EQ'}]}]}";
   char *lx = malloc (65536);
-  size_t len = (size_t) sprintf (lx, "'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['read'");
+  size_t len = (size_t) sprintf (lx,
+                                 "'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['read'");
 
   (void) state;
   for (int i = 0; i < 999; i++)
@@ -455,18 +471,24 @@ static void
 test_seccomp_errors (void **state)
 {
   (void) state;
-  seccomp_fails ("{'defaultAction':'ALLOW'}", RCVM_E_SPEC, "'linux.seccomp.defaultAction' is 'ALLOW'");
+  seccomp_fails ("{'defaultAction':'ALLOW'}", RCVM_E_SPEC,
+                 "'linux.seccomp.defaultAction' is 'ALLOW'");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_NOTIFY'}", RCVM_E_UNSUPPORTED,
                  "'linux.seccomp.defaultAction' is SCMP_ACT_NOTIFY");
-  seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','defaultErrnoRet':5}", RCVM_E_SPEC, "takes no errno");
-  seccomp_fails ("{'defaultAction':'SCMP_ACT_ERRNO','defaultErrnoRet':4095}", RCVM_E_SPEC, "too large");
-  seccomp_fails ("{'defaultAction':'SCMP_ACT_TRACE','defaultErrnoRet':65534}", RCVM_E_SPEC, "too large");
-  seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','flags':['X']}", RCVM_E_SPEC, "'linux.seccomp.flags' has 'X'");
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','defaultErrnoRet':5}", RCVM_E_SPEC,
+                 "takes no errno");
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_ERRNO','defaultErrnoRet':4095}", RCVM_E_SPEC,
+                 "too large");
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_TRACE','defaultErrnoRet':65534}", RCVM_E_SPEC,
+                 "too large");
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','flags':['X']}", RCVM_E_SPEC,
+                 "'linux.seccomp.flags' has 'X'");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','architectures':['X']}", RCVM_E_SPEC,
                  "'linux.seccomp.architectures[0]' is 'X'");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':[],'action':'SCMP_ACT_LOG'}]}",
                  RCVM_E_SPEC, "'linux.seccomp.syscalls[0].names' is empty");
-  seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['a'],'action':'X'}]}", RCVM_E_SPEC,
+  seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['a'],'action':'X'}]}",
+                 RCVM_E_SPEC,
                  "'linux.seccomp.syscalls[0].action' is 'X'");
   seccomp_fails ("{'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['a'],'action':'SCMP_ACT_NOTIFY'}]}",
                  RCVM_E_UNSUPPORTED, "'linux.seccomp.syscalls[0].action' is SCMP_ACT_NOTIFY");

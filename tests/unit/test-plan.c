@@ -83,7 +83,8 @@ test_id (void **state)
   id[129] = 0;
   assert_int_equal (rcvmi_plan_check_id (id, &err), RCVM_E_INVALID);
   rcvm_error_free (err);
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.id = (char *) "a/b"), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.id = (char *) "a/b"), RCVM_E_INVALID,
+              "plan",
               "the id 'a/b'");
 }
 
@@ -191,7 +192,8 @@ test_precedence (void **state)
 
   /* An annotation of the caller's wins over config.json's. */
   p = plan_ok (config_text (both, env, lx),
-               OPTIONS (.annotations = LIST ("org.runcvm.cpus=7", "x=y=z", "org.runcvm.kernel-args=")));
+               OPTIONS (.annotations = LIST ("org.runcvm.cpus=7", "x=y=z",
+                                             "org.runcvm.kernel-args=")));
   assert_int_equal (p->cpus, 7);
   assert_string_equal (p->kernel_args, "env");
   assert_true (count_warnings (p->annotations, "x=y=z"));
@@ -237,19 +239,23 @@ test_machine_errors (void **state)
     { 0, "RUNCVM_MEM_SIZE=-1", RCVM_E_INVALID, "RUNCVM_MEM_SIZE of the container's environment" },
     { 0, "RUNCVM_MEM_SIZE=1M", RCVM_E_INVALID, "must be between 64 MiB and 16 TiB" },
     { 0, "RUNCVM_MEM_SIZE=17T", RCVM_E_INVALID, "must be between 64 MiB and 16 TiB" },
-    { "'org.runcvm.cpus':'0'", 0, RCVM_E_INVALID, "the annotation org.runcvm.cpus gives the VM '0' CPUs" },
-    { 0, "RUNCVM_CPUS=-2", RCVM_E_INVALID, "RUNCVM_CPUS of the container's environment gives the VM '-2' CPUs" },
+    { "'org.runcvm.cpus':'0'", 0, RCVM_E_INVALID,
+      "the annotation org.runcvm.cpus gives the VM '0' CPUs" },
+    { 0, "RUNCVM_CPUS=-2", RCVM_E_INVALID,
+      "RUNCVM_CPUS of the container's environment gives the VM '-2' CPUs" },
     { 0, "RUNCVM_CPUS=2x", RCVM_E_INVALID, "'2x' CPUs" },
     { 0, "RUNCVM_CPUS= 2", RCVM_E_INVALID, "' 2' CPUs" },
     { 0, "RUNCVM_CPUS=257", RCVM_E_INVALID, "a VM has at most 256" },
     { 0, "RUNCVM_CPUS=99999999999999999999999", RCVM_E_INVALID, "CPUs" },
     { 0, "RUNCVM_KERNEL=debian", RCVM_E_INVALID,
-      "RUNCVM_KERNEL of the container's environment gives the kernel 'debian'; only absolute paths are known" },
+      "RUNCVM_KERNEL of the container's environment gives the kernel 'debian'; only absolute "
+      "paths are known" },
     { "'org.runcvm.initramfs':'x/y'", 0, RCVM_E_INVALID, "the annotation org.runcvm.initramfs" },
     { "'org.runcvm.kernel-args':'a\\nb'", 0, RCVM_E_INVALID, "with a control character" },
     { "'org.runcvm.rootfs-size':'0'", 0, RCVM_E_INVALID, "gives the root disk size '0'" },
     { 0, "RUNCVM_LOG_LEVEL=loud", RCVM_E_INVALID, "names the log level 'loud'" },
-    { "'org.runcvm.disks':'/disk,ext4,1G'", 0, RCVM_E_UNSUPPORTED, "the annotation org.runcvm.disks" },
+    { "'org.runcvm.disks':'/disk,ext4,1G'", 0, RCVM_E_UNSUPPORTED,
+      "the annotation org.runcvm.disks" },
     { 0, "RUNCVM_DISKS=/disk", RCVM_E_UNSUPPORTED, "RUNCVM_DISKS of the container's environment" },
     { 0, "RUNCVM_NETWORK_MODE=bridge", RCVM_E_UNSUPPORTED, "RUNCVM_NETWORK_MODE" },
     { "'org.runcvm.network-mode':'x'", 0, RCVM_E_UNSUPPORTED, "org.runcvm.network-mode" },
@@ -266,41 +272,54 @@ test_machine_errors (void **state)
     {
       char top[256], process[256];
 
-      snprintf (top, sizeof top, "'annotations':{%s}", cases[i].annotation ? cases[i].annotation : "");
-      snprintf (process, sizeof process, "'env':['%s']", cases[i].variable ? cases[i].variable : "A=");
-      plan_fails (config_text (top, process, NULL), NO_OPTIONS, cases[i].code, "plan", cases[i].needle);
+      snprintf (top, sizeof top, "'annotations':{%s}",
+                cases[i].annotation ? cases[i].annotation : "");
+      snprintf (process, sizeof process, "'env':['%s']",
+                cases[i].variable ? cases[i].variable : "A=");
+      plan_fails (config_text (top, process, NULL), NO_OPTIONS, cases[i].code, "plan",
+                  cases[i].needle);
     }
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.hypervisor = (char *) ""), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.hypervisor = (char *) ""), RCVM_E_INVALID,
+              "plan",
               "the option 'hypervisor' names the hypervisor ''");
   plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.memory = 5), RCVM_E_INVALID, "plan",
               "the option 'memory' gives the VM 5 bytes");
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.memory = UINT64_MAX), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.memory = UINT64_MAX), RCVM_E_INVALID,
+              "plan",
               "the option 'memory'");
   plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.cpus = 1000), RCVM_E_INVALID, "plan",
               "the option 'cpus' gives the VM 1000 CPUs");
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.kernel = (char *) "vmlinuz"), RCVM_E_INVALID,
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.kernel = (char *) "vmlinuz"),
+              RCVM_E_INVALID,
               "plan", "the option 'kernel'");
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.annotations = LIST ("novalue")), RCVM_E_INVALID,
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.annotations = LIST ("novalue")),
+              RCVM_E_INVALID,
               "plan", "the annotation 'novalue'");
-  plan_fails (config_text ("'vm':{'hwConfig':{'memory':5}}", NULL, NULL), NO_OPTIONS, RCVM_E_INVALID,
+  plan_fails (config_text ("'vm':{'hwConfig':{'memory':5}}", NULL, NULL), NO_OPTIONS,
+              RCVM_E_INVALID,
               "plan", "'vm.hwConfig.memory' of config.json");
-  plan_fails (config_text ("'vm':{'hwConfig':{'vcpus':500}}", NULL, NULL), NO_OPTIONS, RCVM_E_INVALID,
+  plan_fails (config_text ("'vm':{'hwConfig':{'vcpus':500}}", NULL, NULL), NO_OPTIONS,
+              RCVM_E_INVALID,
               "plan", "'vm.hwConfig.vcpus' of config.json");
-  plan_fails (config_text ("'vm':{'kernel':{'path':'k'}}", NULL, NULL), NO_OPTIONS, RCVM_E_INVALID, "plan",
+  plan_fails (config_text ("'vm':{'kernel':{'path':'k'}}", NULL, NULL), NO_OPTIONS, RCVM_E_INVALID,
+              "plan",
               "'vm.kernel.path' of config.json");
   memset (long_args, 'a', 1025);
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.kernel_args = long_args), RCVM_E_INVALID, "plan",
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.kernel_args = long_args), RCVM_E_INVALID,
+              "plan",
               "the option 'kernel_args' gives kernel arguments of more than 1024 bytes");
   long_args[1024] = 0;
   rcvmi_plan_free (plan_ok (config_text (NULL, NULL, NULL), OPTIONS (.kernel_args = long_args)));
   free (long_args);
   /* What is off, or empty, is not asked for. */
   p = plan_ok (config_text ("'annotations':{'org.runcvm.cpus':'','org.runcvm.break':'off'}",
-                            "'env':['RUNCVM_DISKS=','RUNCVM_ENABLE_BALLOON=0','RUNCVM_BREAK=no']", NULL),
+                            "'env':['RUNCVM_DISKS=','RUNCVM_ENABLE_BALLOON=0','RUNCVM_BREAK=no']",
+                            NULL),
                NO_OPTIONS);
   assert_null (p->warnings);
   rcvmi_plan_free (p);
-  p = plan_ok (config_text ("'annotations':{'org.runcvm.memsize':'1G','org.runcvmx':''}", NULL, NULL),
+  p = plan_ok (config_text ("'annotations':{'org.runcvm.memsize':'1G','org.runcvmx':''}", NULL,
+                            NULL),
                NO_OPTIONS);
   assert_int_equal (rcvmi_strv_length (p->warnings), 1);
   assert_int_equal (count_warnings (p->warnings, "'org.runcvm.memsize' is not known"), 1);
@@ -355,7 +374,8 @@ test_resources (void **state)
     { "'cpu':{'cpus':'0','quota':350000}", 0, 1 },
     { "'cpu':{'cpus':'0-1000'}", 0, 256 },
   };
-  static const char *const bad[] = { "a", "1-", "-1", "3-1", "1,", ",1", "1,,2", "0-99999", "1 ", "0-60000,0-60000" };
+  static const char *const bad[] = { "a", "1-", "-1", "3-1", "1,", ",1", "1,,2", "0-99999", "1 ",
+                                     "0-60000,0-60000" };
   char lx[256];
 
   (void) state;
@@ -448,11 +468,14 @@ test_cgroup (void **state)
   assert_string_equal (cgroup_value (p, "pids.max"), "0");
   rcvmi_plan_free (p);
 
-  plan_fails (config_text (NULL, NULL, "'resources':{'unified':{'../x.y':'1'}}"), NO_OPTIONS, RCVM_E_SPEC,
+  plan_fails (config_text (NULL, NULL, "'resources':{'unified':{'../x.y':'1'}}"), NO_OPTIONS,
+              RCVM_E_SPEC,
               "plan", "'linux.resources.unified' has '../x.y'");
-  plan_fails (config_text (NULL, NULL, "'resources':{'unified':{'x':'1'}}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
+  plan_fails (config_text (NULL, NULL, "'resources':{'unified':{'x':'1'}}"), NO_OPTIONS,
+              RCVM_E_SPEC, "plan",
               "'linux.resources.unified' has 'x'");
-  plan_fails (config_text (NULL, NULL, "'resources':{'unified':{'.x':'1'}}"), NO_OPTIONS, RCVM_E_SPEC, "plan",
+  plan_fails (config_text (NULL, NULL, "'resources':{'unified':{'.x':'1'}}"), NO_OPTIONS,
+              RCVM_E_SPEC, "plan",
               "'linux.resources.unified'");
 }
 
@@ -480,7 +503,8 @@ test_rootfs (void **state)
       struct rcvmi_plan *p;
 
       assert_true (asprintf (&json, config, cases[i].root) > 0);
-      p = plan_ok (quotes (json), OPTIONS (.bundle = (char *) cases[i].bundle, .rootfs = (char *) cases[i].option));
+      p = plan_ok (quotes (json), OPTIONS (.bundle = (char *) cases[i].bundle,
+                                           .rootfs = (char *) cases[i].option));
       assert_string_equal (p->rootfs, cases[i].want);
       if (cases[i].bundle)
         assert_string_equal (p->bundle, cases[i].bundle);
@@ -489,8 +513,10 @@ test_rootfs (void **state)
       rcvmi_plan_free (p);
     }
   assert_true (asprintf (&json, config, "rootfs") > 0);
-  plan_fails (quotes (json), NO_OPTIONS, RCVM_E_SPEC, "plan", "'root.path' is 'rootfs', which is relative");
-  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.rootfs = (char *) "x"), RCVM_E_INVALID, "plan",
+  plan_fails (quotes (json), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'root.path' is 'rootfs', which is relative");
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.rootfs = (char *) "x"), RCVM_E_INVALID,
+              "plan",
               "the root file system 'x' must be an absolute path");
 }
 
@@ -579,7 +605,8 @@ test_setup (void **state)
     host[65] = 0;
     plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.hostname = host), RCVM_E_INVALID, "plan",
                 "the option 'hostname'");
-    plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.hostname = (char *) ""), RCVM_E_INVALID, "plan",
+    plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.hostname = (char *) ""), RCVM_E_INVALID,
+                "plan",
                 "the option 'hostname'");
   }
   plan_fails (config_text (NULL, NULL, "'rootfsPropagation':'up'"), NO_OPTIONS, RCVM_E_SPEC, "plan",
@@ -605,14 +632,16 @@ static void
 test_sysctl_names (void **state)
 {
   static const char *const bad[]
-      = { "x", ".a.b", "a.b.", "a..b", "/a/b", "a/../b", "a/b/", "a//b", "a b.c", "a.\\u00e4", "a./b" };
+      = { "x", ".a.b", "a.b.", "a..b", "/a/b", "a/../b", "a/b/", "a//b", "a b.c", "a.\\u00e4",
+          "a./b" };
   char lx[128];
 
   (void) state;
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     {
       snprintf (lx, sizeof lx, "'sysctl':{'%s':'1'}", bad[i]);
-      plan_fails (config_text (NULL, NULL, lx), NO_OPTIONS, RCVM_E_SPEC, "plan", "'linux.sysctl' has '");
+      plan_fails (config_text (NULL, NULL, lx), NO_OPTIONS, RCVM_E_SPEC, "plan",
+                  "'linux.sysctl' has '");
     }
 }
 
@@ -632,7 +661,8 @@ test_namespaces (void **state)
             "{'type':'user'},{'type':'cgroup'},{'type':'time'}],%s}}",
             head, maps);
   p = plan_ok (quotes (strdup (json)), NO_OPTIONS);
-  assert_int_equal (setup_number (p, S_NAMESPACES), CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS
+  assert_int_equal (setup_number (p, S_NAMESPACES),
+                    CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS
                                                         | CLONE_NEWUSER | CLONE_NEWCGROUP);
   assert_true (find_field (p->setup.data, p->setup.len, S_UID_MAP, 1, &f));
   assert_int_equal (get_number (f.data, f.len, I_CONTAINER, 0), 70000);
@@ -651,7 +681,8 @@ test_namespaces (void **state)
   assert_int_equal (count_warnings (p->warnings, "the host's network"), 1);
   rcvmi_plan_free (p);
 
-  snprintf (json, sizeof json, "%s{'namespaces':[{'type':'network','path':'/run/netns/x'}]}}", head);
+  snprintf (json, sizeof json, "%s{'namespaces':[{'type':'network','path':'/run/netns/x'}]}}",
+            head);
   p = plan_ok (quotes (strdup (json)), NO_OPTIONS);
   assert_string_equal (p->netns, "/run/netns/x");
   assert_int_equal (count_warnings (p->warnings, "/run/netns/x"), 1);
@@ -660,10 +691,12 @@ test_namespaces (void **state)
   plan_fails (config_text (NULL, NULL, maps), NO_OPTIONS, RCVM_E_SPEC, "plan",
               "'linux.uidMappings' needs a user namespace");
   snprintf (json, sizeof json, "%s{'namespaces':[{'type':'user'}]}}", head);
-  plan_fails (quotes (strdup (json)), NO_OPTIONS, RCVM_E_SPEC, "plan", "'linux.uidMappings' is empty");
+  plan_fails (quotes (strdup (json)), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'linux.uidMappings' is empty");
   snprintf (json, sizeof json,
             "%s{'namespaces':[{'type':'user'}],'uidMappings':[{'containerID':0,'hostID':0,'size':1}]}}", head);
-  plan_fails (quotes (strdup (json)), NO_OPTIONS, RCVM_E_SPEC, "plan", "'linux.gidMappings' is empty");
+  plan_fails (quotes (strdup (json)), NO_OPTIONS, RCVM_E_SPEC, "plan",
+              "'linux.gidMappings' is empty");
 }
 
 static void

@@ -291,9 +291,11 @@ test_features (void **state)
       char mount[256];
       char *text_;
 
-      if (strcmp (option, "remount") == 0 || strcmp (option, "bind") == 0 || strcmp (option, "rbind") == 0)
+      if (strcmp (option, "remount") == 0 || strcmp (option, "bind") == 0 || strcmp (option,
+                                                                                     "rbind") == 0)
         continue;
-      snprintf (mount, sizeof mount, "'mounts':[{'destination':'/a','type':'tmpfs','options':['%s']}]", option);
+      snprintf (mount, sizeof mount,
+                "'mounts':[{'destination':'/a','type':'tmpfs','options':['%s']}]", option);
       text_ = config_text (mount, NULL, NULL);
       if (rcvm_spec_check (text_, &err) < 0)
         fail_msg ("%s: %s", option, rcvm_error_get_message (err));

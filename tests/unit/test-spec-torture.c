@@ -113,7 +113,8 @@ torture (const char *what, int (*work) (void *data, rcvm_error **err), void *dat
           return;
         }
       if (rc != RCVM_E_NOMEM)
-        fail_msg ("%s: %d (%s) when allocation %zu failed", what, rc, rcvm_error_get_message (err), n);
+        fail_msg ("%s: %d (%s) when allocation %zu failed", what, rc, rcvm_error_get_message (err),
+                  n);
       assert_int_equal (rcvm_error_get_code (err), RCVM_E_NOMEM);
       rcvm_error_free (err);
     }
@@ -206,7 +207,8 @@ test_plan (void **state)
   struct input in = { .options = OPTIONS (.id = (char *) "t", .bundle = (char *) "/b",
                                           .args = LIST ("a", "b"), .env = LIST ("A=1"),
                                           .annotations = LIST ("k=v"), .user = (char *) "u:g",
-                                          .cwd = (char *) "/", .terminal = 1, .rows = 1, .cols = 1) };
+                                          .cwd = (char *) "/", .terminal = 1, .rows = 1,
+                                          .cols = 1) };
 
   (void) state;
   for (size_t i = 0; i < sizeof fixtures / sizeof fixtures[0]; i++)
@@ -260,7 +262,8 @@ test_exec (void **state)
 static void
 test_decode (void **state)
 {
-  struct rcvmi_options o = OPTIONS (.id = (char *) "t", .args = LIST ("a", "b"), .env = LIST ("A=1"),
+  struct rcvmi_options o = OPTIONS (.id = (char *) "t", .args = LIST ("a", "b"),
+                                    .env = LIST ("A=1"),
                                     .annotations = LIST ("k=v"), .user = (char *) "u:g");
   struct tlv_writer w = TLV_WRITER_INIT;
   struct input in;

@@ -58,29 +58,39 @@ test_all_members (void **state)
       "{'ociVersion':'1.0.2-dev','root':{'path':'r','readonly':true},'hostname':'h','domainname':'d',"
       "'process':{'terminal':true,'consoleSize':{'height':25,'width':80},"
       " 'user':{'uid':1,'gid':2,'umask':18,'additionalGids':[3,4]},'args':['a','b'],'env':['X=1'],"
-      " 'cwd':'/w','capabilities':{'bounding':['B'],'effective':['E'],'inheritable':['I'],'permitted':['P'],"
+      " "
+      "'cwd':'/w','capabilities':{'bounding':['B'],'effective':['E'],'inheritable':['I'],'permitted':['P'],"
       " 'ambient':['A']},'rlimits':[{'type':'RLIMIT_CORE','soft':1,'hard':18446744073709551615}],"
       " 'noNewPrivileges':true,'apparmorProfile':'aa','selinuxLabel':'se','oomScoreAdj':-500,"
-      " 'scheduler':{'policy':'SCHED_FIFO','nice':-3,'priority':9,'flags':['F'],'runtime':1,'deadline':2,"
+      " "
+      "'scheduler':{'policy':'SCHED_FIFO','nice':-3,'priority':9,'flags':['F'],'runtime':1,'deadline':2,"
       " 'period':3},'ioPriority':{'class':'IOPRIO_CLASS_BE','priority':4},"
       " 'execCPUAffinity':{'initial':'0','final':'1'}},"
       "'mounts':[{'destination':'/m','type':'tmpfs','source':'s','options':['o1','o2'],"
-      " 'uidMappings':[{'containerID':1,'hostID':2,'size':3}],'gidMappings':[{'containerID':4,'hostID':5,"
+      " "
+      "'uidMappings':[{'containerID':1,'hostID':2,'size':3}],'gidMappings':[{'containerID':4,'hostID':5,"
       " 'size':4294967295}]}],"
       "'hooks':{'prestart':[{'path':'/1','args':['x'],'env':['Y=2'],'timeout':7}],'createRuntime':[{'path':'/2'}],"
-      " 'createContainer':[{'path':'/3'}],'startContainer':[{'path':'/4'}],'poststart':[{'path':'/5'}],"
+      " "
+      "'createContainer':[{'path':'/3'}],'startContainer':[{'path':'/4'}],'poststart':[{'path':'/5'}],"
       " 'poststop':[{'path':'/6'},{'path':'/7'}]},"
       "'annotations':{'k1':'v1','k2':''},"
       "'vm':{'kernel':{'path':'/k','parameters':['p1','p2'],'initrd':'/i'},'hwConfig':{'vcpus':3,'memory':999}},"
       "'linux':{'uidMappings':[{'containerID':0,'hostID':1000,'size':1}],"
-      " 'gidMappings':[{'containerID':0,'hostID':1001,'size':1}],'sysctl':{'net.x':'1'},'cgroupsPath':'/cg',"
+      " "
+      "'gidMappings':[{'containerID':0,'hostID':1001,'size':1}],'sysctl':{'net.x':'1'},'cgroupsPath':'/cg',"
       " 'namespaces':[{'type':'network','path':'/run/netns/n'},{'type':'pid'}],"
-      " 'devices':[{'type':'c','path':'/dev/fuse','major':10,'minor':229,'fileMode':438,'uid':1,'gid':2}],"
-      " 'resources':{'memory':{'limit':1,'reservation':2,'swap':3},'cpu':{'shares':4,'quota':5,'burst':6,"
+      " "
+      "'devices':[{'type':'c','path':'/dev/fuse','major':10,'minor':229,'fileMode':438,'uid':1,'gid':2}],"
+      " "
+      "'resources':{'memory':{'limit':1,'reservation':2,'swap':3},'cpu':{'shares':4,'quota':5,'burst':6,"
       " 'period':7,'cpus':'0-1','idle':0},'pids':{'limit':8},'unified':{'io.max':'u'}},"
-      " 'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','defaultErrnoRet':1,'architectures':['a1'],'flags':['f1'],"
-      " 'listenerPath':'lp','listenerMetadata':'lm','syscalls':[{'names':['n1','n2'],'action':'SCMP_ACT_ERRNO',"
-      " 'errnoRet':38,'args':[{'index':5,'value':18446744073709551615,'valueTwo':2,'op':'SCMP_CMP_EQ'}]}]},"
+      " "
+      "'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','defaultErrnoRet':1,'architectures':['a1'],'flags':['f1'],"
+      " "
+      "'listenerPath':'lp','listenerMetadata':'lm','syscalls':[{'names':['n1','n2'],'action':'SCMP_ACT_ERRNO',"
+      " "
+      "'errnoRet':38,'args':[{'index':5,'value':18446744073709551615,'valueTwo':2,'op':'SCMP_CMP_EQ'}]}]},"
       " 'rootfsPropagation':'slave','maskedPaths':['/mp'],'readonlyPaths':['/rp'],"
       " 'personality':{'domain':'LINUX'},'timeOffsets':{'monotonic':{'secs':0,'nanosecs':0}}}}"));
   const struct rcvmi_spec_process *p = s->process;
@@ -220,7 +230,8 @@ test_text (void **state)
     { "{'hostname':'a',\n'hostname':'b'}", "'hostname' is there twice, again in line 2 (byte 18)" },
     { "{'x':[{'b':1,'b':1}]}", "'b' is there twice" },
     { "{'ab':1,'\\u0061b':1}", "two properties of one name" },
-    { "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "nested more than 64" },
+    { "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+      "nested more than 64" },
     { "{'a':'\xff\xfe'}", "is not JSON" },
   };
 
@@ -235,7 +246,8 @@ test_text (void **state)
     assert_error (&err, RCVM_E_SPEC, "spec", "a NUL byte");
   }
   /* Names may come again in other objects, and numbers with exponents are numbers. */
-  rcvmi_spec_free (parse_ok (config_text ("'x':{'a':1,'b':{'a':1}},'y':[{'a':1},{'a':1e3}]", NULL, NULL)));
+  rcvmi_spec_free (parse_ok (config_text ("'x':{'a':1,'b':{'a':1}},'y':[{'a':1},{'a':1e3}]", NULL,
+                                          NULL)));
 }
 
 static void
@@ -270,7 +282,8 @@ test_types (void **state)
     { "'hooks':{'poststart':[{'path':'rel'}]}", 0, 0, "'hooks.poststart[0].path'" },
     { "'hooks':{'poststop':[{'path':'/a','timeout':0}]}", 0, 0,
       "'hooks.poststop[0].timeout' is 0 and must be between 1 and" },
-    { "'hooks':{'poststop':[{'path':'/a','env':['x']}]}", 0, 0, "'hooks.poststop[0].env[0]' is not of the form" },
+    { "'hooks':{'poststop':[{'path':'/a','env':['x']}]}", 0, 0,
+      "'hooks.poststop[0].env[0]' is not of the form" },
     { "'hostname':'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'", 0, 0,
       "'hostname' is longer than 64 bytes" },
     { "'domainname':'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'", 0, 0,
@@ -282,40 +295,60 @@ test_types (void **state)
     { 0, "'consoleSize':{'height':1,'width':65536}", 0, "'process.consoleSize.width' is 65536" },
     { 0, "'user':{'uid':-1}", 0, "'process.user.uid' is -1 and must be between 0 and 4294967294" },
     { 0, "'user':{'uid':4294967295}", 0, "'process.user.uid' is 4294967295" },
-    { 0, "'user':{'gid':1.5}", 0, "'process.user.gid' must be a whole number, not a number with a fraction" },
+    { 0, "'user':{'gid':1.5}", 0,
+      "'process.user.gid' must be a whole number, not a number with a fraction" },
     { 0, "'user':{'gid':1e3}", 0, "'process.user.gid' must be a whole number" },
     { 0, "'user':{'umask':512}", 0, "'process.user.umask' is 512 and must be between 0 and 511" },
-    { 0, "'user':{'additionalGids':[1,'2']}", 0, "'process.user.additionalGids[1]' must be a whole number" },
-    { 0, "'user':{'additionalGids':5}", 0, "'process.user.additionalGids' must be an array of numbers" },
-    { 0, "'oomScoreAdj':1001", 0, "'process.oomScoreAdj' is 1001 and must be between -1000 and 1000" },
+    { 0, "'user':{'additionalGids':[1,'2']}", 0,
+      "'process.user.additionalGids[1]' must be a whole number" },
+    { 0, "'user':{'additionalGids':5}", 0,
+      "'process.user.additionalGids' must be an array of numbers" },
+    { 0, "'oomScoreAdj':1001", 0,
+      "'process.oomScoreAdj' is 1001 and must be between -1000 and 1000" },
     { 0, "'oomScoreAdj':18446744073709551615", 0, "'process.oomScoreAdj' is 18446744073709551615" },
     { 0, "'rlimits':[{'type':'RLIMIT_CORE','soft':1}]", 0, "'process.rlimits[0].hard' is missing" },
-    { 0, "'rlimits':[{'type':'RLIMIT_CORE','soft':-1,'hard':1}]", 0, "'process.rlimits[0].soft' is -1" },
+    { 0, "'rlimits':[{'type':'RLIMIT_CORE','soft':-1,'hard':1}]", 0,
+      "'process.rlimits[0].soft' is -1" },
     { 0, "'scheduler':{'nice':1}", 0, "'process.scheduler.policy' is missing" },
     { 0, "'scheduler':{'policy':'SCHED_OTHER','nice':20}", 0, "'process.scheduler.nice' is 20" },
-    { 0, "'scheduler':{'policy':'SCHED_RR','priority':100}", 0, "'process.scheduler.priority' is 100" },
-    { 0, "'ioPriority':{'class':'IOPRIO_CLASS_BE'}", 0, "'process.ioPriority.priority' is missing" },
-    { 0, "'ioPriority':{'class':'IOPRIO_CLASS_BE','priority':8}", 0, "'process.ioPriority.priority' is 8" },
-    { 0, "'capabilities':{'bounding':'CAP_KILL'}", 0, "'process.capabilities.bounding' must be an array" },
+    { 0, "'scheduler':{'policy':'SCHED_RR','priority':100}", 0,
+      "'process.scheduler.priority' is 100" },
+    { 0, "'ioPriority':{'class':'IOPRIO_CLASS_BE'}", 0,
+      "'process.ioPriority.priority' is missing" },
+    { 0, "'ioPriority':{'class':'IOPRIO_CLASS_BE','priority':8}", 0,
+      "'process.ioPriority.priority' is 8" },
+    { 0, "'capabilities':{'bounding':'CAP_KILL'}", 0,
+      "'process.capabilities.bounding' must be an array" },
     { 0, 0, "'devices':[{'type':'c','path':'dev/x','major':1,'minor':3}]",
       "'linux.devices[0].path' is 'dev/x' and must be an absolute path" },
     { 0, 0, "'devices':[{'type':'x','path':'/dev/x','major':1,'minor':3}]",
       "'linux.devices[0].type' is 'x'" },
-    { 0, 0, "'devices':[{'type':'','path':'/dev/x','major':1,'minor':3}]", "'linux.devices[0].type' is ''" },
-    { 0, 0, "'devices':[{'type':'c','path':'/dev/x','major':1}]", "'linux.devices[0].minor' is missing" },
+    { 0, 0, "'devices':[{'type':'','path':'/dev/x','major':1,'minor':3}]",
+      "'linux.devices[0].type' is ''" },
+    { 0, 0, "'devices':[{'type':'c','path':'/dev/x','major':1}]",
+      "'linux.devices[0].minor' is missing" },
     { 0, 0, "'devices':[{'type':'c','path':'/dev/x'}]", "'linux.devices[0].major' is missing" },
-    { 0, 0, "'devices':[{'type':'c','path':'/dev/x','major':-1,'minor':3}]", "'linux.devices[0].major' is -1" },
-    { 0, 0, "'maskedPaths':['/a','b']", "'linux.maskedPaths[1]' is 'b' and must be an absolute path" },
-    { 0, 0, "'readonlyPaths':['b']", "'linux.readonlyPaths[0]' is 'b' and must be an absolute path" },
+    { 0, 0, "'devices':[{'type':'c','path':'/dev/x','major':-1,'minor':3}]",
+      "'linux.devices[0].major' is -1" },
+    { 0, 0, "'maskedPaths':['/a','b']",
+      "'linux.maskedPaths[1]' is 'b' and must be an absolute path" },
+    { 0, 0, "'readonlyPaths':['b']",
+      "'linux.readonlyPaths[0]' is 'b' and must be an absolute path" },
     { 0, 0, "'sysctl':{'a.b':1}", "'linux.sysctl.a.b' must be a string" },
-    { 0, 0, "'resources':{'memory':{'limit':'1G'}}", "'linux.resources.memory.limit' must be a whole number" },
-    { 0, 0, "'resources':{'devices':[{'allow':1}]}", "'linux.resources.devices[0].allow' must be true or false" },
-    { 0, 0, "'resources':{'blockIO':{'weight':65536}}", "'linux.resources.blockIO.weight' is 65536" },
-    { 0, 0, "'resources':{'rdma':{'mlx':{'hcaHandles':-1}}}", "'linux.resources.rdma.mlx.hcaHandles' is -1" },
-    { 0, 0, "'resources':{'hugepageLimits':[{'limit':1}]}", "'linux.resources.hugepageLimits[0].pageSize' is missing" },
+    { 0, 0, "'resources':{'memory':{'limit':'1G'}}",
+      "'linux.resources.memory.limit' must be a whole number" },
+    { 0, 0, "'resources':{'devices':[{'allow':1}]}",
+      "'linux.resources.devices[0].allow' must be true or false" },
+    { 0, 0, "'resources':{'blockIO':{'weight':65536}}",
+      "'linux.resources.blockIO.weight' is 65536" },
+    { 0, 0, "'resources':{'rdma':{'mlx':{'hcaHandles':-1}}}",
+      "'linux.resources.rdma.mlx.hcaHandles' is -1" },
+    { 0, 0, "'resources':{'hugepageLimits':[{'limit':1}]}",
+      "'linux.resources.hugepageLimits[0].pageSize' is missing" },
     { 0, 0, "'uidMappings':[{'containerID':0,'hostID':4294967296,'size':1}]",
       "'linux.uidMappings[0].hostID' is 4294967296" },
-    { 0, 0, "'timeOffsets':{'boottime':{'nanosecs':1000000000}}", "'linux.timeOffsets.boottime.nanosecs'" },
+    { 0, 0, "'timeOffsets':{'boottime':{'nanosecs':1000000000}}",
+      "'linux.timeOffsets.boottime.nanosecs'" },
     { 0, 0, "'seccomp':{}", "'linux.seccomp.defaultAction' is missing" },
     { 0, 0, "'seccomp':{'defaultAction':'A','syscalls':[{'names':['a'],'action':'B','args':[{'index':6,'value':0,"
             "'op':'C'}]}]}",
@@ -326,7 +359,8 @@ test_types (void **state)
 
   (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-    parse_fails (config_text (cases[i].top, cases[i].process, cases[i].lx), RCVM_E_SPEC, cases[i].needle);
+    parse_fails (config_text (cases[i].top, cases[i].process, cases[i].lx), RCVM_E_SPEC,
+                 cases[i].needle);
 }
 
 static void
@@ -341,13 +375,20 @@ test_required (void **state)
     { "{'ociVersion':null}", "'ociVersion' is missing" },
     { "{'ociVersion':'1.0.0','root':{'path':'/'}}", "'process' is missing" },
     { "{'ociVersion':'1.0.0','process':{'args':['a'],'cwd':'/'}}", "'root' is missing" },
-    { "{'ociVersion':'1.0.0','root':{},'process':{'args':['a'],'cwd':'/'}}", "'root.path' is missing" },
-    { "{'ociVersion':'1.0.0','root':{'path':''},'process':{'args':['a'],'cwd':'/'}}", "'root.path' is empty" },
-    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'cwd':'/'}}", "'process.args' is empty" },
-    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':[],'cwd':'/'}}", "'process.args' is empty" },
-    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':[''],'cwd':'/'}}", "'process.args[0]' is empty" },
-    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':['a']}}", "'process.cwd' is missing" },
-    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':['a'],'cwd':''}}", "'process.cwd' is ''" },
+    { "{'ociVersion':'1.0.0','root':{},'process':{'args':['a'],'cwd':'/'}}",
+      "'root.path' is missing" },
+    { "{'ociVersion':'1.0.0','root':{'path':''},'process':{'args':['a'],'cwd':'/'}}",
+      "'root.path' is empty" },
+    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'cwd':'/'}}",
+      "'process.args' is empty" },
+    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':[],'cwd':'/'}}",
+      "'process.args' is empty" },
+    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':[''],'cwd':'/'}}",
+      "'process.args[0]' is empty" },
+    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':['a']}}",
+      "'process.cwd' is missing" },
+    { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':['a'],'cwd':''}}",
+      "'process.cwd' is ''" },
     { "{'ociVersion':'1.0.0','root':{'path':'/'},'process':{'args':['a'],'cwd':'tmp'}}",
       "'process.cwd' is 'tmp' and must be an absolute path" },
   };
@@ -360,9 +401,11 @@ test_required (void **state)
 static void
 test_versions (void **state)
 {
-  static const char *const good[] = { "1.0.0", "1.0.2-dev", "1.0.0-rc5", "1.1.0", "1.2.1", "1.3.0+dev", "1.3.0-rc.1" };
+  static const char *const good[] = { "1.0.0", "1.0.2-dev", "1.0.0-rc5", "1.1.0", "1.2.1",
+                                      "1.3.0+dev", "1.3.0-rc.1" };
   static const char *const bad[]
-      = { "", "1", "1.0", "one", "1.0.x", "1.0.0x", "v1.0.0", "1.0.0 ", "-1.0.0", "1.-1.0", "1. 1.0", "99999999999.0.0", "1..0" };
+      = { "", "1", "1.0", "one", "1.0.x", "1.0.0x", "v1.0.0", "1.0.0 ", "-1.0.0", "1.-1.0",
+          "1. 1.0", "99999999999.0.0", "1..0" };
   char json[256];
 
   (void) state;
@@ -371,7 +414,8 @@ test_versions (void **state)
       struct rcvmi_spec *s;
 
       snprintf (json, sizeof json,
-                "{'ociVersion':'%s','root':{'path':'/'},'process':{'args':['a'],'cwd':'/'}}", good[i]);
+                "{'ociVersion':'%s','root':{'path':'/'},'process':{'args':['a'],'cwd':'/'}}",
+                good[i]);
       s = parse_ok (text (json));
       assert_null (s->warnings);
       rcvmi_spec_free (s);
@@ -379,7 +423,8 @@ test_versions (void **state)
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
     {
       snprintf (json, sizeof json,
-                "{'ociVersion':'%s','root':{'path':'/'},'process':{'args':['a'],'cwd':'/'}}", bad[i]);
+                "{'ociVersion':'%s','root':{'path':'/'},'process':{'args':['a'],'cwd':'/'}}",
+                bad[i]);
       parse_fails (text (json), RCVM_E_SPEC, "'ociVersion'");
     }
   parse_fails (text ("{'ociVersion':'2.0.0','root':{'path':'/'},'process':{'args':['a'],'cwd':'/'}}"),
@@ -407,23 +452,29 @@ test_refused (void **state)
     { 0, "'personality':{'domain':'LINUX32'}", "'linux.personality.domain' is 'LINUX32'" },
     { 0, "'personality':{'domain':'LINUX','flags':['X']}", "'linux.personality.flags' has 'X'" },
     { 0, "'netDevices':{'eth0':{'name':'x'}}", "'linux.netDevices.eth0' cannot be honoured" },
-    { 0, "'timeOffsets':{'boottime':{'secs':1}}", "'linux.timeOffsets.boottime' cannot be honoured" },
-    { 0, "'devices':[{'type':'b','path':'/dev/sda','major':8,'minor':0}]", "'linux.devices[0]' (/dev/sda)" },
+    { 0, "'timeOffsets':{'boottime':{'secs':1}}",
+      "'linux.timeOffsets.boottime' cannot be honoured" },
+    { 0, "'devices':[{'type':'b','path':'/dev/sda','major':8,'minor':0}]",
+      "'linux.devices[0]' (/dev/sda)" },
     { "'vm':{'hypervisor':{'path':'/x'}}", 0, "'vm.hypervisor.path' cannot be honoured" },
-    { "'vm':{'hypervisor':{'parameters':['x']}}", 0, "'vm.hypervisor.parameters' cannot be honoured" },
+    { "'vm':{'hypervisor':{'parameters':['x']}}", 0,
+      "'vm.hypervisor.parameters' cannot be honoured" },
     { "'vm':{'image':{'path':'/x','format':'raw'}}", 0, "'vm.image.path' cannot be honoured" },
     { "'vm':{'hwConfig':{'deviceTree':'/x'}}", 0, "'vm.hwConfig.deviceTree' cannot be honoured" },
     { "'vm':{'hwConfig':{'dtdevs':['x']}}", 0, "'vm.hwConfig.dtdevs' cannot be honoured" },
     { "'vm':{'hwConfig':{'irqs':[1]}}", 0, "'vm.hwConfig.irqs' cannot be honoured" },
-    { "'vm':{'hwConfig':{'iomems':[{'firstMFN':1}]}}", 0, "'vm.hwConfig.iomems' cannot be honoured" },
+    { "'vm':{'hwConfig':{'iomems':[{'firstMFN':1}]}}", 0,
+      "'vm.hwConfig.iomems' cannot be honoured" },
   };
 
   (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-    parse_fails (config_text (cases[i].top, NULL, cases[i].lx), RCVM_E_UNSUPPORTED, cases[i].needle);
+    parse_fails (config_text (cases[i].top, NULL, cases[i].lx), RCVM_E_UNSUPPORTED,
+                 cases[i].needle);
   /* The same properties, asking for nothing. */
   rcvmi_spec_free (parse_ok (config_text (
-      "'vm':{'hypervisor':{'path':'','parameters':[]},'image':{},'hwconfig':{'irqs':[],'vcpus':2}}", NULL,
+      "'vm':{'hypervisor':{'path':'','parameters':[]},'image':{},'hwconfig':{'irqs':[],'vcpus':2}}",
+      NULL,
       "'intelRdt':{},'personality':{'domain':'LINUX'},'netDevices':{},'timeOffsets':{'boottime':{'secs':0}},"
       "'devices':[{'type':'b','path':'/dev/loop0','major':7,'minor':0},{'type':'p','path':'/dev/fifo'}]")));
 }
@@ -440,19 +491,22 @@ test_namespaces (void **state)
     {
       char needle[64];
 
-      snprintf (json, sizeof json, "%s{'namespaces':[{'type':'%s','path':'/proc/1/ns/x'}]}}", head, joined[i]);
+      snprintf (json, sizeof json, "%s{'namespaces':[{'type':'%s','path':'/proc/1/ns/x'}]}}", head,
+                joined[i]);
       snprintf (needle, sizeof needle, "join the %s namespace", joined[i]);
       parse_fails (text (json), RCVM_E_UNSUPPORTED, needle);
       snprintf (json, sizeof json, "%s{'namespaces':[{'type':'%s','path':''}]}}", head, joined[i]);
       rcvmi_spec_free (parse_ok (text (json)));
     }
-  snprintf (json, sizeof json, "%s{'namespaces':[{'type':'network','path':'/run/netns/x'}]}}", head);
+  snprintf (json, sizeof json, "%s{'namespaces':[{'type':'network','path':'/run/netns/x'}]}}",
+            head);
   rcvmi_spec_free (parse_ok (text (json)));
   snprintf (json, sizeof json, "%s{'namespaces':[{'type':'network','path':'x'}]}}", head);
   parse_fails (text (json), RCVM_E_SPEC, "'linux.namespaces[0].path' is 'x'");
   snprintf (json, sizeof json, "%s{'namespaces':[{'type':'net'}]}}", head);
   parse_fails (text (json), RCVM_E_SPEC, "'linux.namespaces[0].type' is 'net'");
-  snprintf (json, sizeof json, "%s{'namespaces':[{'type':'pid'},{'type':'uts'},{'type':'pid'}]}}", head);
+  snprintf (json, sizeof json, "%s{'namespaces':[{'type':'pid'},{'type':'uts'},{'type':'pid'}]}}",
+            head);
   parse_fails (text (json), RCVM_E_SPEC, "'linux.namespaces' has 'pid' twice");
   snprintf (json, sizeof json, "%s{'namespaces':[{'path':'/x'}]}}", head);
   parse_fails (text (json), RCVM_E_SPEC, "'linux.namespaces[0].type' is missing");
@@ -479,19 +533,25 @@ test_warnings (void **state)
     { 0, "'x\\ty':1", 0, "'process.x?y' is no property" },
     { 0, 0, "'mountLabel':'x'", "'linux.mountLabel' has no effect" },
     { 0, 0, "'memoryPolicy':{'mode':'MPOL_BIND'}", "'linux.memoryPolicy' has no effect" },
-    { 0, 0, "'resources':{'memory':{'kernel':5}}", "'linux.resources.memory.kernel' has no effect" },
-    { 0, 0, "'resources':{'memory':{'kernelTCP':5}}", "'linux.resources.memory.kernelTCP' has no effect" },
-    { 0, 0, "'resources':{'memory':{'swappiness':5}}", "'linux.resources.memory.swappiness' has no effect" },
+    { 0, 0, "'resources':{'memory':{'kernel':5}}",
+      "'linux.resources.memory.kernel' has no effect" },
+    { 0, 0, "'resources':{'memory':{'kernelTCP':5}}",
+      "'linux.resources.memory.kernelTCP' has no effect" },
+    { 0, 0, "'resources':{'memory':{'swappiness':5}}",
+      "'linux.resources.memory.swappiness' has no effect" },
     { 0, 0, "'resources':{'memory':{'disableOOMKiller':true}}", "disableOOMKiller' has no effect" },
-    { 0, 0, "'resources':{'memory':{'checkBeforeUpdate':true}}", "checkBeforeUpdate' has no effect" },
+    { 0, 0, "'resources':{'memory':{'checkBeforeUpdate':true}}",
+      "checkBeforeUpdate' has no effect" },
     { 0, 0, "'resources':{'cpu':{'shares':5}}", "'linux.resources.cpu.shares' has no effect" },
     { 0, 0, "'resources':{'cpu':{'idle':1}}", "'linux.resources.cpu.idle' has no effect" },
     { 0, 0, "'resources':{'cpu':{'mems':'0'}}", "'linux.resources.cpu.mems' has no effect" },
     { 0, 0, "'resources':{'cpu':{'realtimeRuntime':5}}", "realtimeRuntime' has no effect" },
     { 0, 0, "'resources':{'cpu':{'realtimePeriod':5}}", "realtimePeriod' has no effect" },
-    { 0, 0, "'resources':{'blockIO':{'weight':5}}", "'linux.resources.blockIO.weight' has no effect" },
+    { 0, 0, "'resources':{'blockIO':{'weight':5}}",
+      "'linux.resources.blockIO.weight' has no effect" },
     { 0, 0, "'resources':{'blockIO':{'leafWeight':5}}", "leafWeight' has no effect" },
-    { 0, 0, "'resources':{'blockIO':{'weightDevice':[{'major':8,'minor':0,'weight':1}]}}", "weightDevice' has no" },
+    { 0, 0, "'resources':{'blockIO':{'weightDevice':[{'major':8,'minor':0,'weight':1}]}}",
+      "weightDevice' has no" },
     { 0, 0, "'resources':{'blockIO':{'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':1}]}}",
       "throttleReadBpsDevice' has no effect" },
     { 0, 0, "'resources':{'blockIO':{'throttleWriteBpsDevice':[{'major':8,'minor':0,'rate':1}]}}",
@@ -500,10 +560,14 @@ test_warnings (void **state)
       "throttleReadIOPSDevice' has no effect" },
     { 0, 0, "'resources':{'blockIO':{'throttleWriteIOPSDevice':[{'major':8,'minor':0,'rate':1}]}}",
       "throttleWriteIOPSDevice' has no effect" },
-    { 0, 0, "'resources':{'hugepageLimits':[{'pageSize':'2MB','limit':1}]}", "hugepageLimits' has no effect" },
-    { 0, 0, "'resources':{'network':{'classID':5}}", "'linux.resources.network.classID' has no effect" },
-    { 0, 0, "'resources':{'network':{'priorities':[{'name':'e','priority':1}]}}", "priorities' has no effect" },
-    { 0, 0, "'resources':{'rdma':{'mlx':{'hcaHandles':1}}}", "'linux.resources.rdma' has no effect" },
+    { 0, 0, "'resources':{'hugepageLimits':[{'pageSize':'2MB','limit':1}]}",
+      "hugepageLimits' has no effect" },
+    { 0, 0, "'resources':{'network':{'classID':5}}",
+      "'linux.resources.network.classID' has no effect" },
+    { 0, 0, "'resources':{'network':{'priorities':[{'name':'e','priority':1}]}}",
+      "priorities' has no effect" },
+    { 0, 0, "'resources':{'rdma':{'mlx':{'hcaHandles':1}}}",
+      "'linux.resources.rdma' has no effect" },
   };
   struct rcvmi_spec *s;
 
@@ -512,13 +576,15 @@ test_warnings (void **state)
     {
       s = parse_ok (config_text (cases[i].top, cases[i].process, cases[i].lx));
       if (rcvmi_strv_length (s->warnings) != 1 || !strstr (s->warnings[0], cases[i].needle))
-        fail_msg ("%zu warnings, \"%s\", where one with \"%s\" was due", rcvmi_strv_length (s->warnings),
+        fail_msg ("%zu warnings, \"%s\", where one with \"%s\" was due",
+                  rcvmi_strv_length (s->warnings),
                   s->warnings ? s->warnings[0] : "", cases[i].needle);
       rcvmi_spec_free (s);
     }
   /* What engines write without meaning it, and what is rightly quiet. */
   s = parse_ok (config_text (
-      "'windows':null,'hooks':null", "'apparmorProfile':'','user':{'additionalGids':null},'commandLine':''",
+      "'windows':null,'hooks':null",
+      "'apparmorProfile':'','user':{'additionalGids':null},'commandLine':''",
       "'mountLabel':'','resources':{'devices':[{'allow':false,'access':'rwm'}],'memory':{'limit':5,'swap':-1,"
       "'kernel':0,'disableOOMKiller':false,'swappiness':null,'useHierarchy':true},'cpu':{'shares':0,'cpus':'',"
       "'mems':'','realtimePeriod':0,'idle':0},'blockIO':{'weight':0,'weightDevice':[]},'network':{},"
