@@ -372,7 +372,8 @@ merge_found (struct scan *s, struct rcvmi_dir *dir)
 {
   struct rcvmi_node **at = &dir->first;
 
-  qsort (s->found, s->n_found, sizeof *s->found, compare_found);
+  if (s->n_found)
+    qsort (s->found, s->n_found, sizeof *s->found, compare_found);
   for (size_t i = 0; i < s->n_found; i++)
     {
       struct rcvmi_node *node = s->found[i], *old;

@@ -198,7 +198,7 @@ def directories(entries):
     for i in range(10000):
         os.mkfifo(f"long/{i:08}" + "l" * 247)
     # Just at, and just over, one block of entries.
-    for n in (339, 340, 341):
+    for n in (337, 338, 339):
         os.mkdir(f"block{n}")
         for i in range(n):
             os.symlink("x", f"block{n}/{i:04}")
