@@ -157,7 +157,7 @@ clone_range (struct data *d, const struct source *s, struct range *r)
         {
           if (errno == ENOSPC || errno == EDQUOT)
             return fail_image (d, errno);
-          /* Another file system, or one that cannot; what concerns this file alone is no reason to stop trying. */
+          /* What concerns this file alone is no reason to stop trying. */
           if (errno == EOPNOTSUPP || errno == EXDEV || errno == ENOTTY)
             host->no_clone = true;
           return 0;
