@@ -79,7 +79,7 @@ struct source
 static int
 fail_source (struct data *d, const struct source *s, int errnum, const char *what)
 {
-  autofree char *path = rcvmi_tree_source_path (d->tree, d->origin, s->dir, s->name);
+  autofree char *path = rcvmi_source_path (d->origin, s->dir, s->name);
 
   return rcvmi_fail_errno (d->err, errnum, "cannot %s '%s'", what, path ? path : s->name);
 }
@@ -87,7 +87,7 @@ fail_source (struct data *d, const struct source *s, int errnum, const char *wha
 static int
 fail_changed (struct data *d, const struct source *s)
 {
-  autofree char *path = rcvmi_tree_source_path (d->tree, d->origin, s->dir, s->name);
+  autofree char *path = rcvmi_source_path (d->origin, s->dir, s->name);
 
   return rcvmi_fail (d->err, RCVM_E_STATE, 0,
                      "'%s' changed while it was read; build again when nothing writes there",
@@ -157,7 +157,7 @@ clone_range (struct data *d, const struct source *s, struct range *r)
         {
           if (errno == ENOSPC || errno == EDQUOT)
             return fail_image (d, errno);
-          /* Another file system, or one that cannot; what concerns this file alone is no reason to stop trying. */
+          /* What concerns this file alone is no reason to stop trying. */
           if (errno == EOPNOTSUPP || errno == EXDEV || errno == ENOTTY)
             host->no_clone = true;
           return 0;
@@ -269,7 +269,7 @@ write_origin (struct data *d, size_t index)
   const struct rcvmi_origin *o = &d->tree->origins[index];
 
   d->origin = o;
-  rcvmi_dirfd_init (&dirs, d->tree, o);
+  rcvmi_dirfd_init (&dirs, o);
   if (!o->dir)
     {
       struct rcvmi_inode *inode = o->node->inode;

@@ -14,10 +14,9 @@
 #define OPEN_LEVELS 48
 
 void
-rcvmi_dirfd_init (struct rcvmi_dirfd *s, const struct rcvmi_tree *tree,
-                  const struct rcvmi_origin *origin)
+rcvmi_dirfd_init (struct rcvmi_dirfd *s, const struct rcvmi_origin *origin)
 {
-  *s = (struct rcvmi_dirfd){ .tree = tree, .origin = origin };
+  *s = (struct rcvmi_dirfd){ .origin = origin };
 }
 
 void
@@ -59,7 +58,7 @@ open_level (struct rcvmi_dirfd *s, size_t i, rcvm_error **err)
   if (l->fd < 0)
     {
       int errnum = errno;
-      autofree char *path = rcvmi_tree_source_path (s->tree, s->origin, l->dir, NULL);
+      autofree char *path = rcvmi_source_path (s->origin, l->dir, NULL);
 
       return rcvmi_fail_errno (err, errnum, "cannot open the directory '%s'", path ? path : "?");
     }

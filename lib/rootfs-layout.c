@@ -78,7 +78,7 @@ fail_at_inode (struct rcvmi_tree *tree, const struct rcvmi_dir *dir, const char 
                rcvm_error *cause, rcvm_error **err)
 {
   struct rcvmi_origin whole = { .path = (char *) "", .dir = tree->root->inode->u.dir };
-  autofree char *path = rcvmi_tree_source_path (tree, &whole, dir, name);
+  autofree char *path = rcvmi_source_path (&whole, dir, name);
   int code = rcvm_error_get_code (cause);
 
   rcvmi_fail (err, code, 0, "'%s' cannot be kept: %s", path && *path ? path : "/",

@@ -48,7 +48,7 @@ scan_clear (struct scan *s)
 static int
 fail_path (struct scan *s, int errnum, const char *what, struct rcvmi_dir *dir, const char *name)
 {
-  autofree char *path = rcvmi_tree_source_path (s->tree, s->origin, dir, name);
+  autofree char *path = rcvmi_source_path (s->origin, dir, name);
 
   return rcvmi_fail_errno (s->err, errnum, "cannot %s '%s'", what, path ? path : name);
 }
@@ -56,7 +56,7 @@ fail_path (struct scan *s, int errnum, const char *what, struct rcvmi_dir *dir, 
 static int
 fail_changed (struct scan *s, struct rcvmi_dir *dir, const char *name)
 {
-  autofree char *path = rcvmi_tree_source_path (s->tree, s->origin, dir, name);
+  autofree char *path = rcvmi_source_path (s->origin, dir, name);
 
   return rcvmi_fail (s->err, RCVM_E_STATE, 0,
                      "'%s' changed while it was read; build again when nothing writes there",
@@ -372,7 +372,8 @@ merge_found (struct scan *s, struct rcvmi_dir *dir)
 {
   struct rcvmi_node **at = &dir->first;
 
-  qsort (s->found, s->n_found, sizeof *s->found, compare_found);
+  if (s->n_found)
+    qsort (s->found, s->n_found, sizeof *s->found, compare_found);
   for (size_t i = 0; i < s->n_found; i++)
     {
       struct rcvmi_node *node = s->found[i], *old;
@@ -456,10 +457,7 @@ scan_dir (struct scan *s, struct rcvmi_dir *dir)
     return fail_changed (s, dir, NULL);
   if (dir != s->origin->dir && dir->parent
       && inode->source_dev != dir->parent->self->inode->source_dev && is_virtual (fd))
-    {
-      inode->flags |= RCVMI_INODE_HOLLOW;
-      return 0;
-    }
+    return 0;
   r = rcvmi_xattrs_read (s->tree, fd, NULL, &inode->xattrs);
   if (r < 0)
     return fail_path (s, -r, "read the extended attributes of", dir, NULL);
@@ -537,7 +535,7 @@ scan_below (struct scan *s, struct rcvmi_dir *top)
   struct rcvmi_dir *dir = top;
 
   s->origin->dir = top;
-  rcvmi_dirfd_init (&s->dirs, s->tree, s->origin);
+  rcvmi_dirfd_init (&s->dirs, s->origin);
   do
     /* Where a copy merges into the tree, the walk also meets directories that it has no part in. */
     if (dir->self->inode->origin == s->index && scan_dir (s, dir) < 0)

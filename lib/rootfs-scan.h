@@ -21,7 +21,6 @@ int rcvmi_scan_copy (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *co
    stay open, however deep the tree is. */
 struct rcvmi_dirfd
 {
-  const struct rcvmi_tree *tree;
   const struct rcvmi_origin *origin;
   struct rcvmi_dirfd_level
   {
@@ -31,8 +30,7 @@ struct rcvmi_dirfd
   size_t n, cap;
 };
 
-void rcvmi_dirfd_init (struct rcvmi_dirfd *s, const struct rcvmi_tree *tree,
-                       const struct rcvmi_origin *origin);
+void rcvmi_dirfd_init (struct rcvmi_dirfd *s, const struct rcvmi_origin *origin);
 void rcvmi_dirfd_clear (struct rcvmi_dirfd *s);
 /* An fd that the stack owns, valid until the next call; -1 with *err set. */
 int rcvmi_dirfd_get (struct rcvmi_dirfd *s, struct rcvmi_dir *dir, rcvm_error **err);

@@ -225,14 +225,13 @@ rcvmi_tree_next_dir (const struct rcvmi_dir *top, struct rcvmi_dir *dir)
 }
 
 char *
-rcvmi_tree_source_path (const struct rcvmi_tree *tree, const struct rcvmi_origin *origin,
-                        const struct rcvmi_dir *dir, const char *name)
+rcvmi_source_path (const struct rcvmi_origin *origin, const struct rcvmi_dir *dir,
+                   const char *name)
 {
   size_t len = strlen (origin->path), size = len + 1 + (name ? strlen (name) + 1 : 0);
   const struct rcvmi_dir *top = origin->dir;
   char *path, *p;
 
-  (void) tree;
   if (!top)
     return strdup (origin->path);
   for (const struct rcvmi_dir *d = dir; d && d != top; d = d->parent)

@@ -62,9 +62,8 @@ struct rcvmi_dir
 
 enum
 {
-  RCVMI_INODE_XBLOCK = 1,  /* attributes that need a block of their own */
-  RCVMI_INODE_WRITTEN = 2, /* its data is in the image */
-  RCVMI_INODE_HOLLOW = 4   /* a mounted virtual file system: an empty directory in the image */
+  RCVMI_INODE_XBLOCK = 1, /* attributes that need a block of their own */
+  RCVMI_INODE_WRITTEN = 2 /* its data is in the image */
 };
 
 struct rcvmi_inode
@@ -151,8 +150,8 @@ int rcvmi_node_compare (const struct rcvmi_node *a, const struct rcvmi_node *b);
 struct rcvmi_dir *rcvmi_tree_next_dir (const struct rcvmi_dir *top, struct rcvmi_dir *dir);
 
 /* "PATH-OF-ORIGIN/a/b/name" for messages, in a malloc'ed string; `name` may be NULL. NULL: no memory. */
-char *rcvmi_tree_source_path (const struct rcvmi_tree *tree, const struct rcvmi_origin *origin,
-                              const struct rcvmi_dir *dir, const char *name);
+char *rcvmi_source_path (const struct rcvmi_origin *origin, const struct rcvmi_dir *dir,
+                         const char *name);
 
 /* Finds what `path` names inside the image, symlinks followed as if the root directory were "/". The
    directories that lack are made.  *dir and *name (malloc'ed) say where the last component belongs;

@@ -26,7 +26,8 @@ int rcvm_rootfs_options_set_size (rcvm_rootfs_options *options, uint64_t bytes, 
 /* Room to write into beyond the contents, in percent, for size 0.  Default 30; the image then has at least
    128 MiB.  With 0 it is as small as can be.  Since 0.1. */
 int rcvm_rootfs_options_set_headroom (rcvm_rootfs_options *options, unsigned percent, rcvm_error **err);
-/* Whether the image has a journal (default 1).  One that is only ever mounted read-only needs none.  Since 0.1. */
+/* Whether the image has a journal (default 1).  One that is only ever mounted read-only needs none.
+   Since 0.1. */
 int rcvm_rootfs_options_set_journal (rcvm_rootfs_options *options, int journal, rcvm_error **err);
 /* Whether the image is on disk when the build returns (default 1), or at the host's leisure.  Since 0.1. */
 int rcvm_rootfs_options_set_sync (rcvm_rootfs_options *options, int sync, rcvm_error **err);

@@ -96,6 +96,21 @@ check ()
   rm -f "$work/1.img" "$work/2.img"
 }
 
+# What a guest does to an image leaves it in order.
+check_writable ()
+{
+  local r=0
+
+  echo "== $1, written to"
+  "$build" --no-sync "$1" "$work/1.img"
+  mount -o loop "$work/1.img" "$work/image"
+  python3 "$here/mutate.py" "$work/image" || r=1
+  umount "$work/image"
+  e2fsck -fn "$work/1.img" > "$work/fsck.log" 2>&1 || { r=1; cat "$work/fsck.log"; }
+  ok $r "writing to the image"
+  rm "$work/1.img"
+}
+
 if [ $# -gt 0 ]; then
   for tree; do
     check "$tree" still
@@ -105,6 +120,7 @@ else
   python3 "$here/torture.py" "$work/torture"
   check "$work/torture" still
   check "$work/torture" still --headroom=0 --no-journal
+  check_writable "$work/torture"
   rm -rf "$work/torture"
   if tree=$(debian_tree); then
     check "$tree" still

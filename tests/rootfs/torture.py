@@ -4,6 +4,7 @@
 
 The times lie in a second walk at the end, as making entries changes those of their directories."""
 
+import errno
 import os
 import socket
 import stat
@@ -121,8 +122,13 @@ def links():
     os.mkfifo("links/fifo")
     os.link("links/fifo", "links/a/fifo")
     os.mkdir("symlinks")
-    for n in (1, 58, 59, 60, 61, 255, 1000, 4095):
-        os.symlink(("/" + "p" * 200) * 20 + "q" * n if n == 1 else "p" * n, f"symlinks/{n}")
+    for n in (1, 58, 59, 60, 61, 255, 1000, 1023, 1024, 4095):
+        try:
+            os.symlink("p" * n, f"symlinks/{n}")
+        except OSError as e:
+            # XFS has less room than ext4.
+            if e.errno != errno.ENAMETOOLONG or n < 1024:
+                raise
     os.symlink("/etc/passwd", "symlinks/absolute")
     os.symlink("../../../../../../etc/passwd", "symlinks/out")
     os.symlink("loop", "symlinks/loop")
@@ -134,7 +140,12 @@ def special():
     for kind, major, minor in ((stat.S_IFCHR, 1, 3), (stat.S_IFBLK, 7, 0), (stat.S_IFCHR, 255, 255),
                                (stat.S_IFBLK, 256, 0), (stat.S_IFCHR, 300, 70000),
                                (stat.S_IFCHR, 4095, 1048575), (stat.S_IFCHR, 0, 0)):
-        os.mknod(f"special/{kind:o}-{major}-{minor}", kind | 0o640, os.makedev(major, minor))
+        try:
+            os.mknod(f"special/{kind:o}-{major}-{minor}", kind | 0o640, os.makedev(major, minor))
+        except OSError as e:
+            # XFS has fewer bits for them.
+            if e.errno != errno.EINVAL or minor < 1 << 18:
+                raise
     os.mkfifo("special/fifo", 0o622)
     s = socket.socket(socket.AF_UNIX)
     s.bind("special/socket")
@@ -198,7 +209,7 @@ def directories(entries):
     for i in range(10000):
         os.mkfifo(f"long/{i:08}" + "l" * 247)
     # Just at, and just over, one block of entries.
-    for n in (339, 340, 341):
+    for n in (337, 338, 339):
         os.mkdir(f"block{n}")
         for i in range(n):
             os.symlink("x", f"block{n}/{i:04}")
