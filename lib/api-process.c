@@ -224,8 +224,8 @@ start (rcvm_process *p, rcvm_error **err)
       rcvmi_exec_options_encode (&p->options, &w);
       code = rcvmi_client_request (&p->link, CONTROL_EXEC, &w, p->stdio, -1, on_news, p, &p->guest_pid, &e);
     }
-  /* It ended while it was asked. */
-  if (code == RCVM_E_MONITOR && !rcvmi_state_dir_alive (&dir))
+  /* It ended while it was asked, or just before, so that sending broke. */
+  if ((code == RCVM_E_MONITOR || code == RCVM_E_PROTOCOL) && !rcvmi_state_dir_alive (&dir))
     {
       rcvm_error_free (steal_ptr (e));
       code = rcvmi_fail (&e, RCVM_E_STATE, 0, "VM '%s' is not running", p->id);

@@ -125,7 +125,7 @@ await_end (struct rcvmi_link *link)
   const unsigned char *payload;
   struct agent_header h;
 
-  while (rcvmi_link_wait (link, STOP_TIMEOUT_MS, &h, &payload, NULL) > 0)
+  while (link->fd >= 0 && rcvmi_link_wait (link, STOP_TIMEOUT_MS, &h, &payload, NULL) > 0)
     ;
 }
 
@@ -301,9 +301,11 @@ rcvm_vm_wait (rcvm_vm *vm, int timeout_ms, int *exit_code, rcvm_error **err)
       /* The event fd may stay signalled for the one who dispatches: it is emptied by whoever has looked. */
       eventfd_read (vm->event_fd, &(eventfd_t){ 0 });
       p.fd = vm->epoll_fd;
+      vm->waiters++;
       rcvmi_handle_unlock (vm);
       poll (&p, 1, (int) left);
       rcvmi_handle_lock (vm);
+      vm->waiters--;
     }
   rcvmi_handle_unlock (vm);
   return code;
@@ -383,7 +385,12 @@ rcvm_vm_delete (rcvm_vm *vm, int force, rcvm_error **err)
   if (code == 0 && !vm->settled && vm->status != RCVM_STATUS_STOPPED)
     {
       if (force)
-        stop (vm);
+        {
+          stop (vm);
+          /* What it says at last is for those who wait. */
+          await_end (&vm->link);
+          rcvmi_handle_refresh (vm, NULL);
+        }
       else
         code = rcvmi_fail (&e, RCVM_E_STATE, 0, "VM '%s' is %s: stop it first, or force its deletion", vm->id,
                            rcvm_status_name (vm->status));
@@ -395,7 +402,8 @@ rcvm_vm_delete (rcvm_vm *vm, int force, rcvm_error **err)
       rcvm_error_free (steal_ptr (e));
       code = 0;
     }
-  if (code == 0)
+  /* A handle that never had a VM still has none. */
+  if (code == 0 && vm->status != RCVM_STATUS_NEW)
     {
       vm->status = RCVM_STATUS_STOPPED;
       vm->settled = true;
@@ -426,7 +434,8 @@ rcvm_vm_dispatch (rcvm_vm *vm, rcvm_error **err)
     return code;
   rcvmi_handle_lock (vm);
   code = rcvmi_handle_refresh (vm, err);
-  if (vm->event_fd >= 0)
+  /* That it has stopped is said once, and those who sleep have to hear it, too. */
+  if (vm->event_fd >= 0 && !(vm->settled && vm->waiters > 0))
     eventfd_read (vm->event_fd, &(eventfd_t){ 0 });
   if (code == 0)
     code = vm->status;

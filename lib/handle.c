@@ -195,9 +195,11 @@ rcvmi_handle_request (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, con
     }
   code = rcvmi_client_request (&vm->link, type, record ? record : &none, stdio, timeout_ms, on_news, vm,
                                NULL, &e);
-  /* It ended while it was asked: what it left says whether that was in order. */
-  if (code < 0 && vm->link.eof && vm->status != RCVM_STATUS_NEW && rcvmi_handle_refresh (vm, NULL) == 0
-      && vm->settled && rcvm_error_get_code (vm->state.error) != RCVM_E_MONITOR)
+  /* It ended while it was asked (or just before, so that sending broke): what it left says whether that was in
+     order. */
+  if ((code == RCVM_E_MONITOR || code == RCVM_E_PROTOCOL) && vm->status != RCVM_STATUS_NEW
+      && rcvmi_handle_refresh (vm, NULL) == 0 && vm->settled
+      && rcvm_error_get_code (vm->state.error) != RCVM_E_MONITOR)
     {
       rcvm_error_free (e);
       return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has stopped", vm->id);

@@ -53,19 +53,19 @@ all ()
 }
 
 all usage
-if test -z "${ROOTFS-}"; then
+ROOTFS=${ROOTFS-${BUSYBOX-}}
+if test -z "$ROOTFS"; then
   test $status = 0 || exit 1
   echo "SKIP: ROOTFS is not set" >&2
   exit 77
 fi
-RUNCVM_GUEST_DIR=${RUNCVM_GUEST_DIR-$work/guest}
 if test -n "${KERNEL-}"; then
   mkdir -p "$work/guest"
   ln -sf "$KERNEL" "$work/guest/vmlinuz"
   ln -sf "$INITRAMFS" "$work/guest/initramfs"
   RUNCVM_GUEST_DIR=$work/guest
+  export RUNCVM_GUEST_DIR
 fi
-export RUNCVM_GUEST_DIR
 all run
 
 rc=0

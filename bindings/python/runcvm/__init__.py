@@ -231,7 +231,8 @@ class VM(_Options):
 
     def wait(self, timeout=None):
         """The exit code, once the container has stopped.  `timeout` is in seconds (None: for ever);
-        when it is over, Error with E_TIMEOUT."""
+        when it is over, Error with E_TIMEOUT.  Signal handlers of Python run after the call: a program that
+        wants Ctrl-C meanwhile gives a time-out, or polls fileno()."""
         with self._handle as vm:
             return raw.rcvm_vm_wait(vm, _milliseconds(timeout))
 

@@ -5,6 +5,7 @@
 // From the environment:
 //
 //	ROOTFS              a root directory with a POSIX shell and the usual tools (busybox does)
+//	                    (BUSYBOX, which tests/run-vm sets, is taken where it is not set)
 //	KERNEL, INITRAMFS   what guests boot; without them, what the library finds by itself
 //	RUNCVM_ROOT         where the state of VMs goes; without it, a directory of the test's own
 package tests
@@ -59,8 +60,18 @@ func id(name string) string {
 	return fmt.Sprintf("go-%s-%d", name, os.Getpid())
 }
 
+func rootfs() string {
+	if path := os.Getenv("ROOTFS"); path != "" {
+		return path
+	}
+	return os.Getenv("BUSYBOX")
+}
+
 func configure(vm *runcvm.VM, script string) error {
-	if err := vm.SetRootfs(os.Getenv("ROOTFS")); err != nil {
+	if err := vm.SetRootfs(rootfs()); err != nil {
+		return err
+	}
+	if err := vm.SetMemory(160 << 20); err != nil {
 		return err
 	}
 	if kernel := os.Getenv("KERNEL"); kernel != "" {
@@ -79,7 +90,7 @@ func configure(vm *runcvm.VM, script string) error {
 // newVM makes a VM that runs a shell script; without a root directory, the test is skipped.
 func newVM(t *testing.T, name, script string) *runcvm.VM {
 	t.Helper()
-	if os.Getenv("ROOTFS") == "" {
+	if rootfs() == "" {
 		t.Skip("ROOTFS is not set")
 	}
 	vm, err := runcvm.New("", id(name))

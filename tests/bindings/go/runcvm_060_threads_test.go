@@ -81,3 +81,20 @@ func TestThreads060CloseWhileWaiting(t *testing.T) {
 	}
 	must(t, other.Delete(true))
 }
+
+func TestThreads060DeleteWhileWaiting(t *testing.T) {
+	vm := newVM(t, "deleted", "sleep 1000")
+	must(t, vm.Start())
+	codes := make(chan int, 1)
+	go func() {
+		code, _ := vm.Wait(-1)
+		codes <- code
+	}()
+	_, err := vm.Wait(200 * time.Millisecond)
+	fails(t, runcvm.Timeout, err)
+	must(t, vm.Delete(true))
+	if code := <-codes; code != 137 {
+		t.Fatal(code)
+	}
+	expectExit(t, vm.Wait, 137)
+}

@@ -33,6 +33,8 @@ def missing():
         raises(runcvm.E_INVALID, vm.create)
         raises(runcvm.E_NOT_FOUND, vm.delete)
         vm.delete(force=True)
+        assert vm.status == "new"
+        raises(runcvm.E_STATE, vm.state)
     assert runcvm.list_vms() == []
 
 

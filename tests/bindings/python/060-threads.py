@@ -56,6 +56,19 @@ def close_while_waiting():
         other.delete(force=True)
 
 
+def delete_while_waiting():
+    codes = []
+    with new_vm("deleted", "sleep 1000") as vm:
+        vm.start()
+        waiter = threading.Thread(target=lambda: codes.append(vm.wait()))
+        waiter.start()
+        raises(runcvm.E_TIMEOUT, vm.wait, 0.2)
+        vm.delete(force=True)
+        waiter.join(60)
+        assert codes == [137], codes
+        assert vm.wait(0) == 137
+
+
 def a_log_function_that_raises():
     with new_vm("raises", "exit 6") as vm:
         def log(level, stage, message):
@@ -67,4 +80,4 @@ def a_log_function_that_raises():
         vm.delete()
 
 
-main(wait_and_kill, close_while_waiting, a_log_function_that_raises, boots=True)
+main(wait_and_kill, close_while_waiting, delete_while_waiting, a_log_function_that_raises, boots=True)

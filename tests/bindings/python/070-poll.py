@@ -3,6 +3,7 @@
 """VMs in a loop of the caller's own."""
 
 import select
+import threading
 
 from harness import main, new_vm
 
@@ -32,4 +33,25 @@ def loop():
         vm.close()
 
 
-main(loop, boots=True)
+def loop_and_waiter():
+    with new_vm("both", "exit 4") as vm:
+        vm.create()
+        codes = []
+        waiter = threading.Thread(target=lambda: codes.append(vm.wait()))
+        waiter.start()
+        vm.start()
+        poller = select.epoll()
+        poller.register(vm.fileno(), select.EPOLLIN)
+        while vm.dispatch() != "stopped":
+            assert poller.poll(60), "nothing happens"
+        for _ in range(100):
+            vm.dispatch()
+        waiter.join(60)
+        assert codes == [4], codes
+        # Nobody waits any more: the descriptor comes to rest.
+        vm.dispatch()
+        assert poller.poll(0) == []
+        vm.delete()
+
+
+main(loop, loop_and_waiter, boots=True)

@@ -4,6 +4,7 @@
 From the environment:
 
     ROOTFS              a root directory with a POSIX shell and the usual tools (busybox does)
+                        (BUSYBOX, which tests/run-vm sets, is taken where it is not set)
     KERNEL, INITRAMFS   what guests boot; without them, what the library finds by itself
     RUNCVM_ROOT         where the state of VMs goes; without it, a directory of the test's own
 """
@@ -21,7 +22,7 @@ SKIP = 77
 
 def rootfs():
     """The root directory for VMs; without one, the test is skipped."""
-    path = os.environ.get("ROOTFS")
+    path = os.environ.get("ROOTFS") or os.environ.get("BUSYBOX")
     if not path:
         print("SKIP: ROOTFS is not set", file=sys.stderr)
         sys.exit(SKIP)
@@ -37,7 +38,7 @@ STATE_ROOT = os.environ.setdefault("RUNCVM_ROOT", os.path.join(_work, "state"))
 
 
 def machine():
-    options = {"rootfs": rootfs()}
+    options = {"rootfs": rootfs(), "memory": 160 << 20}
     if os.environ.get("KERNEL"):
         options["kernel"] = os.environ["KERNEL"]
     if os.environ.get("INITRAMFS"):
