@@ -101,6 +101,8 @@ shepherd (rcvm_process *p, int sync_fd)
   for (int fd = 0; fd < 3; fd++)
     if (null < 0 || dup2 (null, fd) < 0)
       close (fd);
+  if (null > 2)
+    close (null);
   if (write (sync_fd, &byte, 1) != 1 || byte)
     return byte;
   close (sync_fd);
