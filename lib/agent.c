@@ -36,7 +36,7 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  bool greeted, ready, broken;
+  bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
 /* The fields of the small records. */
@@ -50,15 +50,47 @@ struct fields
   char message[1024];
 };
 
-/* What the guest says ends up in logs and on terminals: printable characters only. */
+/* The length of the character at `s`, if it is one of UTF-8 that does nothing to a terminal; else 0. */
+static size_t
+printable (const unsigned char *s)
+{
+  uint32_t c = s[0];
+  size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+
+  if (len > 1)
+    c &= 0x7fU >> len;
+  for (size_t i = 1; i < len; i++)
+    {
+      if ((s[i] & 0xc0) != 0x80)
+        return 0;
+      c = c << 6 | (s[i] & 0x3f);
+    }
+  if (len == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || (len == 3 && (c < 0x800 || (c >= 0xd800 && c < 0xe000)))
+      || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
+    return 0;
+  return len;
+}
+
+/* What the guest says ends up in logs, on terminals and in JSON. */
 static void
 copy_text (char *to, size_t size, const char *from)
 {
-  size_t i;
+  size_t at = 0;
 
-  for (i = 0; from[i] && i < size - 1; i++)
-    to[i] = (unsigned char) from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
-  to[i] = 0;
+  while (*from)
+    {
+      size_t len = printable ((const unsigned char *) from);
+
+      if (at + (len ? len : 1) >= size)
+        break;
+      if (len)
+        memcpy (to + at, from, len);
+      else
+        to[at] = '?';
+      at += len ? len : 1;
+      from += len ? len : 1;
+    }
+  to[at] = 0;
 }
 
 static int
@@ -100,6 +132,8 @@ parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err
       case A_SIGNAL:
         x->signum = tlv_get_u32 (&r, &f);
         x->has_signal = true;
+        if (x->signum < 1 || x->signum > 127)
+          r.bad = true;
         break;
       case A_LEVEL:
         x->level = tlv_get_u32 (&r, &f);
@@ -107,7 +141,7 @@ parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err
       default:
         break;
       }
-  if (r.bad || x->exit_code > 255 || x->signum > 127 || x->errnum > 4095)
+  if (r.bad || x->exit_code > 255 || x->errnum > 4095)
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a malformed record");
   return 0;
 }
@@ -196,7 +230,7 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
   if (h->type == AGENT_STDOUT || h->type == AGENT_STDERR || h->type == AGENT_FRAME_WINDOW
       || h->type == AGENT_CLOSE)
     {
-      if (p->ended)
+      if (!p->started || p->ended)
         return unexpected ("a stream", err);
       return rcvmi_streams_frame (p->streams, h, payload, err);
     }
@@ -285,14 +319,15 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       a->ops->hello (a->user, x.kernel, x.boot_usec);
       return 0;
     case AGENT_READY:
-      if (!a->greeted || a->ready)
+      if (!a->greeted || a->setup_failed || a->ready)
         return unexpected ("READY", err);
       a->ready = true;
       a->ops->ready (a->user);
       return 0;
     case AGENT_FAILED:
-      if (!a->greeted)
+      if (!a->greeted || a->setup_failed)
         return unexpected ("FAILED", err);
+      a->setup_failed = true;
       a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_GUEST, "agent"));
       return 0;
     case AGENT_LOG:
@@ -300,6 +335,9 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
                     x.message);
       return 0;
     default: /* AGENT_GOODBYE */
+      if (!a->shutting_down || a->gone)
+        return unexpected ("GOODBYE", err);
+      a->gone = true;
       a->ops->goodbye (a->user);
       return 0;
     }
@@ -410,7 +448,10 @@ rcvmi_agent_shutdown (struct rcvmi_agent *a, rcvm_error **err)
 {
   int code = check_link (a, err);
 
-  return code < 0 ? code : rcvmi_link_send (&a->link, AGENT_SHUTDOWN, 0, NULL, 0, err);
+  if (code < 0)
+    return code;
+  a->shutting_down = true;
+  return rcvmi_link_send (&a->link, AGENT_SHUTDOWN, 0, NULL, 0, err);
 }
 
 int64_t
@@ -472,11 +513,14 @@ send_to_process (struct rcvmi_agent *a, uint16_t type, uint32_t process, struct 
                  rcvm_error **err)
 {
   struct process *p = find (a, process);
+  int code = check_link (a, err);
 
-  if (check_link (a, err) < 0 || !p || !p->started || p->ended)
+  if (code == 0 && (!p || !p->started || p->ended))
+    code = rcvmi_fail (err, RCVM_E_STATE, 0, "the process does not run");
+  if (code < 0)
     {
       tlv_writer_free (w);
-      return rcvmi_fail (err, RCVM_E_STATE, 0, "the process does not run");
+      return code;
     }
   return rcvmi_link_send_record (&a->link, type, process, w, err);
 }

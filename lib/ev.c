@@ -212,6 +212,7 @@ rcvmi_ev_run (struct rcvmi_ev *ev, rcvm_error **err)
             s->fn (s->user, s->events);
       reap_removed (ev);
     }
+  ev->stop = false;
   return 0;
 }
 

@@ -36,7 +36,7 @@ void rcvmi_ev_remove (struct rcvmi_ev_source *source);
 struct rcvmi_ev_source *rcvmi_ev_add_timer (struct rcvmi_ev *ev, unsigned ms, rcvmi_ev_fn fn, void *user,
                                             rcvm_error **err);
 
-/* Runs callbacks until rcvmi_ev_stop is called. */
+/* Runs callbacks until rcvmi_ev_stop is called, from within or before; it may be run again then. */
 int rcvmi_ev_run (struct rcvmi_ev *ev, rcvm_error **err);
 void rcvmi_ev_stop (struct rcvmi_ev *ev);
 
