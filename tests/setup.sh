@@ -78,7 +78,7 @@ make_debian() {
 
 # A tree of one static program with many names.
 make_busybox() {
-  [ -e "$build/busybox/bin/sh" ] && return 0
+  [ "$build/busybox/bin/probe" -nt tests/vm/probe.c ] && return 0
   rm -rf "$build/busybox.new"
   mkdir -p "$build/busybox.new"/{bin,etc,proc,sys,dev,tmp,root,home/app}
   chmod 1777 "$build/busybox.new/tmp"
@@ -87,5 +87,6 @@ make_busybox() {
   musl-gcc -static -Os tests/vm/probe.c -o "$build/busybox.new/bin/probe"
   printf '%s\n' root:x:0:0:root:/root:/bin/sh app:x:1000:1000:App:/home/app:/bin/sh >"$build/busybox.new/etc/passwd"
   printf '%s\n' root:x:0: app:x:1000: video:x:44:app audio:x:29:app,root >"$build/busybox.new/etc/group"
+  rm -rf "$build/busybox"
   mv "$build/busybox.new" "$build/busybox"
 }

@@ -414,7 +414,7 @@ AGENT_TEST (test_process_fails)
   close (fds[0]);
   /* And so is its number. */
   say_number (b, AGENT_STARTED, number, A_PID, 5);
-  expect_broken (b, RCVM_E_PROTOCOL, "unknown process");
+  expect_broken (b, RCVM_E_PROTOCOL, "which does not run");
 }
 
 AGENT_TEST (test_no_reason)
@@ -689,12 +689,12 @@ AGENT_TEST (test_goodbye_twice)
 AGENT_TEST (test_unknown_process)
 {
   boot (*state);
-  check_refused (state, AGENT_STDOUT, 9, "x", 1, "unknown process");
+  check_refused (state, AGENT_STDOUT, 9, "x", 1, "which does not run");
 }
 
 AGENT_TEST (test_started_unknown)
 {
-  check_refused (state, AGENT_STARTED, 0, NULL, 0, "unknown process");
+  check_refused (state, AGENT_STARTED, 0, NULL, 0, "which does not run");
 }
 
 AGENT_TEST (test_started_twice)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the VM tests run inside: says what a process has been given, and misbehaves on demand. */
-#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -100,14 +101,6 @@ double_fork (void)
   return read (ready[0], &c, 1) != 0;
 }
 
-static volatile sig_atomic_t resized;
-
-static void
-on_winch (int signum)
-{
-  resized = signum;
-}
-
 static void
 show_size (void)
 {
@@ -124,23 +117,29 @@ show_size (void)
 static int
 watch_size (void)
 {
-  struct sigaction sa = { .sa_handler = on_winch };
+  struct pollfd p[2] = { { .fd = 0, .events = POLLIN }, { .events = POLLIN } };
+  struct signalfd_siginfo info;
+  sigset_t winch;
   char line[64];
 
-  sigaction (SIGWINCH, &sa, NULL);
+  sigemptyset (&winch);
+  sigaddset (&winch, SIGWINCH);
+  sigprocmask (SIG_BLOCK, &winch, NULL);
+  p[1].fd = signalfd (-1, &winch, 0);
   printf ("tty %d%d%d %s\n", isatty (0), isatty (1), isatty (2), ttyname (0) ? ttyname (0) : "none");
   show_size ();
   for (;;)
     {
-      ssize_t n = read (0, line, sizeof line);
-
-      if (n < 0 && resized)
+      poll (p, 2, -1);
+      if (p[1].revents && read (p[1].fd, &info, sizeof info) == sizeof info)
+        show_size ();
+      if (p[0].revents)
         {
-          resized = 0;
-          show_size ();
+          ssize_t n = read (0, line, sizeof line);
+
+          if (n <= 0 || strncmp (line, "quit", 4) == 0)
+            return n > 0 ? 5 : 6;
         }
-      else if (n <= 0 || strncmp (line, "quit", 4) == 0)
-        return n > 0 ? 5 : 6;
     }
 }
 
