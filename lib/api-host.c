@@ -82,6 +82,28 @@ check_program (rcvm_host *h, const char *name, const char *variable, const char 
     add (h, name, missing, advice, "%s is not in PATH, and %s does not name one", program, variable);
 }
 
+/* runcvm-mkguest says beside the kernel what it has put into the initramfs. */
+static void
+check_modules (rcvm_host *h, const char *kernel)
+{
+  autofree char *path = NULL, *release = NULL;
+  const char *slash = strrchr (kernel, '/');
+  int n;
+
+  if (asprintf (&path, "%.*s/guest.json", (int) (slash - kernel), kernel) < 0)
+    {
+      path = NULL;
+      h->failed = true;
+      return;
+    }
+  n = rcvmi_vmm_guest_modules (path, &release);
+  if (n < 0)
+    add (h, "modules", RCVM_CHECK_MISSING, "nothing to do if the kernel has all it needs built in",
+         "%s does not say which modules the guest has", path);
+  else
+    add (h, "modules", RCVM_CHECK_OK, "", "%d modules of %s in the initramfs", n, release);
+}
+
 static void
 check_guest (rcvm_host *h)
 {
@@ -106,6 +128,7 @@ check_guest (rcvm_host *h)
         add (h, "guest", RCVM_CHECK_OK, "", "the kernel can be booted");
     }
   rcvm_error_free (e);
+  check_modules (h, kernel);
 }
 
 static void

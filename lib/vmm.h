@@ -121,6 +121,9 @@ char *rcvmi_vmm_find_program (const char *variable, const char *name);
 /* Whether a guest can really run on /dev/kvm; if not, *reason (to be freed) says why. */
 bool rcvmi_vmm_kvm_usable (char **reason);
 
+/* The number of modules that a guest.json lists, and the kernel's release (to be freed); -1 if it cannot be read. */
+int rcvmi_vmm_guest_modules (const char *path, char **release);
+
 /* What the files at hand allow: RCVM_E_HOST for a kernel that is none and an initramfs that is missing,
    RCVM_E_INVALID for memory below what they need. */
 int rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memory, rcvm_error **err);

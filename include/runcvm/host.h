@@ -26,7 +26,7 @@ rcvm_host *rcvm_host_check (rcvm_error **err);
 void rcvm_host_free (rcvm_host *host);
 /* Since 0.1. */
 size_t rcvm_host_count (const rcvm_host *host);
-/* A short name: "kvm", "qemu", "firecracker", "kernel", "initramfs", "tun", "vsock", "state".  Since 0.1. */
+/* A short name: "kvm", "qemu", "firecracker", "kernel", "initramfs", "guest", "modules", "monitor", "tun", "vsock", "state".  Since 0.1. */
 const char *rcvm_host_get_name (const rcvm_host *host, size_t index);
 /* enum rcvm_check_result.  Since 0.1. */
 int rcvm_host_get_result (const rcvm_host *host, size_t index);

@@ -22,6 +22,7 @@ by_cli seven 7 sh -c 'exit 7'
 by_cli top 255 sh -c 'exit 255'
 by_cli own126 126 sh -c 'exit 126'
 by_cli own127 127 sh -c 'exit 127'
+by_cli segv 139 probe segv
 
 # PID 1 of a namespace is not killed by its own signals: a child's death is what a shell reports, and the process
 # itself dies by a signal from outside.
@@ -48,6 +49,23 @@ vm.delete()
 print(code, state["org.runcvm"]["exitCode"])
 PY
 }
+by_signal_exec() {
+  python - "$BUSYBOX" <<'PY'
+import signal, sys
+import runcvm
+vm = runcvm.VM("signals", rootfs=sys.argv[1], memory=160 << 20, args=["sleep", "100000"])
+vm.start()
+codes = []
+for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGRTMAX):
+    p = vm.exec(["sleep", "100000"])
+    p.start()
+    p.kill(number)
+    codes.append(p.wait())
+vm.delete(force=True)
+print(*codes)
+PY
+}
+is "$(by_signal_exec)" "143 137 139 192" "death by SIGTERM, SIGKILL, SIGSEGV and the last real-time signal"
 is "$(by_signal 9)" "137 137" "SIGKILL by rcvm_vm_kill: rcvm_vm_wait and the state say 137"
 is "$(by_signal 15)" "143 143" "a handler of SIGTERM that exits with 143"
 

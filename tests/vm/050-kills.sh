@@ -10,7 +10,9 @@
 python=$work/kills.py
 cat >"$python" <<'PY'
 """kills.py WHO POINT: runs the tool as a child, kills WHO with SIGKILL at POINT, and says what the next calls find."""
-import json, os, re, signal, subprocess, sys, time
+import json, os, re, signal, subprocess, sys
+
+import runcvm
 
 who, point = sys.argv[1:3]
 build, busybox, debian, root = (os.environ[k] for k in ("BUILD", "BUSYBOX", "DEBIAN", "RUNCVM_ROOT"))
@@ -116,6 +118,13 @@ if who != "cli":
         text = f.read().strip()
     print("tool:", code, text.replace("\n", " | "))
 os.unlink(err_path)
+
+# What was created goes on without the tool, so its end has to be waited for.
+if verb == "create" and who != "cli":
+    try:
+        runcvm.VM.open(vm).wait()
+    except runcvm.Error:
+        pass
 
 # The next call on that id finds what is left, and another takes it away.
 got = call("state", vm)

@@ -80,6 +80,6 @@ finish() {
   fi
   rm -rf "$work"
   echo "1..$n_checks"
-  [ "$n_failed" = 0 ]
+  [ "$n_failed" = 0 ] || exit 1
 }
 trap finish EXIT
