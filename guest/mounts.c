@@ -49,6 +49,8 @@ belongs_inside (const struct setup *s, const struct setup_mount *m)
 {
   static const char *const types[] = { "proc", "mqueue", "tmpfs", "devpts" };
 
+  if (is_staged (m->destination))
+    return false;
   if (m->flags & MS_REMOUNT)
     return true;
   if (is_bind (m))
