@@ -132,7 +132,8 @@ enum agent_kv_tag
 
 enum agent_mount_tag
 {
-  M_DESTINATION = 1, /* str: absolute, inside the container */
+  M_DESTINATION = 1, /* str: absolute, inside the container; or "stage:NAME": out of the container's
+                        sight, for later binds whose source is "stage:NAME" or "stage:NAME/PATH" */
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk */

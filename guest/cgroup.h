@@ -12,8 +12,8 @@
 
 /* Mounts the hierarchy and makes the container's group with its limits. */
 int cgroup_make (const struct setup *s, struct failure *f);
-/* Moves the calling process into it.  `init` is the container's first process, or 0: if the container has
-   divided its group, newcomers go where that process is. */
+/* Moves the calling process into it.  `init` is the container's first process, or 0: if the
+   container has divided its group, newcomers go where that process is. */
 int cgroup_join (pid_t init, struct failure *f);
 
 #endif

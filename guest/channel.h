@@ -31,7 +31,8 @@ void channel_commit (uint16_t type, uint32_t process, size_t len);
 bool channel_congested (void);
 /* Writes what can be written now. */
 void channel_flush (void);
-/* Writes all that is queued, waiting for the host; then waits for the host to hang up, at most `timeout_ms`. */
+/* Writes all that is queued, waiting for the host; then waits for the host to hang up, at most
+   `timeout_ms`. */
 void channel_finish (int timeout_ms);
 
 #endif

@@ -406,7 +406,8 @@ void
 container_release (void)
 {
   loop_close (&the.handoff);
-  /* The last reference to the namespace: closing it unmounts everything in it, before close returns. */
+  /* The last reference to the namespace: closing it unmounts everything in it, before close
+     returns. */
   if (the.mount_namespace >= 0)
     close (steal_fd (&the.mount_namespace));
   if (the.pidfd >= 0)

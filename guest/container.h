@@ -2,9 +2,9 @@
 /*
  * The container: its namespaces, and the process that is its PID 1.
  *
- * SETUP forks a helper that prepares what takes all rights, enters the namespaces and makes the first process. That one
- * puts the file systems together, makes them its root and waits, as the container's PID 1, for the
- * EXEC of process 0.  The agent itself stays in the initramfs.
+ * SETUP forks a helper that prepares what takes all rights, enters the namespaces and makes the
+ * first process.  That one puts the file systems together, makes them its root and waits, as the
+ * container's PID 1, for the EXEC of process 0.  The agent itself stays in the initramfs.
  */
 #ifndef RCVM_GUEST_CONTAINER_H
 #define RCVM_GUEST_CONTAINER_H
@@ -22,10 +22,12 @@ void container_setup (const void *record, size_t len);
 pid_t container_init_pid (void);
 /* It waits for its program. */
 bool container_is_waiting (void);
-/* Hands over the fds (record, stdin, stdout, stderr); returns the handoff, on which its answers come, or -1 and errno. */
+/* Hands over the fds (record, stdin, stdout, stderr); returns the handoff, on which its answers
+   come, or -1 and errno. */
 int container_start (const int *fds, size_t n_fds);
 
-/* fork, into the container's PID namespace: as fork, -1 and errno (ESRCH: the container has stopped). */
+/* fork, into the container's PID namespace: as fork, -1 and errno (ESRCH: the container has
+   stopped). */
 pid_t container_fork (void);
 /* In that child: the other namespaces, and the container's root. */
 int container_enter (struct failure *f);

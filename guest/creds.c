@@ -97,7 +97,8 @@ raise_ambient (uint64_t caps, struct failure *f)
     return fail (f, "capabilities", errno, "cannot clear the ambient capabilities");
   for (unsigned long cap = 0; cap < 64; cap++)
     if ((caps >> cap & 1) && prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0
-        && errno != EPERM && errno != EINVAL) /* not permitted or inheritable, or unknown: left out */
+        /* not permitted or inheritable, or unknown: left out */
+        && errno != EPERM && errno != EINVAL)
       return fail (f, "capabilities", errno, "cannot set the ambient capabilities");
   return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The container's /dev: what every container has (OCI runtime spec, config-linux.md, default devices) and
-   linux.devices. */
+/* The container's /dev: what every container has (OCI runtime spec, config-linux.md, default
+   devices) and linux.devices. */
 #ifndef RCVM_GUEST_DEVICES_H
 #define RCVM_GUEST_DEVICES_H
 

@@ -35,7 +35,8 @@ int handoff_pair (int fds[2]);
 /* -1 and errno. */
 int handoff_send (int fd, enum handoff type, const void *data, size_t len, const int *fds,
                   size_t n_fds);
-/* The type, 0 at the end of the stream, -1 and errno.  *len is the size of `data` on entry.  fds that did not come are -1. */
+/* The type, 0 at the end of the stream, -1 and errno.  *len is the size of `data` on entry.  fds
+   that did not come are -1. */
 int handoff_recv (int fd, void *data, size_t *len, int fds[HANDOFF_FDS]);
 
 void handoff_send_failure (int fd, const struct failure *f);

@@ -3,8 +3,8 @@
  * rcvm-init: PID 1 of the VM, and the agent of the host in it.  It runs from the initramfs and
  * stays there; the container lives in namespaces of its own (container.c).
  *
- * One thread, one loop: frames of the host (channel.c, agent.c), streams of processes (relay.c), children that
- * end.  Whatever may block is done by children.
+ * One thread, one loop: frames of the host (channel.c, agent.c), streams of processes (relay.c),
+ * children that end.  Whatever may block is done by children.
  */
 #include <errno.h>
 #include <signal.h>

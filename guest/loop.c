@@ -30,27 +30,45 @@ loop_init (void)
     fatal ("cannot make the event loop: %s", strerror (errno));
 }
 
-int
-loop_add (struct watch *w, int fd, uint32_t events)
+/* An output that waits for nothing is taken out: epoll would go on reporting that it hung up. */
+static bool
+is_in_set (const struct watch *w)
+{
+  return !w->output || w->events;
+}
+
+static int
+control (struct watch *w, int operation, int fd, uint32_t events)
 {
   struct epoll_event e = { .events = events, .data.ptr = w };
 
-  if (epoll_ctl (w->output ? output_set : main_set, EPOLL_CTL_ADD, fd, &e) < 0)
+  return epoll_ctl (w->output ? output_set : main_set, operation, fd, &e);
+}
+
+int
+loop_add (struct watch *w, int fd, uint32_t events)
+{
+  w->events = events;
+  if (is_in_set (w) && control (w, EPOLL_CTL_ADD, fd, events) < 0)
     return -1;
   w->fd = fd;
-  w->events = events;
   return 0;
 }
 
 void
 loop_modify (struct watch *w, uint32_t events)
 {
-  struct epoll_event e = { .events = events, .data.ptr = w };
+  bool was_in = is_in_set (w);
 
   if (w->fd < 0 || w->events == events)
     return;
   w->events = events;
-  if (epoll_ctl (w->output ? output_set : main_set, EPOLL_CTL_MOD, w->fd, &e) < 0)
+  if (control (w,
+               !is_in_set (w) ? EPOLL_CTL_DEL
+               : was_in       ? EPOLL_CTL_MOD
+                              : EPOLL_CTL_ADD,
+               w->fd, events)
+      < 0)
     fatal ("cannot change an event: %s", strerror (errno));
 }
 
@@ -58,8 +76,8 @@ int
 loop_remove (struct watch *w)
 {
   /* Closing alone would not do: a child that was forked meanwhile may hold the same file. */
-  if (w->fd >= 0)
-    epoll_ctl (w->output ? output_set : main_set, EPOLL_CTL_DEL, w->fd, NULL);
+  if (w->fd >= 0 && is_in_set (w))
+    control (w, EPOLL_CTL_DEL, w->fd, 0);
   return steal_fd (&w->fd);
 }
 

@@ -12,8 +12,8 @@
 #ifndef RCVM_GUEST_MODULES_H
 #define RCVM_GUEST_MODULES_H
 
-/* Each of them returns 0 if there was nothing to do: a module that is not there is built in, or its absence shows
-   later.  A module that finds no hardware is no failure either. */
+/* Each of them returns 0 if there was nothing to do: a module that is not there is built in, or
+   its absence shows later.  A module that finds no hardware is no failure either. */
 /* The list, then the drivers of the virtio devices that appeared. */
 void modules_load_boot (void);
 /* By name or alias ("fs-nfs").  -1 and errno if a module is there and cannot be loaded. */

@@ -49,6 +49,8 @@ belongs_inside (const struct setup *s, const struct setup_mount *m)
 {
   static const char *const types[] = { "proc", "mqueue", "tmpfs", "devpts" };
 
+  if (is_staged (m->destination))
+    return false;
   if (m->flags & MS_REMOUNT)
     return true;
   if (is_bind (m))
@@ -91,8 +93,8 @@ set_attributes (int tree, uint64_t flags)
 int
 mount_clone (int from, uint64_t flags)
 {
-  int tree = k_open_tree (from, "",
-                          AT_EMPTY_PATH | K_OPEN_TREE_CLONE | (flags & MS_REC ? K_AT_RECURSIVE : 0));
+  unsigned recursive = flags & MS_REC ? K_AT_RECURSIVE : 0;
+  int tree = k_open_tree (from, "", AT_EMPTY_PATH | K_OPEN_TREE_CLONE | recursive);
 
   if (tree >= 0 && set_attributes (tree, flags) < 0)
     {
@@ -120,7 +122,8 @@ mount_at (const char *dir, const char *source, const char *type, uint64_t flags,
     }
   if (mkdir (dir, 0755) < 0 && errno != EEXIST)
     return fail (f, "mount", errno, "cannot make %s in the initramfs", dir);
-  if (mount (source, dir, type, flags & ~(uint64_t) (PROPAGATION | MS_REC), *data ? data : NULL) < 0)
+  flags &= ~(uint64_t) (PROPAGATION | MS_REC);
+  if (mount (source, dir, type, flags, *data ? data : NULL) < 0)
     return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
   return 0;
 }

@@ -2,9 +2,10 @@
 /*
  * The container's file systems.
  *
- * They are made in two steps.  mounts_prepare runs with all rights in the initial user namespace: it mounts the disks
- * and whatever else the kernel lets only real root mount, and keeps each as a detached tree.  mounts_attach runs in the
- * container's namespaces and puts everything together, in the order of the SETUP record.
+ * They are made in two steps.  mounts_prepare runs with all rights in the initial user namespace:
+ * it mounts the disks and whatever else the kernel lets only real root mount, and keeps each as a
+ * detached tree.  mounts_attach runs in the container's namespaces and puts everything together,
+ * in the order of the SETUP record.
  *
  * A destination "stage:NAME" is mounted where only binds with a source "stage:NAME/PATH" see it.
  */

@@ -14,8 +14,8 @@ int path_open (int root, const char *path, int flags);
 int path_make_dir (int root, const char *path, mode_t mode);
 /* The same for what is to be the target of a file's bind mount: an empty file. */
 int path_make_file (int root, const char *path);
-/* An O_PATH fd of the directory that holds `path` (made where missing); *name is the last component,
-   within `path`.  -1 and EINVAL if `path` has no last component. */
+/* An O_PATH fd of the directory that holds `path` (made where missing); *name is the last
+   component, within `path`.  -1 and EINVAL if `path` has no last component. */
 int path_open_parent (int root, const char *path, const char **name);
 
 #endif

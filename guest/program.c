@@ -210,7 +210,8 @@ find_program (const struct request *q, char *out, size_t size, struct failure *f
   if (found == ENOENT)
     {
       fail_exec (f, "exec", ENOENT, "%.200s", name);
-      snprintf (f->message, sizeof f->message, "\"%.200s\" is not in the PATH of the process", name);
+      snprintf (f->message, sizeof f->message, "\"%.200s\" is not in the PATH of the process",
+                name);
       return -1;
     }
   return fail_exec (f, "exec", found, "cannot run \"%.200s\"", name);

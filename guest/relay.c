@@ -222,7 +222,8 @@ pass_end (struct relay_in *i)
 {
   struct termios t;
 
-  /* Hanging up would kill the process; a terminal's user says ^D, and says it twice where a line has begun. */
+  /* Hanging up would kill the process; a terminal's user says ^D, and says it twice where a line
+     has begun. */
   if (i->terminal && tcgetattr (i->w.fd, &t) == 0 && (t.c_lflag & ICANON) && t.c_cc[VEOF])
     {
       unsigned char eof[2] = { t.c_cc[VEOF], t.c_cc[VEOF] };

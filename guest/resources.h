@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Resource limits, OOM score, I/O and CPU scheduling of a process: what takes the rights of the initial user
-   namespace and can be set from outside. */
+/* Resource limits, OOM score, I/O and CPU scheduling of a process: what takes the rights of the
+   initial user namespace and can be set from outside. */
 #ifndef RCVM_GUEST_RESOURCES_H
 #define RCVM_GUEST_RESOURCES_H
 

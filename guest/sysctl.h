@@ -4,7 +4,8 @@
 
 #include "setup.h"
 
-/* Those of the network (`net`), which belong to the machine, or all others.  /proc is the initramfs's. */
+/* Those of the network (`net`), which belong to the machine, or all others.  /proc is the
+   initramfs's. */
 int sysctl_apply (const struct setup *s, bool net, struct failure *f);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The byte stream to the host: virtio-serial, or vsock by "rcvm.agent=vsock:PORT" on the command line. */
+/* The byte stream to the host: virtio-serial, or vsock by "rcvm.agent=vsock:PORT" on the command
+   line. */
 #ifndef RCVM_GUEST_TRANSPORT_H
 #define RCVM_GUEST_TRANSPORT_H
 

@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
-/* Calls `there` now, and after each event of the kernel's devices, until it returns true: 0.  -1 and errno, ETIMEDOUT after
-   `timeout_ms`. */
+/* Calls `there` now, and after each event of the kernel's devices, until it returns true: 0.  -1
+   and errno, ETIMEDOUT after `timeout_ms`. */
 int uevent_wait (bool (*there) (void *data), void *data, int timeout_ms);
 
 #endif

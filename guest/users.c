@@ -79,7 +79,8 @@ parse_id (const char *text, uint32_t *id)
   return true;
 }
 
-/* Looks for the user by name, else by number.  *name becomes its name.  0: not found, -1: no memory. */
+/* Looks for the user by name, else by number.  *name becomes its name.  0: not found, -1: no
+   memory. */
 static int
 find_user (const char *name_or_id, struct user *u, char *name, size_t size)
 {
