@@ -66,6 +66,23 @@ func BuildRootfs(source, image string, options *RootfsOptions) error {
 	return status(C.rcvm_rootfs_build(csource, cimage, coptions, &cerr), cerr)
 }
 
+// InspectRootfs says what an image is, as JSON: type, uuid, size, free, blockSize, inodes, freeInodes, journal,
+// checksums, clean.
+func InspectRootfs(image string) (string, error) {
+	var cerr *C.rcvm_error
+	cimage := C.CString(image)
+	defer freeString(cimage)
+	return takeString(C.rcvm_rootfs_inspect_json(cimage, &cerr), cerr)
+}
+
+// VerifyRootfs reads all metadata of an unmounted image; the error says what is wrong with them.
+func VerifyRootfs(image string) error {
+	var cerr *C.rcvm_error
+	cimage := C.CString(image)
+	defer freeString(cimage)
+	return status(C.rcvm_rootfs_verify(cimage, &cerr), cerr)
+}
+
 func (options *RootfsOptions) apply(coptions *C.rcvm_rootfs_options) error {
 	var cerr *C.rcvm_error
 	result := C.rcvm_rootfs_options_set_size(coptions, C.uint64_t(options.Size), &cerr)

@@ -46,6 +46,13 @@ int rcvm_rootfs_options_set_progress (rcvm_rootfs_options *options, rcvm_progres
 int rcvm_rootfs_build (const char *source, const char *image, const rcvm_rootfs_options *options,
                        rcvm_error **err);
 
+/* Reads all metadata of an unmounted image and checks it: checksums, owners of blocks, names, bitmaps.
+   RCVM_E_IMAGE says what is wrong.  Nothing is changed.  Since 0.1. */
+int rcvm_rootfs_verify (const char *image, rcvm_error **err);
+/* What an image is, from its superblock, as JSON: type, uuid, size, free, blockSize, inodes, freeInodes,
+   journal, checksums, clean.  Freed with rcvm_free.  Since 0.1. */
+char *rcvm_rootfs_inspect_json (const char *image, rcvm_error **err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -25,7 +25,7 @@ from . import raw
 from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
-           "check_spec", "default_spec", "features", "version"]
+           "inspect_rootfs", "verify_rootfs", "check_spec", "default_spec", "features", "version"]
 
 
 def _export_constants():
@@ -430,6 +430,16 @@ def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
         raw.rcvm_rootfs_build(os.fspath(source), os.fspath(image), options)
     finally:
         raw.rcvm_rootfs_options_free(options)
+
+
+def inspect_rootfs(image):
+    """What an image is, as a dict: type, uuid, size, free, blockSize, inodes, freeInodes, journal, checksums, clean."""
+    return json.loads(raw.rcvm_rootfs_inspect_json(os.fspath(image)))
+
+
+def verify_rootfs(image):
+    """Reads all metadata of an unmounted image; raises Error with E_IMAGE if something is wrong with them."""
+    raw.rcvm_rootfs_verify(os.fspath(image))
 
 
 def check_spec(config):

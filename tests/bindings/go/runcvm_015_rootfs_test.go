@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	runcvm "github.com/libruncvm/libruncvm/bindings/go"
@@ -40,6 +41,13 @@ func TestRootfs015(t *testing.T) {
 		t.Fatalf("%q", out)
 	}
 	fails(t, runcvm.Exists, runcvm.BuildRootfs(tree, image, nil))
+	about, err := runcvm.InspectRootfs(image)
+	must(t, err)
+	if !strings.Contains(about, `"type":"ext4"`) {
+		t.Fatal(about)
+	}
+	must(t, runcvm.VerifyRootfs(image))
+	fails(t, runcvm.Image, runcvm.VerifyRootfs(extra))
 	must(t, os.Remove(image))
 
 	fails(t, runcvm.Cancelled, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{

@@ -35,6 +35,12 @@ def build():
     cat = subprocess.run(["debugfs", "-R", "cat /etc/extra", image], capture_output=True, check=True)
     assert cat.stdout == b"extra\n", cat
     raises(runcvm.E_EXISTS, runcvm.build_rootfs, tree, image)
+    info = runcvm.inspect_rootfs(image)
+    assert (info["type"], info["size"], info["journal"], info["clean"]) == ("ext4", 64 << 20, True, True)
+    runcvm.verify_rootfs(image)
+    with open(image, "r+b") as f:
+        f.write(bytes(2048))
+    raises(runcvm.E_IMAGE, runcvm.verify_rootfs, image)
     os.unlink(image)
 
 
