@@ -2,7 +2,7 @@
 /*
  * The Python module under runcvm/__init__.py: every public function, one to one.
  *
- *   errors    A typemap on `rcvm_error **err` raises runcvm.Error, so that no function has an error argument.
+ *   errors    A typemap on `rcvm_error **err` raises runcvm.Error: no function has an error argument.
  *   threads   The GIL is released around every call: a call may wait for the object's lock while its
  *             holder waits for the GIL in a callback.  Callbacks take the GIL themselves.
  *   strings   str, bytes and os.PathLike go in; str comes out (UTF-8, with surrogateescape).

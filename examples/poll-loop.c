@@ -2,8 +2,8 @@
 /*
  * poll-loop ROOTFS COMMAND...: three VMs in one process, driven from one epoll loop.
  *
- * Each VM runs the command with VM_NUMBER=1, 2 or 3 in its environment.  Prints "ID: exit code N" as each of them
- * stops; exits with 0 if all of them did so by themselves, whatever their codes, else with 125.
+ * Each VM runs the command with VM_NUMBER=1, 2 or 3 in its environment.  Prints "ID: exit code N" as each
+ * of them stops; exits with 0 if all of them did so by themselves, whatever their codes, else with 125.
  */
 #include <stdio.h>
 #include <sys/epoll.h>

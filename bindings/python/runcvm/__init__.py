@@ -10,8 +10,8 @@
         vm.delete()
 
 A VM object is a handle: closing it, or losing it, does not stop the VM; VM.open() finds it again,
-from any process.  Failures raise runcvm.Error.  Objects may be used from several threads; the GIL is
-free while a call waits.  The man pages (libruncvm(3), rcvm_vm_create(3), ...) have the details.
+from any process.  Failures raise runcvm.Error.  Objects may be used from several threads; the GIL
+is free while a call waits.  The man pages (libruncvm(3), rcvm_vm_create(3), ...) have the details.
 """
 
 import collections
@@ -43,7 +43,7 @@ Check = collections.namedtuple("Check", "name result detail advice")
 
 
 class _Handle:
-    """Owns one pointer.  close() may come while other threads are in a call: the last one out frees."""
+    """Owns one pointer.  close() may come while threads are in a call: the last one out frees."""
 
     def __init__(self, what, pointer, free):
         self._what = what
@@ -110,7 +110,8 @@ class _Options:
     _setters = {}
 
     def _apply(self, options):
-        streams = {name: options.pop(name) for name in ("stdin", "stdout", "stderr") if name in options}
+        streams = {name: options.pop(name) for name in ("stdin", "stdout", "stderr")
+                   if name in options}
         for name in options:
             if name not in self._setters:
                 raise TypeError(f"{type(self).__name__} has no option '{name}'")
@@ -169,7 +170,8 @@ def _set_process_env(process, environment):
     "user": (raw.rcvm_vm_set_user, "'uid', 'uid:gid', 'name' or 'name:group'."),
     "cwd": (raw.rcvm_vm_set_cwd, "Working directory in the container."),
     "hostname": (raw.rcvm_vm_set_hostname, "Host name in the container."),
-    "terminal": (lambda vm, on: raw.rcvm_vm_set_terminal(vm, bool(on)), "Whether there is a terminal."),
+    "terminal": (lambda vm, on: raw.rcvm_vm_set_terminal(vm, bool(on)),
+                 "Whether there is a terminal."),
     "readonly_rootfs": (lambda vm, on: raw.rcvm_vm_set_readonly_rootfs(vm, bool(on)),
                         "Whether the container sees its root read-only."),
     "annotations": (_set_annotations, "A mapping of annotations that are added or replaced."),
@@ -184,8 +186,8 @@ def _set_process_env(process, environment):
 class VM(_Options):
     """A handle for a VM.
 
-    VM(id, root=None, **options) is one that is not there yet; VM.open(id, root=None) one that some process
-    made.  The options are the attributes (bundle, rootfs, args, env, memory, cpus, ...) and stdin,
+    VM(id, root=None, **options) is one that is not there yet; VM.open(id, root=None) one that some
+    process made.  The options are the attributes (bundle, rootfs, args, env, memory, cpus, ...) and stdin,
     stdout, stderr: None, a file descriptor, or a file.
     """
 
@@ -199,7 +201,7 @@ class VM(_Options):
 
     @classmethod
     def open(cls, id, root=None):
-        """A handle for a VM that exists.  Raises Error with E_NOT_FOUND if there is none of that id."""
+        """A handle for a VM that exists.  Error with E_NOT_FOUND if there is none of that id."""
         self = cls.__new__(cls)
         self._adopt(raw.rcvm_vm_open(root, id))
         return self
@@ -209,12 +211,12 @@ class VM(_Options):
         self._handle = _Handle("VM's handle", pointer, raw.rcvm_vm_free)
 
     def set_stdio(self, stdin=None, stdout=None, stderr=None):
-        """The process's streams: None (/dev/null), a file descriptor or a file.  They stay the caller's."""
+        """The process's streams: None (/dev/null), a file descriptor or a file.  They stay yours."""
         with self._handle as vm:
             raw.rcvm_vm_set_stdio(vm, _fd(stdin), _fd(stdout), _fd(stderr))
 
     def set_log(self, level, function):
-        """Calls function(level, stage, message) for messages up to `level` (LOG_ERROR ... LOG_DEBUG),
+        """Calls function(level, stage, message) for messages up to `level` (LOG_ERROR to LOG_DEBUG),
         from within calls on this object.  None turns it off."""
         with self._handle as vm:
             raw.rcvm_vm_set_log(vm, level, function)
@@ -231,8 +233,8 @@ class VM(_Options):
 
     def wait(self, timeout=None):
         """The exit code, once the container has stopped.  `timeout` is in seconds (None: for ever);
-        when it is over, Error with E_TIMEOUT.  Signal handlers of Python run after the call: a program that
-        wants Ctrl-C meanwhile gives a time-out, or polls fileno()."""
+        when it is over, Error with E_TIMEOUT.  Signal handlers of Python run after the call: a program
+        that wants Ctrl-C meanwhile gives a time-out, or polls fileno()."""
         with self._handle as vm:
             return raw.rcvm_vm_wait(vm, _milliseconds(timeout))
 
@@ -252,13 +254,13 @@ class VM(_Options):
             raw.rcvm_vm_delete(vm, bool(force))
 
     def exec(self, args=None, **options):
-        """A Process in this container, not started yet.  Options: json (an OCI process object), env, user,
-        cwd, terminal, stdin, stdout, stderr."""
+        """A Process in this container, not started yet.  Options: json (an OCI process object), env,
+        user, cwd, terminal, stdin, stdout, stderr."""
         with self._handle as vm:
             return Process(raw.rcvm_vm_exec(vm, args), **options)
 
     def fileno(self):
-        """A file descriptor that polls readable when dispatch() has something to do; -1 before create()."""
+        """A file descriptor that polls readable when dispatch() has work; -1 before create()."""
         with self._handle as vm:
             return raw.rcvm_vm_get_fd(vm)
 
@@ -320,7 +322,8 @@ class VM(_Options):
 @_with_options({
     "json": (lambda process, value: raw.rcvm_process_set_json(process, _text(value)),
              "An OCI process object (config.md#process) in place of the container's."),
-    "env": (_set_process_env, "A mapping, or NAME=VALUE strings; variables that are added or replaced."),
+    "env": (_set_process_env,
+            "A mapping, or NAME=VALUE strings; variables that are added or replaced."),
     "user": (raw.rcvm_process_set_user, "'uid', 'uid:gid', 'name' or 'name:group'."),
     "cwd": (raw.rcvm_process_set_cwd, "Working directory in the container."),
     "terminal": (lambda process, on: raw.rcvm_process_set_terminal(process, bool(on)),
@@ -344,7 +347,7 @@ class Process(_Options):
             raw.rcvm_process_set_stdio(process, _fd(stdin), _fd(stdout), _fd(stderr))
 
     def start(self):
-        """Error with E_PROCESS if it cannot be started; the error's exit_code is then 126 or 127."""
+        """Error with E_PROCESS if it cannot be started; its exit_code is then 126 or 127."""
         with self._handle as process:
             raw.rcvm_process_start(process)
 
@@ -411,10 +414,10 @@ def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
                  sync=True, progress=None):
     """Builds the ext4 image file `image` from the directory `source`.
 
-    copies is a sequence of (path on the host, path in the image).  journal and sync: whether the image has
-    a journal, and whether it is on the host's disk when the call returns.  progress(phase, files, bytes) is
-    called as the build goes on; if it returns something true, the build fails with E_CANCELLED; if it
-    raises, so does build_rootfs.
+    copies is a sequence of (path on the host, path in the image).  journal and sync: whether the image
+    has a journal, and whether it is on the host's disk when the call returns.  progress(phase, files,
+    bytes) is called as the build goes on; if it returns something true, the build fails with
+    E_CANCELLED; if it raises, so does build_rootfs.
     """
     options = raw.rcvm_rootfs_options_new()
     try:

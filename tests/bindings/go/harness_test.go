@@ -23,16 +23,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// A child of a test: it does its part, and is gone.
+	if id := os.Getenv("RUNCVM_GO_CHILD"); id != "" {
+		os.Exit(child(id))
+	}
 	work, err := os.MkdirTemp("", "runcvm-go.")
 	if err != nil {
 		panic(err)
 	}
 	if os.Getenv("RUNCVM_ROOT") == "" {
 		os.Setenv("RUNCVM_ROOT", work+"/state")
-	}
-	// A child of a test: it does its part, and is gone.
-	if id := os.Getenv("RUNCVM_GO_CHILD"); id != "" {
-		os.Exit(child(id))
 	}
 	code := m.Run()
 	os.RemoveAll(work)

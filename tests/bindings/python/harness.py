@@ -33,8 +33,10 @@ def work_dir():
     return tempfile.mkdtemp(prefix="runcvm-py.", dir=os.environ.get("TMPDIR", "/tmp"))
 
 
-_work = work_dir()
-STATE_ROOT = os.environ.setdefault("RUNCVM_ROOT", os.path.join(_work, "state"))
+_work = None
+if "RUNCVM_ROOT" not in os.environ:
+    _work = work_dir()
+    os.environ["RUNCVM_ROOT"] = os.path.join(_work, "state")
 
 
 def machine():
@@ -92,4 +94,5 @@ def main(*tests, boots=False):
             left = runcvm.list_vms()
             assert not [vm for vm in left if vm.startswith("py-") and vm.endswith(f"-{os.getpid()}")], left
     finally:
-        shutil.rmtree(_work, ignore_errors=True)
+        if _work:
+            shutil.rmtree(_work)
