@@ -44,7 +44,7 @@ struct progress
 {
   int on_terminal;
   int shown;
-  uint64_t total; /* entries that the scan found */
+  uint64_t total, written; /* entries that the scan found, bytes of the files */
   int64_t next_ms;
   char phase[16];
 };
@@ -81,13 +81,15 @@ on_progress (void *user, const char *phase, uint64_t files, uint64_t bytes)
 
   if (strcmp (phase, "scan") == 0)
     p->total = files;
+  if (strcmp (phase, "write") == 0)
+    p->written = bytes;
   if (!p->on_terminal)
     return interrupted;
   now = now_ms ();
   if (now >= p->next_ms || strcmp (phase, p->phase) != 0)
     {
       snprintf (p->phase, sizeof p->phase, "%s", phase);
-      draw (p, phase, files, bytes);
+      draw (p, phase, files, p->written);
       p->next_ms = now + FRAME_MS;
     }
   return interrupted;
@@ -178,6 +180,8 @@ build (const struct cli *cli, void *values, int argc, char **argv)
   sigaction (SIGHUP, &action, NULL);
   code = rcvm_rootfs_build (argv[0], argv[1], o, &err);
   rcvm_rootfs_options_free (o);
+  if (code == 0 && p.on_terminal)
+    draw (&p, "done", p.total, p.written);
   if (p.shown)
     fputc ('\n', stderr);
   if (code == 0)
