@@ -118,6 +118,20 @@ read_state (rcvm_vm *vm, rcvm_error **err)
   return 0;
 }
 
+/* Ends whatever is there.  The monitor is asked; one that does not answer is killed. */
+static void
+stop (rcvm_vm *vm)
+{
+  rcvm_error *e = NULL;
+
+  if (vm->link.fd < 0)
+    return;
+  if (rcvmi_handle_request (vm, CONTROL_STOP, NULL, NULL, STOP_TIMEOUT_MS, &e) == RCVM_E_TIMEOUT
+      && vm->state.pid > 0 && vm->state.pid_start)
+    rcvmi_proc_kill_stranger (vm->state.pid, vm->state.pid_start);
+  rcvm_error_free (e);
+}
+
 /* A monitor that has refused ends by itself; its connection goes with it. */
 static void
 await_end (struct rcvmi_link *link)
@@ -143,9 +157,13 @@ create (rcvm_vm *vm, rcvm_error **err)
   rcvmi_options_encode (&vm->options, &w);
   code = rcvmi_handle_request (vm, CONTROL_CREATE, &w, vm->stdio, -1, err);
   if (code == 0)
-    code = rcvmi_handle_watch (vm, err);
-  if (code == 0)
-    code = read_state (vm, err);
+    {
+      code = rcvmi_handle_watch (vm, err);
+      if (code == 0)
+        code = read_state (vm, err);
+      if (code < 0)
+        stop (vm);
+    }
   for (int i = 0; i < 3; i++)
     {
       cleanup_close (&vm->stdio[i]);
@@ -160,20 +178,6 @@ create (rcvm_vm *vm, rcvm_error **err)
   else if (vm->status < RCVM_STATUS_CREATED)
     vm->status = RCVM_STATUS_CREATED;
   return code;
-}
-
-/* Ends whatever is there.  The monitor is asked; one that does not answer is killed. */
-static void
-stop (rcvm_vm *vm)
-{
-  rcvm_error *e = NULL;
-
-  if (vm->link.fd < 0)
-    return;
-  if (rcvmi_handle_request (vm, CONTROL_STOP, NULL, NULL, STOP_TIMEOUT_MS, &e) == RCVM_E_TIMEOUT
-      && vm->state.pid > 0 && vm->state.pid_start)
-    rcvmi_proc_kill_stranger (vm->state.pid, vm->state.pid_start);
-  rcvm_error_free (e);
 }
 
 static int

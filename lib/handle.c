@@ -58,7 +58,8 @@ on_news (void *user, const struct agent_header *h, const unsigned char *payload)
 {
   rcvm_vm *vm = user;
   const char *stage = "", *message = "";
-  uint32_t level = RCVM_LOG_DEBUG, status = 0;
+  uint32_t level = RCVM_LOG_DEBUG, status = 0, exit_code = 0;
+  bool has_exit = false;
   struct tlv_reader r;
   struct tlv_field f;
 
@@ -72,6 +73,11 @@ on_news (void *user, const struct agent_header *h, const unsigned char *payload)
       message = tlv_get_str (&r, &f);
     else if (f.tag == A_BYTES)
       status = tlv_get_u32 (&r, &f);
+    else if (f.tag == A_EXIT_CODE)
+      {
+        exit_code = tlv_get_u32 (&r, &f);
+        has_exit = true;
+      }
   if (h->type == CONTROL_LOG && !r.bad)
     rcvmi_log_at (&vm->log, (int) level, stage, "%s", message);
   else if (h->type == CONTROL_STATUS && status <= RCVM_STATUS_STOPPED)
@@ -81,6 +87,11 @@ on_news (void *user, const struct agent_header *h, const unsigned char *payload)
     }
   else if (h->type == CONTROL_EXITED)
     {
+      /* The state has it all, but who deletes the VM may be faster than whoever reads that. */
+      vm->state.has_exit = has_exit;
+      vm->state.exit_code = (int) exit_code;
+      if (!has_exit && !vm->state.error)
+        rcvmi_control_get_error (payload, h->len, &vm->state.error);
       vm->status = RCVM_STATUS_STOPPED;
       ring (vm);
     }
@@ -92,20 +103,31 @@ settle (rcvm_vm *vm, rcvm_error **err)
 {
   struct rcvmi_state_dir dir;
   struct rcvmi_state s;
-  int code = rcvmi_state_dir_open (&dir, vm->root, vm->id, err);
+  rcvm_error *e = NULL;
+  int code = rcvmi_state_dir_open (&dir, vm->root, vm->id, &e);
 
-  if (code < 0)
-    return code;
-  code = rcvmi_state_dir_recover (&dir, vm->id, err);
   if (code == 0)
-    code = rcvmi_state_dir_read (&dir, &s, err);
-  rcvmi_state_dir_close (&dir);
-  if (code < 0)
-    return code;
-  rcvmi_state_clear (&vm->state);
-  vm->state = s;
-  vm->status = s.status;
-  vm->settled = s.status == RCVM_STATUS_STOPPED;
+    {
+      code = rcvmi_state_dir_recover (&dir, vm->id, &e);
+      if (code == 0)
+        code = rcvmi_state_dir_read (&dir, &s, &e);
+      rcvmi_state_dir_close (&dir);
+    }
+  if (code == 0)
+    {
+      rcvmi_state_clear (&vm->state);
+      vm->state = s;
+      vm->status = s.status;
+      vm->settled = s.status == RCVM_STATUS_STOPPED;
+    }
+  else if (code == RCVM_E_NOT_FOUND && vm->status == RCVM_STATUS_STOPPED
+           && (vm->state.has_exit || vm->state.error))
+    {
+      rcvm_error_free (e);
+      vm->settled = true;
+    }
+  else
+    return rcvmi_error_pass (err, e);
   ring (vm);
   return 0;
 }
