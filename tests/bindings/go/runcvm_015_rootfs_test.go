@@ -47,7 +47,7 @@ func TestRootfs015(t *testing.T) {
 		t.Fatal(about)
 	}
 	must(t, runcvm.VerifyRootfs(image))
-	fails(t, runcvm.Image, runcvm.VerifyRootfs(extra))
+	fails(t, runcvm.BadImage, runcvm.VerifyRootfs(extra))
 	must(t, os.Remove(image))
 
 	fails(t, runcvm.Cancelled, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{
