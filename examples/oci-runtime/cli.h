@@ -2,8 +2,9 @@
 /*
  * runcvm: an OCI runtime on libruncvm.
  *
- * Each subcommand is a file cmd-NAME.c with one `const struct command`, and a line in the table of main.c.  A
- * command's options are a table too: each says where in the command's own struct its value goes.
+ * Each subcommand is a file cmd-NAME.c with one `const struct command`, and a line in the table of
+ * main.c.  A command's options are a table too: each says where in the command's own struct its
+ * value goes.
  */
 #ifndef RUNCVM_CLI_H
 #define RUNCVM_CLI_H
@@ -34,11 +35,11 @@ struct cli
 
 enum kind
 {
-  FLAG,   /* int: 1 */
-  TEXT,   /* const char *, the last one given */
-  LIST,   /* struct list, all */
-  BYTES,  /* uint64_t: 512M, 2G */
-  NUMBER  /* unsigned, 1 or more */
+  FLAG,  /* int: 1 */
+  TEXT,  /* const char *, the last one given */
+  LIST,  /* struct list, all */
+  BYTES, /* uint64_t: 512M, 2G */
+  NUMBER /* unsigned, 1 or more */
 };
 
 struct list
@@ -64,11 +65,11 @@ enum
 
 struct command
 {
-  const char *name;     /* one word, or two */
-  const char *usage;    /* what comes after the name */
-  const char *summary;  /* one line */
-  const char *details;  /* further lines of its help; may be NULL */
-  const char *examples; /* may be NULL */
+  const char *name;                                 /* one word, or two */
+  const char *usage;                                /* what comes after the name */
+  const char *summary;                              /* one line */
+  const char *details;                              /* further lines of its help; may be NULL */
+  const char *examples;                             /* may be NULL */
   const struct option_spec *options[OPTION_TABLES]; /* each ended by a NULL name */
   size_t values_size; /* of the struct that the options go into; 0: int */
   int failure;        /* exit code where the command line itself is wrong */
@@ -76,8 +77,8 @@ struct command
   int (*run) (const struct cli *cli, void *values, int argc, char **argv);
 };
 
-extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill, cmd_delete,
-    cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_metrics, cmd_help;
+extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
+    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_metrics, cmd_help;
 
 /* main.c */
 
@@ -92,9 +93,10 @@ int print_command_help (const struct command *c);
 
 /* options.c */
 
-/* The index of the first argument that is no option.  A mistake has been reported where it returns -1; with -2 the
-   help was asked for. */
-int parse_options (const struct option_spec *const *tables, void *values, const char *who, int argc, char **argv);
+/* The index of the first argument that is no option.  A mistake has been reported where it returns
+   -1; with -2 the help was asked for. */
+int parse_options (const struct option_spec *const *tables, void *values, const char *who, int argc,
+                   char **argv);
 void free_options (const struct option_spec *const *tables, void *values);
 void print_options (FILE *to, const struct option_spec *const *tables);
 
@@ -104,8 +106,8 @@ void print_options (FILE *to, const struct option_spec *const *tables);
 int parse_bytes (const char *text, uint64_t *bytes);
 /* 15, TERM, SIGTERM, RTMIN+1; -1 for what is no signal. */
 int parse_signal (const char *text);
-/* For --env: NAME=VALUE, or NAME alone, which is passed on from our environment.  *pair is malloc'd, NULL for a
-   variable that is not set; -1: out of memory. */
+/* For --env: NAME=VALUE, or NAME alone, which is passed on from our environment.  *pair is
+   malloc'd, NULL for a variable that is not set; -1: out of memory. */
 int parse_env (const char *text, char **pair);
 
 /* message.c */
@@ -119,13 +121,14 @@ int messages_fd (void);
 int messages_set_level (const char *name);
 void message (int level, const char *stage, const char *text);
 void complain (const char *stage, const char *fmt, ...) __attribute__ ((format (printf, 2, 3)));
-/* Reports the error and frees it; returns `exit_code`, or what the error asks for where that is 0. */
+/* Reports the error and frees it; returns `exit_code`, or if that is 0 the error's own. */
 int fail_with (rcvm_error *err, int exit_code);
 /* A mistake on the command line: one sentence and where to read on.  Returns `exit_code`. */
-int usage_error (const struct command *command, const char *fmt, ...) __attribute__ ((format (printf, 2, 3)));
+int usage_error (const struct command *command, const char *fmt, ...)
+    __attribute__ ((format (printf, 2, 3)));
 /* Where a command takes an ID and nothing else; -1 has been reported. */
 int check_one_id (const struct command *command, int argc, char **argv);
-/* Flushes stdout; a disk that is full or a reader that has gone is not silently taken for success. */
+/* Flushes stdout; a full disk or a reader that has gone is not silently taken for success. */
 int finish_output (int exit_code);
 /* For rcvm_vm_set_log. */
 void on_log (void *user, int level, const char *stage, const char *text);
@@ -133,13 +136,13 @@ void on_log (void *user, int level, const char *stage, const char *text);
 /* json.c */
 
 void json_print_string (FILE *to, const char *text);
-/* The value at a path of keys (ended by NULL) in a JSON document that the library made: a string without its
-   quotes and escapes, or a number's text.  NULL if it is not there. */
+/* The value at a path of keys (ended by NULL) in a JSON document: a string without its quotes and
+   escapes, or the text of what is no string.  NULL if it is not there. */
 char *json_get (const char *document, const char *const *path);
 
 /* terminal.c */
 
-/* Makes `fd` raw if it is a terminal; it is as it was when the program ends, however that happens. */
+/* Makes `fd` raw if it is a terminal; it is as it was when the program ends, however it does. */
 void terminal_set_raw (int fd);
 void terminal_restore (void);
 /* The size of the first of the standard streams that is a terminal; -1 if none is. */
@@ -163,9 +166,11 @@ struct target
 
 struct target target_of_vm (rcvm_vm *vm);
 struct target target_of_process (rcvm_process *process);
-/* Blocks the signals that are passed on, and returns an fd that they are read from; -1 has been reported. */
+/* Blocks the signals that are passed on, and returns an fd that they are read from; -1 has been
+   reported. */
 int foreground_open (void);
-/* rcvm_vm_create, with nothing left of it where a signal comes meanwhile: *signum is then its number, else 0. */
+/* rcvm_vm_create, with nothing left of it where a signal comes meanwhile: *signum is then its
+   number, else 0. */
 int foreground_create (rcvm_vm *vm, const char *root, int signal_fd, int *signum, rcvm_error **err);
 /* Passes signals on until the target ends, and returns its exit code; -1: see *err. */
 int foreground_wait (const struct target *target, int signal_fd, rcvm_error **err);
@@ -174,8 +179,8 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 
 struct container
 {
-  const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs, *kernel_args, *log_level,
-      *pid_file;
+  const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
+      *kernel_args, *log_level, *pid_file;
   struct list env, annotations;
   uint64_t memory, rootfs_size;
   unsigned cpus;
@@ -183,9 +188,11 @@ struct container
 };
 
 extern const struct option_spec container_options[];
-/* The arguments are [ID] [-- COMMAND...].  Sets all that was given; the handle, or NULL and an exit code. */
-rcvm_vm *container_new (const struct cli *cli, const struct command *command, const struct container *c, int argc,
-                        char **argv, int need_id, int *exit_code);
+/* The arguments are [ID] [-- COMMAND...].  Sets all that was given; the handle, or NULL and an exit
+   code. */
+rcvm_vm *container_new (const struct cli *cli, const struct command *command,
+                        const struct container *c, int argc, char **argv, int need_id,
+                        int *exit_code);
 
 /* Whether its process has a terminal, by --tty or by config.json. */
 int container_has_terminal (const struct container *c);

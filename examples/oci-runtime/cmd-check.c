@@ -9,7 +9,8 @@ struct check_values
 };
 
 static const struct option_spec options[] = {
-  { "format", 'f', TEXT, offsetof (struct check_values, format), "FORMAT", "text (default) or json" },
+  { "format", 'f', TEXT, offsetof (struct check_values, format), "FORMAT",
+    "text (default) or json" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
@@ -20,8 +21,9 @@ print_line (const rcvm_host *host, size_t i)
 {
   const char *advice = rcvm_host_get_advice (host, i);
 
-  printf ("%-8s %-12s %s%s%s\n", results[rcvm_host_get_result (host, i)], rcvm_host_get_name (host, i),
-          rcvm_host_get_detail (host, i), *advice ? ": " : "", advice);
+  printf ("%-8s %-12s %s%s%s\n", results[rcvm_host_get_result (host, i)],
+          rcvm_host_get_name (host, i), rcvm_host_get_detail (host, i), *advice ? ": " : "",
+          advice);
 }
 
 static void
@@ -48,7 +50,8 @@ check (const struct cli *cli, void *values, int argc, char **argv)
   if (argc > 0)
     return usage_error (&cmd_check, "'%s' is one argument too many", argv[0]);
   if (v->format && !json && strcmp (v->format, "text") != 0)
-    return usage_error (&cmd_check, "'%s' is no format for --format: it is text or json", v->format);
+    return usage_error (&cmd_check, "'%s' is no format for --format: it is text or json",
+                        v->format);
   host = rcvm_host_check (&err);
   if (!host)
     return fail_with (err, 1);
@@ -70,8 +73,8 @@ const struct command cmd_check = {
   .name = "check",
   .usage = "[--format text|json]",
   .summary = "say what this host offers to VMs, and what it lacks",
-  .details = "A line for each part: ok, missing (something works less well, or not at all) or fatal (no VM can start),\n"
-             "what was found, and what to do.  Exits with 1 if a line is fatal.",
+  .details = "A line for each part: ok, missing (something works less well, or not at all) or\n"
+             "fatal (no VM can start), what was found, and what to do.  Exits with 1 if a line is fatal.",
   .options = { options },
   .values_size = sizeof (struct check_values),
   .failure = 1,

@@ -13,7 +13,7 @@ static const struct option_spec options[] = {
 };
 
 static int
-delete (const struct cli *cli, void *values, int argc, char **argv)
+delete_vms (const struct cli *cli, void *values, int argc, char **argv)
 {
   const struct delete_values *v = values;
   int code = 0;
@@ -41,5 +41,5 @@ const struct command cmd_delete = {
   .options = { options },
   .values_size = sizeof (struct delete_values),
   .failure = 1,
-  .run = delete,
+  .run = delete_vms,
 };

@@ -20,14 +20,16 @@ struct exec
 
 static const struct option_spec options[] = {
   { "tty", 't', FLAG, AT (tty), NULL, "give the process a terminal" },
-  { "interactive", 'i', FLAG, AT (interactive), NULL, "pass stdin also with --detach; with --tty it must be a terminal" },
+  { "interactive", 'i', FLAG, AT (interactive), NULL,
+    "pass stdin also with --detach; with --tty it must be a terminal" },
   { "env", 'e', LIST, AT (env), "NAME[=VALUE]", "set a variable, or pass this one on" },
   { "user", 'u', TEXT, AT (user), "USER[:GROUP]", "names or numbers, as the container knows them" },
   { "cwd", 'w', TEXT, AT (cwd), "DIR", "working directory in the container" },
-  { "process", 'p', TEXT, AT (process), "FILE", "an OCI process object (JSON), in place of COMMAND" },
+  { "process", 'p', TEXT, AT (process), "FILE",
+    "an OCI process object (JSON), in place of COMMAND" },
   { "detach", 'd', FLAG, AT (detach), NULL, "return when the process runs" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE",
-    "with --detach: a process that lives as long as this one, passes signals on and exits as it does" },
+    "with --detach: write the PID of a process that stands for this one" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
@@ -41,7 +43,8 @@ configure (rcvm_process *p, const struct exec *x, const char *json, int tty, rcv
       || (json && rcvm_process_set_json (p, json, err) < 0)
       || (x->tty && rcvm_process_set_terminal (p, 1, err) < 0)
       || (tty && terminal_size (&rows, &cols) == 0 && rcvm_process_resize (p, rows, cols, err) < 0)
-      || (x->user && rcvm_process_set_user (p, x->user, err) < 0) || (x->cwd && rcvm_process_set_cwd (p, x->cwd, err) < 0))
+      || (x->user && rcvm_process_set_user (p, x->user, err) < 0)
+      || (x->cwd && rcvm_process_set_cwd (p, x->cwd, err) < 0))
     return -1;
   for (size_t i = 0; i < x->env.n; i++)
     {
@@ -77,8 +80,8 @@ in_foreground (rcvm_process *p, int tty)
 }
 
 /*
- * With a PID file the process needs a PID on the host: Docker signals it, and takes its exit code from it.  That is a
- * child of this command, which stays until the process ends.
+ * With a PID file the process needs a PID on the host: Docker signals it, and takes its exit code
+ * from it.  That is a child of this command, which stays until the process ends.
  */
 
 /* Waits for the word to begin, starts the process, says how that went, and stays. */
@@ -236,8 +239,9 @@ const struct command cmd_exec = {
   .name = "exec",
   .usage = "[OPTIONS] ID COMMAND [ARG...]",
   .summary = "run a further process in a running container, and exit as it did",
-  .details = "User, environment and working directory are those of the container's own process unless options say\n"
-             "otherwise.  Signals are passed on to the process; exit codes are as those of `run`.",
+  .details = "User, environment and working directory are those of the container's own process,\n"
+             "unless options say otherwise.  Signals are passed on to the process; exit codes are\n"
+             "as those of `run`.",
   .examples = "  runcvm exec web ps aux\n"
               "  runcvm exec -t web sh\n"
               "  runcvm exec -u www-data -w /srv -e DEBUG=1 web ./report\n"

@@ -25,7 +25,8 @@ print_overview (void)
 int
 print_command_help (const struct command *c)
 {
-  printf ("runcvm %s: %s\n\nUsage: runcvm %s%s%s\n", c->name, c->summary, c->name, *c->usage ? " " : "", c->usage);
+  printf ("runcvm %s: %s\n\nUsage: runcvm %s%s%s\n", c->name, c->summary, c->name,
+          *c->usage ? " " : "", c->usage);
   if (c->details)
     printf ("\n%s\n", c->details);
   if (c->examples)

@@ -35,7 +35,9 @@ send_signal (const struct cli *cli, void *values, int argc, char **argv)
   if (signum < 0)
     return usage_error (&cmd_kill, "'%s' is no signal", argv[1]);
   vm = rcvm_vm_open (cli->root, argv[0], &err);
-  code = vm && (v->all ? rcvm_vm_kill_all : rcvm_vm_kill) (vm, signum, &err) == 0 ? 0 : fail_with (err, 1);
+  code = vm && (v->all ? rcvm_vm_kill_all : rcvm_vm_kill) (vm, signum, &err) == 0
+             ? 0
+             : fail_with (err, 1);
   rcvm_vm_free (vm);
   return code;
 }

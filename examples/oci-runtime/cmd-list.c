@@ -34,7 +34,8 @@ date (char *seconds)
   struct tm tm;
 
   free (seconds);
-  if (number <= 0 || !gmtime_r (&t, &tm) || strftime (text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+  if (number <= 0 || !gmtime_r (&t, &tm)
+      || strftime (text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
     return NULL;
   return strdup (text);
 }
@@ -42,8 +43,9 @@ date (char *seconds)
 static void
 fill_row (char *row[COLUMNS], const char *state)
 {
-  static const char *const paths[COLUMNS][3]
-      = { { "id" }, { "pid" }, { "status" }, { "org.runcvm", "created" }, { "bundle" } };
+  static const char *const paths[COLUMNS][3] = {
+    { "id" }, { "pid" }, { "status" }, { "org.runcvm", "created" }, { "bundle" }
+  };
 
   for (int c = 0; c < COLUMNS; c++)
     row[c] = json_get (state, paths[c]);
@@ -121,7 +123,8 @@ print_list (const struct cli *cli, const struct list_values *v, char *ids)
       if (!state)
         continue;
       if (json)
-        printf ("%s\n%.*s", n ? "," : "", (int) strlen (state) - 1, state); /* without its newline */
+        /* Without its newline. */
+        printf ("%s\n%.*s", n ? "," : "", (int) strlen (state) - 1, state);
       else
         fill_row (rows[n], state);
       rcvm_free (state);
@@ -149,7 +152,8 @@ list (const struct cli *cli, void *values, int argc, char **argv)
   if (argc > 0)
     return usage_error (&cmd_list, "'%s' is one argument too many", argv[0]);
   if (v->format && strcmp (v->format, "json") != 0 && strcmp (v->format, "table") != 0)
-    return usage_error (&cmd_list, "'%s' is no format for --format: it is table or json", v->format);
+    return usage_error (&cmd_list, "'%s' is no format for --format: it is table or json",
+                        v->format);
   ids = rcvm_vm_list (cli->root, &err);
   if (!ids)
     return fail_with (err, 1);

@@ -18,9 +18,12 @@ struct build_values
 #define AT(field) offsetof (struct build_values, field)
 
 static const struct option_spec options[] = {
-  { "size", 's', BYTES, AT (size), "SIZE", "size of the image (default: what the contents need, and room)" },
-  { "headroom", 0, TEXT, AT (headroom), "PERCENT", "room beyond the contents (default 30, and 128 MiB in all)" },
-  { "copy", 0, LIST, AT (copies), "SRC:DST", "copy SRC of the host to the absolute path DST in the image" },
+  { "size", 's', BYTES, AT (size), "SIZE",
+    "size of the image (default: what the contents need, and room)" },
+  { "headroom", 0, TEXT, AT (headroom), "PERCENT",
+    "room beyond the contents (default 30, and 128 MiB in all)" },
+  { "copy", 0, LIST, AT (copies), "SRC:DST",
+    "copy SRC of the host to the absolute path DST in the image" },
   { "no-journal", 0, FLAG, AT (no_journal), NULL, "no journal: for images that are only read" },
   { "no-sync", 0, FLAG, AT (no_sync), NULL, "do not wait until the image is on disk" },
   { NULL, 0, FLAG, 0, NULL, NULL },
@@ -61,14 +64,15 @@ now_ms (void)
 static void
 draw (struct progress *p, const char *phase, uint64_t files, uint64_t bytes)
 {
-  static const char full[] = "##############################", empty[] = "                              ";
+  static const char full[] = "##############################",
+                    empty[] = "                              ";
   int filled = p->total && files < p->total ? (int) (files * BAR / p->total) : BAR;
 
   if (strcmp (phase, "scan") == 0)
     fprintf (stderr, "\r\033[K%-6s  %llu entries", phase, (unsigned long long) files);
   else
-    fprintf (stderr, "\r\033[K%-6s  [%.*s%.*s]  %llu entries  %.1f MiB", phase, filled, full, BAR - filled, empty,
-             (unsigned long long) files, (double) bytes / (1 << 20));
+    fprintf (stderr, "\r\033[K%-6s  [%.*s%.*s]  %llu entries  %.1f MiB", phase, filled, full,
+             BAR - filled, empty, (unsigned long long) files, (double) bytes / (1 << 20));
   fflush (stderr);
   p->shown = 1;
 }
@@ -160,7 +164,8 @@ static int
 build (const struct cli *cli, void *values, int argc, char **argv)
 {
   const struct build_values *v = values;
-  const struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART | (int) SA_RESETHAND };
+  const struct sigaction action = { .sa_handler = on_interrupt,
+                                    .sa_flags = SA_RESTART | (int) SA_RESETHAND };
   struct progress p = { .on_terminal = isatty (STDERR_FILENO) };
   rcvm_error *err = NULL;
   rcvm_rootfs_options *o;
@@ -168,7 +173,8 @@ build (const struct cli *cli, void *values, int argc, char **argv)
 
   (void) cli;
   if (argc < 2)
-    return usage_error (&cmd_rootfs_build, argc < 1 ? "SOURCE and IMAGE are missing" : "IMAGE is missing");
+    return usage_error (&cmd_rootfs_build,
+                        argc < 1 ? "SOURCE and IMAGE are missing" : "IMAGE is missing");
   if (argc > 2)
     return usage_error (&cmd_rootfs_build, "'%s' is one argument too many", argv[2]);
   o = new_options (v, &p);

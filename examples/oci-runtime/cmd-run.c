@@ -14,10 +14,12 @@ struct run
 #define AT(field) offsetof (struct run, field)
 
 static const struct option_spec options[] = {
-  { "interactive", 'i', FLAG, AT (interactive), NULL, "pass stdin also with --detach; with --tty it must be a terminal" },
+  { "interactive", 'i', FLAG, AT (interactive), NULL,
+    "pass stdin also with --detach; with --tty it must be a terminal" },
   { "detach", 'd', FLAG, AT (detach), NULL, "leave it running, without stdin" },
   { "keep", 0, FLAG, AT (keep), NULL, "do not delete it when it has stopped" },
-  { "timings", 0, FLAG, AT (timings), NULL, "print how long each phase of the start took, to stderr" },
+  { "timings", 0, FLAG, AT (timings), NULL,
+    "print how long each phase of the start took, to stderr" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
@@ -33,8 +35,8 @@ print_timings (rcvm_vm *vm)
   for (size_t i = 0; i < n; i++)
     {
       total += rcvm_vm_phase_usec (vm, i);
-      fprintf (stderr, "%-10s %10.1f%s", rcvm_vm_phase_name (vm, i), (double) rcvm_vm_phase_usec (vm, i) / 1000,
-               newline);
+      fprintf (stderr, "%-10s %10.1f%s", rcvm_vm_phase_name (vm, i),
+               (double) rcvm_vm_phase_usec (vm, i) / 1000, newline);
     }
   fprintf (stderr, "%-10s %10.1f%s", "total", (double) total / 1000, newline);
 }
@@ -78,7 +80,8 @@ boot_and_wait (const struct cli *cli, rcvm_vm *vm, const struct run *r, int sign
   rcvm_error *err = NULL;
   unsigned rows, cols;
 
-  if ((r->detach && !r->interactive && rcvm_vm_set_stdio (vm, -1, STDOUT_FILENO, STDERR_FILENO, &err) < 0)
+  if ((r->detach && !r->interactive
+       && rcvm_vm_set_stdio (vm, -1, STDOUT_FILENO, STDERR_FILENO, &err) < 0)
       || (tty && terminal_size (&rows, &cols) == 0 && rcvm_vm_resize (vm, rows, cols, &err) < 0)
       || foreground_create (vm, cli->root, signal_fd, &signum, &err) < 0)
     {
@@ -129,15 +132,16 @@ const struct command cmd_run = {
   .name = "run",
   .usage = "[OPTIONS] [--bundle DIR] [ID] [-- COMMAND [ARG...]]",
   .summary = "run a container in a VM, and exit as it did",
-  .details = "The process is that of the bundle's config.json, or COMMAND.  Signals are passed on to it; its standard\n"
-             "streams are this command's.  Without an ID a random one is used (printed with --detach).\n"
+  .details = "The process is that of the bundle's config.json, or COMMAND.  Signals are passed on\n"
+             "to it; its standard streams are this command's.  Without an ID a random one is used\n"
+             "(printed with --detach).\n"
              "\n"
-             "Exit codes: the process's own, 128+N where signal N killed it, 127 and 126 where COMMAND was not found\n"
-             "or could not be executed, 125 where runcvm or the VM failed.",
+             "Exit codes: the process's own, 128+N where signal N killed it, 127 and 126 where\n"
+             "COMMAND was not found or could not be executed, 125 where runcvm or the VM failed.",
   .examples = "  runcvm run --bundle /containers/web web\n"
               "  runcvm run --rootfs /srv/alpine -- uname -a\n"
               "  runcvm run -t --rootfs /srv/debian -m 1G --cpus 2 shell -- bash -l\n"
-              "  runcvm run -d --rootfs /srv/debian --pid-file web.pid web -- /usr/sbin/nginx -g 'daemon off;'\n"
+              "  runcvm run -d --rootfs /srv/debian --pid-file web.pid web -- nginx\n"
               "  echo 6*7 | runcvm run --rootfs /srv/alpine -e LANG -- bc",
   .options = { container_options, options },
   .values_size = sizeof (struct run),

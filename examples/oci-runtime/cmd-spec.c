@@ -13,7 +13,8 @@ struct spec_values
 };
 
 static const struct option_spec options[] = {
-  { "bundle", 'b', TEXT, offsetof (struct spec_values, bundle), "DIR", "where to write it (default: .)" },
+  { "bundle", 'b', TEXT, offsetof (struct spec_values, bundle), "DIR",
+    "where to write it (default: .)" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 

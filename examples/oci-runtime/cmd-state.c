@@ -26,7 +26,8 @@ const struct command cmd_state = {
   .name = "state",
   .usage = "ID",
   .summary = "print the state of a container as JSON",
-  .details = "The OCI state, with an object \"org.runcvm\": VMM, kernel, phases of the start, exit code or error.",
+  .details = "The OCI state, with an object \"org.runcvm\": VMM, kernel, phases of the start,\n"
+             "exit code or error.",
   .failure = 1,
   .run = state,
 };

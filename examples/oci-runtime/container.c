@@ -20,12 +20,15 @@ const struct option_spec container_options[] = {
   { "read-only", 0, FLAG, AT (read_only), NULL, "the root file system cannot be written to" },
   { "memory", 'm', BYTES, AT (memory), "SIZE", "memory of the VM: 512M, 2G" },
   { "cpus", 0, NUMBER, AT (cpus), "N", "virtual CPUs" },
-  { "rootfs-size", 0, BYTES, AT (rootfs_size), "SIZE", "size of the root disk (default: contents and room to write)" },
+  { "rootfs-size", 0, BYTES, AT (rootfs_size), "SIZE",
+    "size of the root disk (default: contents and room to write)" },
   { "hypervisor", 0, TEXT, AT (hypervisor), "NAME", "auto (default), qemu or firecracker" },
   { "kernel", 0, TEXT, AT (kernel), "FILE", "the guest's kernel: a bzImage or vmlinux" },
-  { "initramfs", 0, TEXT, AT (initramfs), "FILE", "the guest's initramfs (runcvm-mkguest makes both)" },
+  { "initramfs", 0, TEXT, AT (initramfs), "FILE",
+    "the guest's initramfs (runcvm-mkguest makes both)" },
   { "kernel-args", 0, TEXT, AT (kernel_args), "ARGS", "added to the kernel's command line" },
-  { "annotation", 0, LIST, AT (annotations), "KEY=VALUE", "an annotation, as if it stood in config.json" },
+  { "annotation", 0, LIST, AT (annotations), "KEY=VALUE",
+    "an annotation, as if it stood in config.json" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE", "write the container's PID on the host to FILE" },
   { "log-level", 0, TEXT, AT (log_level), "LEVEL", "error, warning (default), info or debug" },
   { NULL, 0, FLAG, 0, NULL, NULL },
@@ -39,8 +42,8 @@ make_id (char id[32])
 
   if (getrandom (random, sizeof random, 0) != sizeof random)
     return -1;
-  snprintf (id, 32, "runcvm-%02x%02x%02x%02x%02x%02x", random[0], random[1], random[2], random[3], random[4],
-            random[5]);
+  snprintf (id, 32, "runcvm-%02x%02x%02x%02x%02x%02x", random[0], random[1], random[2], random[3],
+            random[4], random[5]);
   return 0;
 }
 
@@ -99,10 +102,10 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
 {
   if (rcvm_vm_set_log (vm, messages_level (), on_log, NULL, NULL, err) < 0
       || rcvm_vm_set_stdio (vm, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, err) < 0
-      || set_bundle (vm, c, err) < 0
-      || (c->rootfs && rcvm_vm_set_rootfs (vm, c->rootfs, err) < 0)
+      || set_bundle (vm, c, err) < 0 || (c->rootfs && rcvm_vm_set_rootfs (vm, c->rootfs, err) < 0)
       || (command && rcvm_vm_set_args (vm, command, err) < 0)
-      || (c->tty && rcvm_vm_set_terminal (vm, 1, err) < 0) || (c->user && rcvm_vm_set_user (vm, c->user, err) < 0)
+      || (c->tty && rcvm_vm_set_terminal (vm, 1, err) < 0)
+      || (c->user && rcvm_vm_set_user (vm, c->user, err) < 0)
       || (c->cwd && rcvm_vm_set_cwd (vm, c->cwd, err) < 0)
       || (c->hostname && rcvm_vm_set_hostname (vm, c->hostname, err) < 0)
       || (c->read_only && rcvm_vm_set_readonly_rootfs (vm, 1, err) < 0)
@@ -125,8 +128,8 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
 
 /* Splits [ID] [-- COMMAND...]; -1 has been reported. */
 static int
-split (const struct command *command, const struct container *c, int argc, char **argv, int need_id, const char **id,
-       char ***args)
+split (const struct command *command, const struct container *c, int argc, char **argv, int need_id,
+       const char **id, char ***args)
 {
   /* getopt has passed over a "--" that came before any other argument. */
   int past = strcmp (argv[-1], "--") == 0, n = past ? 0 : 1;
@@ -139,8 +142,11 @@ split (const struct command *command, const struct container *c, int argc, char 
   if (!past && argc > n && strcmp (argv[n], "--") != 0)
     {
       if (argv[n][0] == '-')
-        return usage_error (command, "option '%s' stands after the ID: options come before it", argv[n]), -1;
-      return usage_error (command, "'%s' stands after the ID: a command comes after '--'", argv[n]), -1;
+        return usage_error (command, "option '%s' stands after the ID: options come before it",
+                            argv[n]),
+               -1;
+      return usage_error (command, "'%s' stands after the ID: a command comes after '--'", argv[n]),
+             -1;
     }
   if (!past && argc > n)
     {
@@ -156,8 +162,8 @@ split (const struct command *command, const struct container *c, int argc, char 
 }
 
 rcvm_vm *
-container_new (const struct cli *cli, const struct command *command, const struct container *c, int argc, char **argv,
-               int need_id, int *exit_code)
+container_new (const struct cli *cli, const struct command *command, const struct container *c,
+               int argc, char **argv, int need_id, int *exit_code)
 {
   rcvm_error *err = NULL;
   char generated[32];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Waiting for a container as if its process were this one: its signals are passed on, its exit code is ours. */
+/* Waiting for a container as if its process were this one: its signals are passed on, its exit code
+   is ours. */
 #include "cli.h"
 
 #include <errno.h>
@@ -10,7 +11,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* SIGTSTP and SIGCONT stop and continue this process only; SIGPIPE is about this process's messages. */
+/* SIGTSTP and SIGCONT stop and continue this process only; SIGPIPE is about this process's
+   messages. */
 static const int forwarded[] = { SIGHUP,  SIGINT,    SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
                                  SIGALRM, SIGVTALRM, SIGPROF, SIGIO,   SIGPWR };
 
@@ -48,7 +50,8 @@ next_signal (int fd)
   return read (fd, &info, sizeof info) == sizeof info ? (int) info.ssi_signo : 0;
 }
 
-/* A boot takes a while, and the call does not return before: it has a thread, and this one listens for Ctrl-C. */
+/* A boot takes a while, and the call does not return before: it has a thread, and this one listens
+   for Ctrl-C. */
 struct creator
 {
   rcvm_vm *vm;
@@ -73,7 +76,8 @@ cancel (const char *root, const char *id)
 {
   rcvm_vm *vm = rcvm_vm_open (root, id, NULL);
 
-  /* Any other status is that of a VM which had the id before, or this one's in the moment of its success. */
+  /* Any other status is that of a VM which had the id before, or this one's in the moment of its
+     success. */
   if (vm && rcvm_vm_get_status (vm) == RCVM_STATUS_CREATING)
     rcvm_vm_delete (vm, 1, NULL);
   rcvm_vm_free (vm);
@@ -82,7 +86,8 @@ cancel (const char *root, const char *id)
 static void
 watch_creation (const struct creator *c, const char *root, int signal_fd, int *signum)
 {
-  struct pollfd p[2] = { { .fd = c->done_fd, .events = POLLIN }, { .fd = signal_fd, .events = POLLIN } };
+  struct pollfd p[2] = { { .fd = c->done_fd, .events = POLLIN },
+                         { .fd = signal_fd, .events = POLLIN } };
 
   for (;;)
     {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What little JSON the tool needs: strings out, and single values out of documents.  One that is not well-formed is
-   the library's to refuse; here its values are just not found. */
+/* What little JSON the tool needs: strings out, and single values out of documents.  One that is
+   not well-formed is the library's to refuse; here its values are just not found. */
 #include "cli.h"
 
 #include <stdlib.h>

@@ -6,18 +6,21 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-  &cmd_run,  &cmd_create, &cmd_start,    &cmd_exec,  &cmd_state,        &cmd_list,    &cmd_kill, &cmd_delete,
-  &cmd_spec, &cmd_check,  &cmd_features, &cmd_rootfs_build, &cmd_metrics, &cmd_help, NULL,
+  &cmd_run,      &cmd_create,       &cmd_start,   &cmd_exec, &cmd_state,
+  &cmd_list,     &cmd_kill,         &cmd_delete,  &cmd_spec, &cmd_check,
+  &cmd_features, &cmd_rootfs_build, &cmd_metrics, &cmd_help, NULL,
 };
 
 #define AT(field) offsetof (struct cli, field)
 
 static const struct option_spec global_options[] = {
-  { "root", 0, TEXT, AT (root), "DIR", "state of the VMs (default: $RUNCVM_ROOT, else /run/runcvm for root)" },
+  { "root", 0, TEXT, AT (root), "DIR",
+    "state of the VMs (default: $RUNCVM_ROOT, else /run/runcvm for root)" },
   { "log", 0, TEXT, AT (log), "FILE", "append messages to FILE" },
   { "log-format", 0, TEXT, AT (log_format), "FORMAT", "format of FILE: text (default) or json" },
   { "debug", 0, FLAG, AT (debug), NULL, "every message, the guest's console included" },
-  { "systemd-cgroup", 0, FLAG, AT (systemd_cgroup), NULL, "refused: only the cgroupfs driver is supported" },
+  { "systemd-cgroup", 0, FLAG, AT (systemd_cgroup), NULL,
+    "refused: only the cgroupfs driver is supported" },
   { "version", 'v', FLAG, AT (version), NULL, "print the versions" },
   { "help", 'h', FLAG, AT (help), NULL, "print this help" },
   { NULL, 0, FLAG, 0, NULL, NULL },
@@ -53,8 +56,8 @@ print_version (void)
     return fail_with (err, 1);
   spec = json_get (features, path);
   rcvm_free (features);
-  printf ("runcvm version %s\nspec: %s\nlibruncvm: %s\n", RCVM_VERSION_STRING, spec ? spec : "unknown",
-          rcvm_version ());
+  printf ("runcvm version %s\nspec: %s\nlibruncvm: %s\n", RCVM_VERSION_STRING,
+          spec ? spec : "unknown", rcvm_version ());
   free (spec);
   return finish_output (0);
 }
@@ -122,8 +125,8 @@ main (int argc, char **argv)
     code = unknown_command (argc, argv);
   else if (cli.systemd_cgroup)
     {
-      complain ("cli", "--systemd-cgroup is not supported: leave it out, and give Docker or containerd the cgroupfs "
-                       "driver");
+      complain ("cli", "--systemd-cgroup is not supported: leave it out, and give Docker or "
+                       "containerd the cgroupfs driver");
       code = command->failure;
     }
   else

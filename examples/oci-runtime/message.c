@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Messages: errors to stderr and to the log, all else to the log if there is one, and to stderr otherwise.  (Under
- * Docker the stderr of `create` is the container's own.)
+ * Messages: errors to stderr and to the log, all else to the log if there is one, and to stderr
+ * otherwise.  (Under Docker the stderr of `create` is the container's own.)
  */
 #include "cli.h"
 
@@ -25,7 +25,8 @@ messages_open (const struct cli *cli)
 
   if (cli->debug)
     max_level = RCVM_LOG_DEBUG;
-  if (cli->log_format && strcmp (cli->log_format, "json") != 0 && strcmp (cli->log_format, "text") != 0)
+  if (cli->log_format && strcmp (cli->log_format, "json") != 0
+      && strcmp (cli->log_format, "text") != 0)
     {
       complain ("cli", "'%s' is no format for --log-format: it is text or json", cli->log_format);
       return -1;
@@ -124,8 +125,9 @@ message (int level, const char *stage, const char *text)
     write_log (level_names[level], line);
   if (line && (level == RCVM_LOG_ERROR || !log_file))
     {
-      if (level == RCVM_LOG_ERROR ? asprintf (&tagged, "runcvm: %s", line) < 0
-                                  : asprintf (&tagged, "runcvm: %s: %s", level_names[level], line) < 0)
+      if (level == RCVM_LOG_ERROR
+              ? asprintf (&tagged, "runcvm: %s", line) < 0
+              : asprintf (&tagged, "runcvm: %s: %s", level_names[level], line) < 0)
         tagged = NULL;
       if (tagged)
         write_stderr (tagged);
@@ -166,7 +168,8 @@ usage_error (const struct command *command, const char *fmt, ...)
   char hint[64];
   va_list ap;
 
-  snprintf (hint, sizeof hint, ": see 'runcvm %s%s--help'", command ? command->name : "", command ? " " : "");
+  snprintf (hint, sizeof hint, ": see 'runcvm %s%s--help'", command ? command->name : "",
+            command ? " " : "");
   va_start (ap, fmt);
   complain_va ("cli", hint, fmt, ap);
   va_end (ap);

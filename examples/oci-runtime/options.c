@@ -28,7 +28,8 @@ collect (const struct option_spec *const *tables, const struct option_spec **fou
 static void
 mistake (const char *who, const char *what, const char *option)
 {
-  complain ("cli", "option '%s' %s: see 'runcvm %s%s--help'", option, what, who ? who : "", who ? " " : "");
+  complain ("cli", "option '%s' %s: see 'runcvm %s%s--help'", option, what, who ? who : "",
+            who ? " " : "");
 }
 
 static int
@@ -51,7 +52,8 @@ store (const struct option_spec *o, void *values, const char *text, const char *
     case BYTES:
       if (parse_bytes (text, at) == 0)
         return 0;
-      complain ("cli", "'%s' is no size for --%s (512M, 2G): see 'runcvm %s --help'", text, o->name, who);
+      complain ("cli", "'%s' is no size for --%s (512M, 2G): see 'runcvm %s --help'", text, o->name,
+                who);
       return -1;
     case NUMBER:
       errno = 0;
@@ -78,7 +80,8 @@ store (const struct option_spec *o, void *values, const char *text, const char *
 }
 
 int
-parse_options (const struct option_spec *const *tables, void *values, const char *who, int argc, char **argv)
+parse_options (const struct option_spec *const *tables, void *values, const char *who, int argc,
+               char **argv)
 {
   const struct option_spec *found[MAX_OPTIONS];
   struct option longs[MAX_OPTIONS + 2];
@@ -89,7 +92,8 @@ parse_options (const struct option_spec *const *tables, void *values, const char
     {
       int has_value = found[i]->kind != FLAG;
 
-      longs[i] = (struct option){ found[i]->name, has_value ? required_argument : no_argument, NULL, HELP_ID + 1 + i };
+      longs[i] = (struct option){ found[i]->name, has_value ? required_argument : no_argument, NULL,
+                                  HELP_ID + 1 + i };
       if (found[i]->letter)
         *s++ = found[i]->letter;
       if (found[i]->letter && has_value)

@@ -18,7 +18,7 @@ terminal_restore (void)
   raw_fd = -1;
 }
 
-/* For what kills the tool itself; the signals that are passed on to the container never come here. */
+/* For what kills the tool itself; the signals that are passed on never come here. */
 static void
 on_fatal (int signum)
 {
@@ -30,7 +30,8 @@ on_fatal (int signum)
 void
 terminal_set_raw (int fd)
 {
-  static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ };
+  static const int fatal[] = { SIGSEGV, SIGBUS,  SIGILL,  SIGFPE, SIGABRT,
+                               SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ };
   struct sigaction action = { .sa_handler = on_fatal, .sa_flags = SA_RESETHAND | SA_NODEFER };
   struct termios raw;
 
