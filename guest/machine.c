@@ -25,11 +25,19 @@ mount_or_die (const char *type, const char *place, unsigned long flags)
     fatal ("cannot mount %s: %s", place, strerror (errno));
 }
 
+static void
+write_setting (const char *path, const char *value)
+{
+  autoclose int fd = open (path, O_WRONLY | O_CLOEXEC);
+
+  if (fd >= 0 && write (fd, value, strlen (value)) < 0)
+    log_write (LOG_WARNING, "cannot set %s: %s", path, strerror (errno));
+}
+
 void
 machine_mount_early (void)
 {
   struct rlimit files = { 1 << 20, 1 << 20 };
-  autoclose int modprobe = -1;
   int fd;
 
   mount_or_die ("devtmpfs", "/dev", MS_NOSUID);
@@ -43,9 +51,10 @@ machine_mount_early (void)
     fatal ("cannot open /dev/null: %s", strerror (errno));
   close (fd);
   /* The kernel asks for modules in the initial namespaces, where we are modprobe. */
-  modprobe = open ("/proc/sys/kernel/modprobe", O_WRONLY | O_CLOEXEC);
-  if (modprobe >= 0 && write (modprobe, "/sbin/modprobe", 14) < 0)
-    log_write (LOG_WARNING, "cannot set the path of modprobe: %s", strerror (errno));
+  write_setting ("/proc/sys/kernel/modprobe", "/sbin/modprobe");
+  /* Mounts, namespaces and cgroups wait for grace periods; with few CPUs the short ones cost nothing.
+     It takes 10 ms off SETUP. */
+  write_setting ("/sys/kernel/rcu_expedited", "1");
   setrlimit (RLIMIT_NOFILE, &files);
 }
 
