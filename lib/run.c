@@ -168,6 +168,9 @@ build_image (void *user, rcvm_error **err)
 
   if (code == 0)
     code = rcvm_rootfs_options_set_size (options, run->plan->rootfs_size, err);
+  /* It goes with the VM: a power failure takes nothing that is missed. */
+  if (code == 0)
+    code = rcvm_rootfs_options_set_sync (options, 0, err);
   for (size_t i = 0; code == 0 && i < run->plan->n_copies; i++)
     code = rcvm_rootfs_options_add_copy (options, run->plan->copies[i].source,
                                          run->plan->copies[i].destination, err);
