@@ -207,7 +207,8 @@ resolve_name (struct user *u, const char *spec, struct failure *f)
           return -1;
         }
     }
-  if (*name && !append_groups_of (u, name))
+  /* A group that is named stands alone, as with Docker. */
+  if (*name && !(group && *group) && !append_groups_of (u, name))
     return fail (f, "user", ENOMEM, "cannot look up the user's groups");
   return 0;
 }

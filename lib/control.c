@@ -5,6 +5,11 @@
 
 #include "err.h"
 
+enum
+{
+  MAX_CODE = 4095 /* of ours, and of errno */
+};
+
 void
 rcvmi_control_put_error (struct tlv_writer *w, const rcvm_error *e)
 {
@@ -19,7 +24,7 @@ int
 rcvmi_control_get_error (const unsigned char *data, size_t len, rcvm_error **err)
 {
   const char *stage = "monitor", *message = "the monitor gave no reason";
-  int code = 0, errnum = 0, exit_code = 125;
+  uint32_t code = 0, errnum = 0, exit_code = 125;
   struct tlv_reader r;
   struct tlv_field f;
 
@@ -28,13 +33,13 @@ rcvmi_control_get_error (const unsigned char *data, size_t len, rcvm_error **err
     switch (f.tag)
       {
       case CE_CODE:
-        code = -(int) tlv_get_u32 (&r, &f);
+        code = tlv_get_u32 (&r, &f);
         break;
       case CE_ERRNO:
-        errnum = (int) tlv_get_u32 (&r, &f);
+        errnum = tlv_get_u32 (&r, &f);
         break;
       case CE_EXIT_CODE:
-        exit_code = (int) tlv_get_u32 (&r, &f);
+        exit_code = tlv_get_u32 (&r, &f);
         break;
       case CE_STAGE:
         stage = tlv_get_str (&r, &f);
@@ -45,7 +50,9 @@ rcvmi_control_get_error (const unsigned char *data, size_t len, rcvm_error **err
       default:
         break;
       }
-  if (r.bad)
+  if (r.bad || code > MAX_CODE || errnum > MAX_CODE || exit_code > 255)
     return rcvmi_fail_at (err, "monitor", RCVM_E_PROTOCOL, 0, "the monitor sent a malformed record");
-  return code == 0 ? 0 : rcvmi_error_restore (err, code, errnum, exit_code, stage, message);
+  if (code == 0)
+    return 0;
+  return rcvmi_error_restore (err, -(int) code, (int) errnum, (int) exit_code, stage, message);
 }

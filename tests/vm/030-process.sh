@@ -10,8 +10,8 @@ run --detach main -- sh -c 'while :; do sleep 100000 & wait; done'
 is "$(runcvm exec --user 1000:44 main probe ids)" "uid=1000 gid=44 groups= cwd=/ umask=0022" "--user with numbers"
 is "$(runcvm exec --user app main probe ids)" "uid=1000 gid=1000 groups=29,44 cwd=/ umask=0022" \
   "--user with a name has its groups"
-is "$(runcvm exec --user app:video main probe ids)" "uid=1000 gid=44 groups=29,44 cwd=/ umask=0022" \
-  "--user with a name and a group"
+is "$(runcvm exec --user app:video main probe ids)" "uid=1000 gid=44 groups= cwd=/ umask=0022" \
+  "--user with a name and a group has that group alone"
 runcvm exec --user nobody-here main true 2>"$work/err"
 is $? 126 "a user that is not there: 126"
 like "$(cat "$work/err")" "nobody-here" "and its name in the error"
