@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static char *
 join (const char *variable, const char *fallback, const char *name)
@@ -18,6 +19,12 @@ join (const char *variable, const char *fallback, const char *name)
 char *
 rcvmi_default_kernel (void)
 {
+  char *plain = join ("RUNCVM_GUEST_DIR", RCVMI_GUEST_DIR, "vmlinux");
+
+  /* What needs no unpacking boots sooner. */
+  if (!plain || access (plain, F_OK) == 0)
+    return plain;
+  free (plain);
   return join ("RUNCVM_GUEST_DIR", RCVMI_GUEST_DIR, "vmlinuz");
 }
 

@@ -5,7 +5,7 @@
 
 /* Each is to be freed; NULL only for want of memory. */
 
-/* $RUNCVM_GUEST_DIR/vmlinuz, or LOCALSTATEDIR/lib/runcvm/guest/vmlinuz. */
+/* vmlinux, or vmlinuz where that is not there, in $RUNCVM_GUEST_DIR or LOCALSTATEDIR/lib/runcvm/guest. */
 char *rcvmi_default_kernel (void);
 char *rcvmi_default_initramfs (void);
 /* $RUNCVM_LIBEXEC/runcvm-monitor (for an uninstalled tree), or the installed one. */

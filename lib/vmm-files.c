@@ -57,6 +57,33 @@ open_file (const char *what, const char *path, const char *advice, off_t *size, 
   return fd;
 }
 
+/* What an ELF kernel's segments take in memory; 0 if it is not for this kind of machine. */
+static uint64_t
+elf_memory (int fd)
+{
+  Elf64_Ehdr header;
+  Elf64_Phdr segment;
+  uint64_t low = UINT64_MAX, high = 0;
+
+  if (pread (fd, &header, sizeof header, 0) != sizeof header || header.e_ident[EI_CLASS] != ELFCLASS64
+      || header.e_type != ET_EXEC || header.e_phentsize != sizeof segment)
+    return 0;
+  for (unsigned i = 0; i < header.e_phnum; i++)
+    {
+      off_t at = (off_t) header.e_phoff + (off_t) (i * sizeof segment);
+
+      if (pread (fd, &segment, sizeof segment, at) != sizeof segment)
+        return 0;
+      if (segment.p_type != PT_LOAD)
+        continue;
+      if (segment.p_paddr < low)
+        low = segment.p_paddr;
+      if (segment.p_paddr + segment.p_memsz > high)
+        high = segment.p_paddr + segment.p_memsz;
+    }
+  return high > low ? high - low : 0;
+}
+
 int
 rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memory, rcvm_error **err)
 {
@@ -76,8 +103,10 @@ rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memor
   if (head[BOOT_FLAG] == 0x55 && head[BOOT_FLAG + 1] == 0xaa && memcmp (head + BOOT_MAGIC, "HdrS", 4) == 0)
     needed = le32 (head + BOOT_INIT_SIZE);
   else if (memcmp (head, ELFMAG, SELFMAG) == 0)
-    needed = (uint64_t) size;
+    needed = elf_memory (kernel_fd);
   else
+    needed = 0;
+  if (needed == 0)
     return rcvmi_fail (err, RCVM_E_HOST, 0, "'%s' is neither a bzImage nor a vmlinux (%s)", kernel, advice);
   initramfs_fd = open_file ("initramfs", initramfs, advice, &initramfs_size, err);
   if (initramfs_fd < 0)
