@@ -83,13 +83,13 @@ export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian
 # The bindings' tests boot VMs where these say what.
 export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 
-part check check "$build" check make -C "$build" -k -j"$(nproc)" check
+part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k -j"$(nproc)" check
 part vm tests/run-vm
 part rootfs tests/rootfs/check-trees.sh
-part valgrind single valgrind make -C "$build" check-valgrind
-part sanitizers single sanitizers make -C "$build" check-sanitizers
-part fuzz single fuzz make -C "$build" check-fuzz
-part distcheck single distcheck env -u ROOTFS -u KERNEL -u INITRAMFS -u RUNCVM_GUEST_DIR -u BUSYBOX make -C "$build" distcheck
+part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
+part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
+part fuzz single fuzz timeout 600 make -C "$build" check-fuzz
+part distcheck single distcheck env -u ROOTFS -u KERNEL -u INITRAMFS -u RUNCVM_GUEST_DIR -u BUSYBOX timeout 1200 make -C "$build" distcheck
 
 # Everything can run on this kind of machine, so nothing may have been left out.
 failed=$((failed + skipped))

@@ -102,12 +102,12 @@ rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memor
     return rcvmi_fail (err, RCVM_E_HOST, errno, "cannot read the kernel '%s'", kernel);
   if (head[BOOT_FLAG] == 0x55 && head[BOOT_FLAG + 1] == 0xaa && memcmp (head + BOOT_MAGIC, "HdrS", 4) == 0)
     needed = le32 (head + BOOT_INIT_SIZE);
-  else if (memcmp (head, ELFMAG, SELFMAG) == 0)
-    needed = elf_memory (kernel_fd);
   else
-    needed = 0;
-  if (needed == 0)
-    return rcvmi_fail (err, RCVM_E_HOST, 0, "'%s' is neither a bzImage nor a vmlinux (%s)", kernel, advice);
+    {
+      needed = elf_memory (kernel_fd);
+      if (needed == 0)
+        return rcvmi_fail (err, RCVM_E_HOST, 0, "'%s' is neither a bzImage nor a vmlinux (%s)", kernel, advice);
+    }
   initramfs_fd = open_file ("initramfs", initramfs, advice, &initramfs_size, err);
   if (initramfs_fd < 0)
     return RCVM_E_HOST;

@@ -72,7 +72,7 @@ fails() {
 
 # A guest that passes all checks of the files, and a VMM that ends at once.
 fake_guest() {
-  { printf '\177ELF'; head -c 4096 /dev/zero; } >"$work/kernel"
+  { head -c 510 /dev/zero; printf '\125\252'; head -c 2 /dev/zero; printf HdrS; head -c 4096 /dev/zero; } >"$work/kernel"
   { printf '070701'; head -c 4096 /dev/zero; } >"$work/initramfs"
   printf '#!/bin/sh\necho "fake: no machine today" >&2\nexit 3\n' >"$work/qemu"
   chmod +x "$work/qemu"
