@@ -6,6 +6,7 @@
 #include "state.h"
 
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +37,7 @@ struct builder
 static void
 put (struct builder *b, struct json_object *o, const char *key, struct json_object *value)
 {
-  if (!value || json_object_object_add (o, key, value) < 0)
+  if (!o || !value || json_object_object_add (o, key, value) < 0)
     {
       json_object_put (value);
       b->failed = true;
@@ -54,6 +55,16 @@ static void
 put_int (struct builder *b, struct json_object *o, const char *key, int64_t value)
 {
   put (b, o, key, json_object_new_int64 (value));
+}
+
+/* An object in another, which owns it. */
+static struct json_object *
+new_member (struct builder *b, struct json_object *o, const char *key)
+{
+  struct json_object *sub = json_object_new_object ();
+
+  put (b, o, key, sub);
+  return b->failed ? NULL : sub;
 }
 
 static struct json_object *
@@ -82,7 +93,8 @@ ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
   if (!o || !phases)
     {
       json_object_put (phases);
-      return o;
+      json_object_put (o);
+      return NULL;
     }
   put_str (b, o, "rootfs", s->rootfs);
   put_str (b, o, "vmm", s->vmm);
@@ -112,23 +124,28 @@ ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
       if (s->exit_signal)
         put_int (b, o, "exitSignal", s->exit_signal);
     }
-  if (s->error && (sub = json_object_new_object ()))
+  if (s->error)
     {
+      sub = new_member (b, o, "error");
       put_int (b, sub, "code", rcvm_error_get_code (s->error));
       put_str (b, sub, "name", rcvm_code_name (rcvm_error_get_code (s->error)));
       put_int (b, sub, "errno", rcvm_error_get_errno (s->error));
       put_int (b, sub, "exitCode", rcvm_error_get_exit_code (s->error));
       put_str (b, sub, "stage", rcvm_error_get_stage (s->error));
       put_str (b, sub, "message", rcvm_error_get_message (s->error));
-      put (b, o, "error", sub);
     }
   for (size_t i = 0; i < s->n_phases; i++)
-    if ((sub = json_object_new_object ()))
-      {
-        put_str (b, sub, "name", s->phases[i].name);
-        put_int (b, sub, "usec", s->phases[i].usec);
-        json_object_array_add (phases, sub);
-      }
+    {
+      sub = json_object_new_object ();
+      if (!sub || json_object_array_add (phases, sub) < 0)
+        {
+          json_object_put (sub);
+          b->failed = true;
+          break;
+        }
+      put_str (b, sub, "name", s->phases[i].name);
+      put_int (b, sub, "usec", s->phases[i].usec);
+    }
   put (b, o, "phases", phases);
   return o;
 }
@@ -153,7 +170,8 @@ rcvmi_state_to_json (const struct rcvmi_state *s, bool for_disk, rcvm_error **er
       if (s->annotations)
         put (&b, o, "annotations", annotations_to_json (&b, s->annotations));
       put (&b, o, "org.runcvm", ours_to_json (&b, s, for_disk));
-      text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+      text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED
+                                                    | JSON_C_TO_STRING_NOSLASHESCAPE);
     }
   if (text && !b.failed && asprintf (&copy, "%s\n", text) < 0)
     copy = NULL;
@@ -163,69 +181,109 @@ rcvmi_state_to_json (const struct rcvmi_state *s, bool for_disk, rcvm_error **er
   return copy;
 }
 
+/* Members of the wrong type, and numbers out of bounds, count as missing: the file may be damaged, but what is
+   left of it still helps to clean up.  Only memory that lacks is a failure. */
+struct reader
+{
+  bool failed;
+};
+
 static char *
-get_str (struct json_object *o, const char *key)
+get_str (struct reader *r, struct json_object *o, const char *key)
 {
   struct json_object *v;
+  char *copy;
 
   if (!json_object_object_get_ex (o, key, &v) || !json_object_is_type (v, json_type_string))
     return NULL;
-  return strdup (json_object_get_string (v));
+  copy = strdup (json_object_get_string (v));
+  if (!copy)
+    r->failed = true;
+  return copy;
 }
 
 static int64_t
-get_int (struct json_object *o, const char *key)
+get_int (struct json_object *o, const char *key, int64_t min, int64_t max)
 {
   struct json_object *v;
+  int64_t value;
 
-  return json_object_object_get_ex (o, key, &v) ? json_object_get_int64 (v) : 0;
+  if (!json_object_object_get_ex (o, key, &v) || !json_object_is_type (v, json_type_int))
+    return 0;
+  value = json_object_get_int64 (v);
+  return value < min || value > max ? 0 : value;
 }
 
 static void
-read_error (struct rcvmi_state *s, struct json_object *o)
+read_error (struct reader *r, struct rcvmi_state *s, struct json_object *o)
 {
-  autofree char *stage = get_str (o, "stage"), *message = get_str (o, "message");
+  autofree char *stage = get_str (r, o, "stage");
+  autofree char *message = get_str (r, o, "message");
+  int code = (int) get_int (o, "code", INT_MIN, -1);
 
-  rcvmi_error_restore (&s->error, (int) get_int (o, "code"), (int) get_int (o, "errno"),
-                       (int) get_int (o, "exitCode"), stage ? stage : "", message ? message : "");
+  if (code < 0)
+    rcvmi_error_restore (&s->error, code, (int) get_int (o, "errno", 0, INT_MAX),
+                         (int) get_int (o, "exitCode", 0, 255), stage ? stage : "", message ? message : "");
 }
 
 static void
-read_ours (struct rcvmi_state *s, struct json_object *o)
+read_phases (struct reader *r, struct rcvmi_state *s, struct json_object *list)
+{
+  for (size_t i = 0; i < json_object_array_length (list) && s->n_phases < RCVMI_STATE_PHASES; i++)
+    {
+      struct json_object *phase = json_object_array_get_idx (list, i);
+      autofree char *name = get_str (r, phase, "name");
+      struct rcvmi_state_phase *p = &s->phases[s->n_phases];
+
+      if (!name)
+        continue;
+      snprintf (p->name, sizeof p->name, "%s", name);
+      p->usec = get_int (phase, "usec", 0, INT64_MAX);
+      s->n_phases++;
+    }
+}
+
+static void
+read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
 {
   struct json_object *v;
 
-  s->rootfs = get_str (o, "rootfs");
-  s->vmm = get_str (o, "vmm");
-  s->accel = get_str (o, "accelerator");
-  s->kernel = get_str (o, "kernel");
-  s->memory = (uint64_t) get_int (o, "memory");
-  s->cpus = (unsigned) get_int (o, "cpus");
-  s->pid = (pid_t) get_int (o, "monitorPid");
-  s->pid_start = (unsigned long long) get_int (o, "monitorStart");
-  s->vmm_pid = (pid_t) get_int (o, "vmmPid");
-  s->vmm_start = (unsigned long long) get_int (o, "vmmStart");
-  s->created = get_int (o, "created");
-  s->started = get_int (o, "started");
-  s->finished = get_int (o, "finished");
-  s->has_exit = json_object_object_get_ex (o, "exitCode", NULL);
-  s->exit_code = (int) get_int (o, "exitCode");
-  s->exit_signal = (int) get_int (o, "exitSignal");
+  s->rootfs = get_str (r, o, "rootfs");
+  s->vmm = get_str (r, o, "vmm");
+  s->accel = get_str (r, o, "accelerator");
+  s->kernel = get_str (r, o, "kernel");
+  s->memory = (uint64_t) get_int (o, "memory", 0, INT64_MAX);
+  s->cpus = (unsigned) get_int (o, "cpus", 0, INT_MAX);
+  s->pid = (pid_t) get_int (o, "monitorPid", 1, INT_MAX);
+  s->pid_start = (unsigned long long) get_int (o, "monitorStart", 0, INT64_MAX);
+  s->vmm_pid = (pid_t) get_int (o, "vmmPid", 1, INT_MAX);
+  s->vmm_start = (unsigned long long) get_int (o, "vmmStart", 0, INT64_MAX);
+  s->created = get_int (o, "created", 0, INT64_MAX);
+  s->started = get_int (o, "started", 0, INT64_MAX);
+  s->finished = get_int (o, "finished", 0, INT64_MAX);
+  s->has_exit = json_object_object_get_ex (o, "exitCode", &v) && json_object_is_type (v, json_type_int);
+  s->exit_code = (int) get_int (o, "exitCode", 0, 255);
+  s->exit_signal = (int) get_int (o, "exitSignal", 0, 127);
   if (json_object_object_get_ex (o, "error", &v))
-    read_error (s, v);
+    read_error (r, s, v);
   if (json_object_object_get_ex (o, "phases", &v) && json_object_is_type (v, json_type_array))
-    for (size_t i = 0; i < json_object_array_length (v) && s->n_phases < RCVMI_STATE_PHASES; i++)
-      {
-        struct json_object *phase = json_object_array_get_idx (v, i);
-        autofree char *name = get_str (phase, "name");
-        struct rcvmi_state_phase *p = &s->phases[s->n_phases];
+    read_phases (r, s, v);
+}
 
-        if (!name)
-          continue;
-        snprintf (p->name, sizeof p->name, "%s", name);
-        p->usec = get_int (phase, "usec");
-        s->n_phases++;
-      }
+static void
+read_annotations (struct reader *r, struct rcvmi_state *s, struct json_object *o)
+{
+  json_object_object_foreach (o, key, value)
+    {
+      autofree char *pair = NULL;
+
+      if (!json_object_is_type (value, json_type_string))
+        continue;
+      if (asprintf (&pair, "%s=%s", key, json_object_get_string (value)) < 0)
+        pair = NULL;
+      if (!pair || rcvmi_strv_append (&s->annotations, pair) < 0)
+        r->failed = true;
+    }
 }
 
 int
@@ -233,6 +291,7 @@ rcvmi_state_from_json (struct rcvmi_state *s, const char *json, rcvm_error **err
 {
   struct json_object *o = json_tokener_parse (json), *v;
   autofree char *status = NULL;
+  struct reader r = { false };
 
   *s = (struct rcvmi_state){ .status = RCVM_STATUS_CREATING };
   if (!o || !json_object_is_type (o, json_type_object))
@@ -240,27 +299,20 @@ rcvmi_state_from_json (struct rcvmi_state *s, const char *json, rcvm_error **err
       json_object_put (o);
       return rcvmi_fail (err, RCVM_E_SYSTEM, 0, "the VM's state.json is damaged");
     }
-  s->id = get_str (o, "id");
-  s->oci_version = get_str (o, "ociVersion");
-  s->bundle = get_str (o, "bundle");
-  status = get_str (o, "status");
+  s->id = get_str (&r, o, "id");
+  s->oci_version = get_str (&r, o, "ociVersion");
+  s->bundle = get_str (&r, o, "bundle");
+  status = get_str (&r, o, "status");
   for (int i = RCVM_STATUS_CREATING; status && i <= RCVM_STATUS_STOPPED; i++)
     if (strcmp (status, rcvm_status_name (i)) == 0)
       s->status = i;
-  if (json_object_object_get_ex (o, "annotations", &v))
-    {
-      json_object_object_foreach (v, key, value)
-        {
-          autofree char *pair = NULL;
-
-          if (asprintf (&pair, "%s=%s", key, json_object_get_string (value)) < 0)
-            pair = NULL;
-          else
-            rcvmi_strv_append (&s->annotations, pair);
-        }
-    }
+  if (json_object_object_get_ex (o, "annotations", &v) && json_object_is_type (v, json_type_object))
+    read_annotations (&r, s, v);
   if (json_object_object_get_ex (o, "org.runcvm", &v))
-    read_ours (s, v);
+    read_ours (&r, s, v);
   json_object_put (o);
-  return 0;
+  if (!r.failed)
+    return 0;
+  rcvmi_state_clear (s);
+  return rcvmi_fail_nomem (err);
 }

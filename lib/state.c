@@ -13,13 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent-wire.h"
 #include "cleanup.h"
 #include "plan.h"
 #include "proc.h"
 
 enum
 {
-  MAX_STATE_BYTES = 1024 * 1024
+  /* The annotations of a request of the largest size, with every byte escaped. */
+  MAX_STATE_BYTES = 6 * AGENT_REQUEST_MAX + 1024 * 1024
 };
 
 char *
@@ -250,7 +252,18 @@ remove_dir (const struct rcvmi_state_dir *d, rcvm_error **err)
   return code;
 }
 
-/* The lock of the directory is the caller's, so the monitor is dead. */
+/* Whether nobody has removed the directory since it was opened, and perhaps made another of its name. */
+static bool
+is_there (const struct rcvmi_state_dir *d)
+{
+  struct stat ours, there;
+
+  return fstat (d->fd, &ours) == 0 && lstat (d->path, &there) == 0 && ours.st_ino == there.st_ino
+         && ours.st_dev == there.st_dev;
+}
+
+/* The lock of the directory is free and that of the root is the caller's, so the monitor is dead and there will be
+   no other.  The caller does not take the first one: who looks would take the caller for a monitor. */
 static void
 bury (const char *id, struct rcvmi_state *s)
 {
@@ -270,9 +283,8 @@ bury (const char *id, struct rcvmi_state *s)
 int
 rcvmi_state_dir_recover (const struct rcvmi_state_dir *d, const char *id, rcvm_error **err)
 {
-  autoclose int root_lock = -1, lock = -1;
+  autoclose int root_lock = -1;
   struct rcvmi_state s;
-  struct stat ours, there;
   int code;
 
   if (rcvmi_state_dir_alive (d))
@@ -280,13 +292,14 @@ rcvmi_state_dir_recover (const struct rcvmi_state_dir *d, const char *id, rcvm_e
   root_lock = lock_root (d->root, err);
   if (root_lock < 0)
     return root_lock;
-  if (fstat (d->fd, &ours) < 0 || stat (d->path, &there) < 0 || ours.st_ino != there.st_ino
-      || ours.st_dev != there.st_dev)
+  if (!is_there (d))
     return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "VM '%s' has just been deleted", id);
-  code = try_lock (d, &lock, err);
-  if (code <= 0)
-    return code;
-  if (rcvmi_state_dir_read (d, &s, NULL) < 0)
+  if (rcvmi_state_dir_alive (d))
+    return 0;
+  code = rcvmi_state_dir_read (d, &s, NULL);
+  if (code == RCVM_E_NOMEM)
+    return rcvmi_fail_nomem (err);
+  if (code < 0)
     s = (struct rcvmi_state){ .status = RCVM_STATUS_CREATING, .id = strdup (id) };
   if (s.status != RCVM_STATUS_STOPPED)
     {
@@ -370,18 +383,15 @@ int
 rcvmi_state_dir_remove (struct rcvmi_state_dir *d, rcvm_error **err)
 {
   autoclose int root_lock = lock_root (d->root, err);
-  autoclose int lock = -1;
   struct rcvmi_state s;
-  int code;
 
   if (root_lock < 0)
     return root_lock;
   if (d->lock_fd < 0)
     {
-      code = try_lock (d, &lock, err);
-      if (code < 0)
-        return code;
-      if (code == 0)
+      if (!is_there (d))
+        return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "the VM of '%s' has just been deleted", d->path);
+      if (rcvmi_state_dir_alive (d))
         return rcvmi_fail (err, RCVM_E_STATE, 0, "the VM of '%s' still lives", d->path);
       if (rcvmi_state_dir_read (d, &s, NULL) == 0 && s.status != RCVM_STATUS_STOPPED)
         rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);

@@ -30,6 +30,9 @@ enum
   COMPRESSED_FACTOR = 5
 };
 
+/* No machine has more memory; sums of such numbers do not wrap around. */
+#define MAX_ADDRESS (UINT64_C (1) << 52)
+
 static uint32_t
 le32 (const unsigned char *p)
 {
@@ -70,12 +73,14 @@ elf_memory (int fd)
     return 0;
   for (unsigned i = 0; i < header.e_phnum; i++)
     {
-      off_t at = (off_t) header.e_phoff + (off_t) (i * sizeof segment);
+      uint64_t at = header.e_phoff + i * sizeof segment;
 
-      if (pread (fd, &segment, sizeof segment, at) != sizeof segment)
+      if (pread (fd, &segment, sizeof segment, (off_t) at) != sizeof segment)
         return 0;
       if (segment.p_type != PT_LOAD)
         continue;
+      if (segment.p_paddr > MAX_ADDRESS || segment.p_memsz > MAX_ADDRESS)
+        return 0;
       if (segment.p_paddr < low)
         low = segment.p_paddr;
       if (segment.p_paddr + segment.p_memsz > high)

@@ -14,7 +14,7 @@ rcvmi_vmm_guest_modules (const char *path, char **release)
   int n = -1;
 
   if (json_object_object_get_ex (o, "modules", &modules) && json_object_is_type (modules, json_type_array)
-      && json_object_object_get_ex (o, "release", &name)
+      && json_object_object_get_ex (o, "release", &name) && json_object_is_type (name, json_type_string)
       && (*release = strdup (json_object_get_string (name))))
     n = (int) json_object_array_length (modules);
   json_object_put (o);

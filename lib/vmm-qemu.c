@@ -149,6 +149,14 @@ on_qmp_ready (void *user)
   vmm->handler->running (vmm->user);
 }
 
+static void
+on_qmp_broken (void *user, rcvm_error *err)
+{
+  struct rcvmi_vmm *vmm = user;
+
+  vmm->handler->died (vmm->user, err);
+}
+
 static int
 start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
 {
@@ -163,7 +171,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
     code = rcvmi_vmm_spawn (vmm, argv, &qmp[1], 1, err);
   if (code == 0)
     {
-      vmm->state = rcvmi_qmp_new (vmm->ev, steal_fd (&qmp[0]), on_qmp_ready, vmm, err);
+      vmm->state = rcvmi_qmp_new (vmm->ev, steal_fd (&qmp[0]), on_qmp_ready, on_qmp_broken, vmm, err);
       if (!vmm->state)
         code = RCVM_E_NOMEM;
     }

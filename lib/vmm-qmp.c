@@ -16,7 +16,8 @@
 
 enum
 {
-  ANSWER_TIMEOUT_MS = 10000
+  ANSWER_TIMEOUT_MS = 10000,
+  MAX_OBJECT = 1024 * 1024 /* bytes; what QEMU says is far smaller */
 };
 
 struct rcvmi_qmp
@@ -25,13 +26,25 @@ struct rcvmi_qmp
   struct json_tokener *tokener;
   int fd;
   rcvmi_qmp_ready_fn ready;
+  rcvmi_qmp_broken_fn broken;
   void *user;
+  size_t object_size;       /* of the object under way */
   bool waiting;             /* for the answer to a command */
   struct json_object *answer;
   bool greeted;             /* the greeting came, qmp_capabilities is under way */
   bool negotiated;
   bool gone;
+  const char *violation; /* what QEMU did that it must not do, until it is told */
 };
+
+/* Nothing is read any more. */
+static void
+give_up (struct rcvmi_qmp *q, const char *violation)
+{
+  q->gone = true;
+  q->violation = violation;
+  rcvmi_ev_remove (steal_ptr (q->source));
+}
 
 static bool
 send_command (struct rcvmi_qmp *q, const char *command)
@@ -45,26 +58,30 @@ send_command (struct rcvmi_qmp *q, const char *command)
 static void
 on_object (struct rcvmi_qmp *q, struct json_object *o)
 {
-  if (json_object_object_get_ex (o, "QMP", NULL))
+  bool refused = json_object_object_get_ex (o, "error", NULL);
+
+  if (!q->greeted && json_object_object_get_ex (o, "QMP", NULL))
     {
       q->greeted = true;
       if (!send_command (q, "qmp_capabilities"))
-        q->gone = true;
+        give_up (q, NULL);
     }
-  else if (json_object_object_get_ex (o, "return", NULL) || json_object_object_get_ex (o, "error", NULL))
+  else if (q->greeted && (refused || json_object_object_get_ex (o, "return", NULL)))
     {
-      if (!q->negotiated)
+      if (q->waiting && !q->answer)
+        q->answer = json_object_get (o);
+      else if (!q->negotiated && refused)
+        give_up (q, "it refused qmp_capabilities");
+      else if (!q->negotiated)
         {
           q->negotiated = true;
           q->ready (q->user);
         }
-      else if (q->waiting && !q->answer)
-        q->answer = json_object_get (o);
     }
 }
 
 /* QEMU is trusted more than the guest, yet a compromised one must not be able to exhaust the monitor:
-   json-c bounds the depth, and the buffer is a page. */
+   json-c bounds the depth, and an object's size is bounded here. */
 static void
 read_some (struct rcvmi_qmp *q)
 {
@@ -76,28 +93,33 @@ read_some (struct rcvmi_qmp *q)
     return;
   if (n <= 0)
     {
-      q->gone = true;
-      rcvmi_ev_remove (steal_ptr (q->source));
+      /* The end of the process says more. */
+      give_up (q, NULL);
       return;
     }
-  while (at < (size_t) n)
+  while (at < (size_t) n && !q->gone)
     {
       struct json_object *o = json_tokener_parse_ex (q->tokener, buf + at, (int) ((size_t) n - at));
       enum json_tokener_error e = json_tokener_get_error (q->tokener);
 
       if (e == json_tokener_continue)
-        return;
-      at += json_tokener_get_parse_end (q->tokener);
-      if (e != json_tokener_success)
         {
-          q->gone = true;
-          rcvmi_ev_remove (steal_ptr (q->source));
+          q->object_size += (size_t) n - at;
+          if (q->object_size > MAX_OBJECT)
+            give_up (q, "what it says has no end");
           return;
         }
+      if (e != json_tokener_success)
+        {
+          give_up (q, "what it says is not JSON");
+          return;
+        }
+      at += json_tokener_get_parse_end (q->tokener);
+      q->object_size = 0;
+      json_tokener_reset (q->tokener);
       if (json_object_is_type (o, json_type_object))
         on_object (q, o);
       json_object_put (o);
-      json_tokener_reset (q->tokener);
       while (at < (size_t) n && (buf[at] == '\r' || buf[at] == '\n'))
         at++;
     }
@@ -106,12 +128,21 @@ read_some (struct rcvmi_qmp *q)
 static void
 on_readable (void *user, uint32_t events)
 {
+  struct rcvmi_qmp *q = user;
+  rcvm_error *e = NULL;
+
   (void) events;
-  read_some (user);
+  read_some (q);
+  if (!q->violation)
+    return;
+  rcvmi_fail (&e, RCVM_E_VMM, 0, "QEMU does not speak QMP as it should: %s", q->violation);
+  q->violation = NULL;
+  q->broken (q->user, e);
 }
 
 struct rcvmi_qmp *
-rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready, void *user, rcvm_error **err)
+rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready, rcvmi_qmp_broken_fn broken, void *user,
+               rcvm_error **err)
 {
   struct rcvmi_qmp *q = calloc (1, sizeof *q);
 
@@ -124,6 +155,7 @@ rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready, void *user
     }
   q->fd = fd;
   q->ready = ready;
+  q->broken = broken;
   q->user = user;
   q->source = rcvmi_ev_add (ev, fd, EPOLLIN, on_readable, q, err);
   if (!q->source)
@@ -167,11 +199,19 @@ rcvmi_qmp_command (struct rcvmi_qmp *q, const char *command, rcvm_error **err)
     }
   q->waiting = false;
   if (!q->answer)
-    return rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU did not answer the command '%s'", command);
+    {
+      /* An answer that comes later would be taken for the next command's. */
+      if (!q->gone)
+        give_up (q, NULL);
+      return rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU did not answer the command '%s'", command);
+    }
   if (json_object_object_get_ex (q->answer, "error", &error))
-    code = rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU refused the command '%s': %s", command,
-                       json_object_object_get_ex (error, "desc", &desc) ? json_object_get_string (desc)
-                                                                       : "no reason given");
+    {
+      bool said = json_object_object_get_ex (error, "desc", &desc) && json_object_is_type (desc, json_type_string);
+
+      code = rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU refused the command '%s': %s", command,
+                         said ? json_object_get_string (desc) : "no reason given");
+    }
   json_object_put (steal_ptr (q->answer));
   return code;
 }

@@ -11,10 +11,13 @@ struct rcvmi_qmp;
 
 /* `ready`: QEMU has greeted and takes commands. */
 typedef void (*rcvmi_qmp_ready_fn) (void *user);
+/* QEMU broke the protocol (its end alone is no breach).  The error is the callee's.  Not called from within a function
+   of this header. */
+typedef void (*rcvmi_qmp_broken_fn) (void *user, rcvm_error *err);
 
 /* Takes the fd over in any case. */
-struct rcvmi_qmp *rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready, void *user,
-                                 rcvm_error **err);
+struct rcvmi_qmp *rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn ready,
+                                 rcvmi_qmp_broken_fn broken, void *user, rcvm_error **err);
 void rcvmi_qmp_free (struct rcvmi_qmp *qmp);
 /* Sends a command without arguments and waits for its answer. */
 int rcvmi_qmp_command (struct rcvmi_qmp *qmp, const char *command, rcvm_error **err);
