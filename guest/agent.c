@@ -69,6 +69,12 @@ finish_shutdown (void)
   power_off ();
 }
 
+bool
+agent_is_shutting_down (void)
+{
+  return shutting_down;
+}
+
 static void
 start_shutdown (void)
 {

@@ -5,12 +5,16 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Opens the channel and says HELLO. */
 void agent_start (void);
 /* A child was reaped; `pid` 0: there are no children left. */
 void agent_reaped (pid_t pid, int status);
+
+/* Whether what ends now was told to. */
+bool agent_is_shutting_down (void);
 
 void agent_forward_log (const void *record, size_t len);
 /* `status` is waitpid's. */

@@ -395,7 +395,7 @@ container_reaped (pid_t pid, int status)
   if (pid != the.init || pid <= 0)
     return;
   /* It never got its program: the host still learns of its end. */
-  if (the.state == WAITING)
+  if (the.state == WAITING && !agent_is_shutting_down ())
     agent_send_exit (0, status);
   loop_close (&the.handoff);
   the.state = OVER;

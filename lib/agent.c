@@ -13,6 +13,14 @@
 #include "link.h"
 #include "stream.h"
 
+enum
+{
+  /* A guest that has not answered by then never will, however busy the host. */
+  ANSWER_TIMEOUT_MS = 180000,
+  /* A guest that sends but does not read is not listened to beyond this. */
+  MAX_PENDING = 1024 * 1024
+};
+
 struct process
 {
   struct rcvmi_agent *agent;
@@ -21,6 +29,7 @@ struct process
   struct rcvmi_streams *streams;
   const struct rcvmi_agent_process_ops *ops; /* NULL: forgotten */
   void *user;
+  struct rcvmi_ev_source *timer; /* until the guest answers EXEC */
   bool started, ended;
   int code, signum;
 };
@@ -167,6 +176,7 @@ drop (struct process *p)
     at = &(*at)->next;
   *at = p->next;
   p->agent->n_processes--;
+  rcvmi_ev_remove (p->timer);
   rcvmi_streams_free (p->streams);
   free (p);
 }
@@ -237,6 +247,7 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
   code = parse (&x, payload, h->len, err);
   if (code < 0)
     return code;
+  rcvmi_ev_remove (steal_ptr (p->timer));
   switch (h->type)
     {
     case AGENT_STARTED:
@@ -359,6 +370,15 @@ break_link (struct rcvmi_agent *a, rcvm_error *err)
 }
 
 static void
+watch (struct rcvmi_agent *a)
+{
+  size_t pending = rcvmi_link_pending (&a->link);
+
+  if (a->source)
+    rcvmi_ev_set_events (a->source, (pending > MAX_PENDING ? 0 : EPOLLIN) | (pending ? EPOLLOUT : 0));
+}
+
+static void
 on_link_ready (void *user, uint32_t events)
 {
   struct rcvmi_agent *a = user;
@@ -382,7 +402,7 @@ on_link_ready (void *user, uint32_t events)
   else if (code < 0)
     break_link (a, e);
   else
-    rcvmi_ev_set_events (a->source, EPOLLIN | (rcvmi_link_pending (&a->link) ? EPOLLOUT : 0));
+    watch (a);
 }
 
 static void
@@ -390,8 +410,7 @@ on_link_pending (void *user)
 {
   struct rcvmi_agent *a = user;
 
-  if (a->source)
-    rcvmi_ev_set_events (a->source, EPOLLIN | EPOLLOUT);
+  watch (a);
 }
 
 struct rcvmi_agent *
@@ -454,6 +473,19 @@ rcvmi_agent_shutdown (struct rcvmi_agent *a, rcvm_error **err)
   return rcvmi_link_send (&a->link, AGENT_SHUTDOWN, 0, NULL, 0, err);
 }
 
+static void
+on_no_answer (void *user, uint32_t events)
+{
+  struct process *p = user;
+  rcvm_error *e = NULL;
+
+  (void) events;
+  rcvmi_ev_remove (steal_ptr (p->timer));
+  rcvmi_fail (&e, RCVM_E_GUEST, 0, "the guest's agent did not start a process within %d seconds",
+              ANSWER_TIMEOUT_MS / 1000);
+  break_link (p->agent, e);
+}
+
 int64_t
 rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const int fds[3],
                   const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
@@ -489,6 +521,12 @@ rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const i
   else
     {
       rcvmi_streams_set_handlers (p->streams, on_streams_broken, on_streams_done, p);
+      p->timer = rcvmi_ev_add_timer (a->ev, ANSWER_TIMEOUT_MS, on_no_answer, p, err);
+      if (!p->timer)
+        {
+          drop (p);
+          return RCVM_E_SYSTEM;
+        }
       code = rcvmi_link_send (&a->link, AGENT_EXEC, p->number, record, len, err);
     }
   if (code < 0)

@@ -327,6 +327,7 @@ rcvm_process_wait (rcvm_process *p, int timeout_ms, int *exit_code, rcvm_error *
 static int
 request (rcvm_process *p, uint16_t type, struct tlv_writer *w, rcvm_error **err)
 {
+  rcvm_error *e = NULL;
   int code = begin (p, false, err);
 
   if (code < 0)
@@ -334,7 +335,13 @@ request (rcvm_process *p, uint16_t type, struct tlv_writer *w, rcvm_error **err)
       tlv_writer_free (w);
       return code;
     }
-  return finish (p, rcvmi_client_request (&p->link, type, w, NULL, ANSWER_TIMEOUT_MS, on_news, p, NULL, err));
+  code = rcvmi_client_request (&p->link, type, w, NULL, ANSWER_TIMEOUT_MS, on_news, p, NULL, &e);
+  if (code < 0 && p->ended)
+    {
+      rcvm_error_free (steal_ptr (e));
+      code = rcvmi_fail (&e, RCVM_E_STATE, 0, "the process has ended");
+    }
+  return finish (p, code < 0 ? rcvmi_error_pass (err, e) : 0);
 }
 
 RCVM_PUBLIC int

@@ -327,6 +327,9 @@ request_numbers (rcvm_vm *vm, uint16_t type, struct tlv_writer *w, rcvm_error **
     }
   rcvmi_handle_lock (vm);
   code = rcvmi_handle_request (vm, type, w, NULL, ANSWER_TIMEOUT_MS, err);
+  /* A late answer must not be taken for that of the next request: the next call connects anew. */
+  if (code == RCVM_E_TIMEOUT)
+    rcvmi_link_clear (&vm->link);
   rcvmi_handle_unlock (vm);
   return code;
 }

@@ -14,6 +14,11 @@
 #include "client.h"
 #include "err.h"
 
+enum
+{
+  DEATH_TIMEOUT_MS = 10000
+};
+
 void
 rcvmi_handle_lock (rcvm_vm *vm)
 {
@@ -106,6 +111,9 @@ settle (rcvm_vm *vm, rcvm_error **err)
   rcvm_error *e = NULL;
   int code = rcvmi_state_dir_open (&dir, vm->root, vm->id, &e);
 
+  /* The connection of a monitor that is killed may end a moment before its lock is free. */
+  if (code == 0 && vm->link.fd < 0 && rcvmi_state_dir_alive (&dir))
+    rcvmi_client_wait_gone (vm->state.pid, vm->state.pid_start, DEATH_TIMEOUT_MS);
   if (code == 0)
     {
       code = rcvmi_state_dir_recover (&dir, vm->id, &e);
@@ -155,6 +163,13 @@ rcvmi_handle_refresh (rcvm_vm *vm, rcvm_error **err)
   if (!vm->settled && vm->status != RCVM_STATUS_NEW
       && (vm->link.fd < 0 || vm->status == RCVM_STATUS_STOPPED))
     code = settle (vm, err);
+  /* It lives, and has only let go of this connection.  Nobody may wait without one. */
+  if (code == 0 && !vm->settled && vm->status != RCVM_STATUS_NEW && vm->link.fd < 0)
+    {
+      code = rcvmi_handle_attach (vm, err);
+      if (code == 0 && !vm->settled && vm->link.fd < 0)
+        code = rcvmi_fail (err, RCVM_E_MONITOR, 0, "the monitor of VM '%s' does not answer", vm->id);
+    }
   return code;
 }
 

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -15,7 +16,8 @@
 
 enum
 {
-  FAREWELL_TIMEOUT_MS = 2000
+  FAREWELL_TIMEOUT_MS = 2000,
+  MAX_LOG_PENDING = 256 * 1024
 };
 
 struct rcvmi_monitor_client
@@ -46,6 +48,9 @@ drop (struct rcvmi_monitor_client *c)
     rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process);
   if (m->creator == c)
     m->creator = NULL;
+  /* There is room for another, if there was none. */
+  if (m->listen_source)
+    rcvmi_ev_set_events (m->listen_source, EPOLLIN);
   rcvmi_ev_remove (c->source);
   rcvmi_link_clear (&c->link);
   free (c);
@@ -105,7 +110,8 @@ log_to_creator (void *user, int level, const char *stage, const char *message)
   struct rcvmi_monitor *m = user;
   struct tlv_writer w = TLV_WRITER_INIT;
 
-  if (!m->creator)
+  /* A guest may talk without end, and the creator may not listen: what is too much is not kept. */
+  if (!m->creator || rcvmi_link_pending (&m->creator->link) > MAX_LOG_PENDING)
     return;
   tlv_put_u32 (&w, A_LEVEL, (uint32_t) level);
   tlv_put_str (&w, A_STAGE, stage);
@@ -202,7 +208,7 @@ on_stopped (void *user)
   struct rcvmi_monitor *m = user;
   const struct rcvmi_state *s = rcvmi_run_state (m->run);
 
-  m->exit_code = s->has_exit ? s->exit_code : rcvm_error_get_exit_code (s->error);
+  m->exit_code = s->has_exit ? s->exit_code : s->error ? rcvm_error_get_exit_code (s->error) : MONITOR_REFUSED;
   rcvmi_monitor_leave (m);
   for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
     if (!c->is_exec)
@@ -256,6 +262,14 @@ on_exec_failed (void *user, rcvm_error *err)
   rcvm_error_free (err);
 }
 
+/* Nothing follows, and whoever polls the connection shall see that, however many they are. */
+static void
+end_connection (struct rcvmi_monitor_client *c)
+{
+  if (c->is_exec && c->exec_ended && rcvmi_link_pending (&c->link) == 0)
+    shutdown (c->link.fd, SHUT_WR);
+}
+
 static void
 on_exec_exited (void *user, int code, int signum)
 {
@@ -264,6 +278,7 @@ on_exec_exited (void *user, int code, int signum)
   (void) signum;
   c->exec_ended = true;
   send_exited (c, code, NULL);
+  end_connection (c);
 }
 
 static const struct rcvmi_agent_process_ops exec_ops
@@ -405,6 +420,7 @@ static void
 on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const unsigned char *payload)
 {
   struct rcvmi_monitor *m = c->monitor;
+  bool had_vm = m->run != NULL;
   struct numbers n;
   rcvm_error *e = NULL;
   int code;
@@ -413,9 +429,10 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
     {
       code = do_create (c, h->process, payload, h->len, &e);
       if (code < 0)
+        answer (c, code, e);
+      if (code < 0 && !had_vm)
         {
           m->exit_code = MONITOR_REFUSED;
-          answer (c, code, e);
           rcvmi_ev_stop (m->ev);
         }
       return;
@@ -490,6 +507,7 @@ on_client_ready (void *user, uint32_t events)
         }
       return;
     }
+  end_connection (c);
   rcvmi_ev_set_events (c->source, EPOLLIN | (rcvmi_link_pending (&c->link) ? EPOLLOUT : 0));
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -74,6 +75,8 @@ on_connection (void *user, uint32_t events)
   (void) events;
   if (fd >= 0)
     rcvmi_monitor_client_add (m, fd, false, NULL);
+  else if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM) && m->clients)
+    rcvmi_ev_set_events (m->listen_source, 0); /* until one of them goes */
 }
 
 int
@@ -88,7 +91,8 @@ rcvmi_monitor_listen (struct rcvmi_monitor *m, const struct rcvmi_state_dir *dir
       || listen (m->listen_fd, 64) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make the control socket '%s/%s'", dir->path,
                              RCVMI_CONTROL_SOCKET);
-  return rcvmi_ev_add (m->ev, m->listen_fd, EPOLLIN, on_connection, m, err) ? 0 : RCVM_E_SYSTEM;
+  m->listen_source = rcvmi_ev_add (m->ev, m->listen_fd, EPOLLIN, on_connection, m, err);
+  return m->listen_source ? 0 : RCVM_E_SYSTEM;
 }
 
 void
@@ -102,6 +106,19 @@ rcvmi_monitor_leave (struct rcvmi_monitor *m)
   if (m->remove_dir)
     rcvmi_state_dir_remove (dir, NULL);
   rcvmi_state_dir_close (dir);
+}
+
+/* Each process in the container takes up to four. */
+static void
+raise_file_limit (void)
+{
+  struct rlimit r;
+
+  if (getrlimit (RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max)
+    {
+      r.rlim_cur = r.rlim_max;
+      setrlimit (RLIMIT_NOFILE, &r);
+    }
 }
 
 int
@@ -131,6 +148,7 @@ main (int argc, char **argv)
   fcntl (CREATOR_FD, F_SETFD, FD_CLOEXEC);
   setsid ();
   umask (077);
+  raise_file_limit ();
   prctl (PR_SET_NAME, "runcvm-monitor");
   prctl (PR_SET_DUMPABLE, 0); /* the environment of the container is in here */
   mallopt (M_ARENA_MAX, 1);
@@ -140,6 +158,9 @@ main (int argc, char **argv)
   m.ev = rcvmi_ev_new (NULL);
   if (m.ev && watch_signals (&m, NULL) == 0 && rcvmi_monitor_client_add (&m, CREATOR_FD, true, NULL) == 0)
     rcvmi_ev_run (m.ev, NULL);
+  /* Where the loop ended without a word of the run's: its files go before the lock does. */
+  if (m.run)
+    rcvmi_run_undo (m.run);
   rcvmi_monitor_leave (&m);
   rcvmi_run_free (steal_ptr (m.run));
   rcvmi_monitor_clients_end (&m);

@@ -19,6 +19,7 @@ struct rcvmi_monitor
   struct rcvmi_ev *ev;
   const char *root; /* the state directory, absolute */
   int listen_fd;
+  struct rcvmi_ev_source *listen_source;
   int signal_fd;
   struct rcvmi_run *run;
   struct rcvmi_log log;

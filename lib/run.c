@@ -241,6 +241,16 @@ on_vmm_died (void *user, rcvm_error *err)
 
 static const struct rcvmi_vmm_handler vmm_handler = { .running = on_vmm_running, .died = on_vmm_died };
 
+static void
+on_vmm_timeout (void *user, uint32_t events)
+{
+  rcvm_error *e = NULL;
+
+  (void) events;
+  rcvmi_fail_at (&e, "vmm", RCVM_E_TIMEOUT, 0, "the VMM was not ready after %d seconds", BOOT_TIMEOUT_MS / 1000);
+  fail (user, e);
+}
+
 static enum step
 begin_vmm (struct rcvmi_run *run, rcvm_error **err)
 {
@@ -256,6 +266,7 @@ begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
+  set_timer (run, BOOT_TIMEOUT_MS, on_vmm_timeout);
   if (rcvmi_vmm_start (&run->vmm, &config, err) < 0)
     return STEP_FAILED;
   /* From here on a killed monitor leaves a VMM that the next one must be able to find. */
@@ -332,6 +343,12 @@ on_agent_broken (void *user, rcvm_error *err)
 
   if (run->ending)
     rcvm_error_free (err);
+  else if (run->process_ended)
+    {
+      /* How it ended is known; without an agent there is nothing left to shut down. */
+      rcvm_error_free (err);
+      finish_shutdown (run);
+    }
   else if (rcvm_error_get_code (err) == RCVM_E_PROTOCOL && run->vmm.proc.pid > 0)
     fail (run, err);
   else
@@ -603,6 +620,7 @@ on_process_failed (void *user, rcvm_error *err)
   rcvmi_error_restore (&copy, rcvm_error_get_code (err), rcvm_error_get_errno (err),
                        rcvm_error_get_exit_code (err), rcvm_error_get_stage (err),
                        rcvm_error_get_message (err));
+  rcvm_error_free (run->error);
   run->error = copy;
   run->start_wanted = false;
   run->handler->not_started (run->user, err);
@@ -626,13 +644,16 @@ static const struct rcvmi_agent_process_ops process_ops
 int
 rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
 {
+  rcvm_error *e = NULL;
   int64_t number;
   int fds[3];
 
   if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that is created can be started",
                        run->options.id,
-                       run->start_wanted ? "being started" : rcvm_status_name (run->state.status));
+                       run->start_wanted && run->state.status == RCVM_STATUS_CREATED
+                           ? "being started"
+                           : rcvm_status_name (run->state.status));
   if (run->stdio[0] < 0 && !run->plan->terminal)
     tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
   if (run->plan->exec.failed)
@@ -641,9 +662,22 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
     fds[i] = steal_fd (&run->stdio[i]);
   run->start_wanted = true;
   run->stage_start = now_usec ();
-  number = rcvmi_agent_exec (run->agent, run->plan->exec.data, run->plan->exec.len, fds, &process_ops, run,
-                             err);
-  return number < 0 ? (int) number : 0;
+  number = rcvmi_agent_exec (run->agent, run->plan->exec.data, run->plan->exec.len, fds, &process_ops, run, &e);
+  if (number >= 0)
+    return 0;
+  /* Its streams are gone: it cannot be started again. */
+  run->start_wanted = false;
+  rcvmi_error_restore (&run->error, rcvm_error_get_code (e), rcvm_error_get_errno (e), rcvm_error_get_exit_code (e),
+                       rcvm_error_get_stage (e), rcvm_error_get_message (e));
+  begin_shutdown (run);
+  return rcvmi_error_pass (err, e);
+}
+
+static void
+on_kill_timeout (void *user, uint32_t events)
+{
+  (void) events;
+  rcvmi_run_stop (user);
 }
 
 int
@@ -662,6 +696,9 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
     }
   if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  /* Its end is told after its output, and nobody may be reading that: SIGKILL does not wait for ever. */
+  if (signum == SIGKILL)
+    set_timer (run, SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
   return rcvmi_agent_signal (run->agent, RCVMI_AGENT_INIT, signum, all, err);
 }
 
@@ -671,6 +708,12 @@ rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_erro
   if (run->state.status != RCVM_STATUS_RUNNING || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   return rcvmi_agent_resize (run->agent, RCVMI_AGENT_INIT, rows, cols, err);
+}
+
+void
+rcvmi_run_undo (struct rcvmi_run *run)
+{
+  undo_all (run);
 }
 
 void

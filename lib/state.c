@@ -49,7 +49,9 @@ rcvmi_state_root (const char *root, rcvm_error **err)
     }
   else if (!path)
     path = strdup ("/run/runcvm");
-  if (!path)
+  if (!path && errno != ENOMEM)
+    rcvmi_fail_errno (err, errno, "cannot tell what the state directory '%s' is relative to", root ? root : "");
+  else if (!path)
     rcvmi_fail_nomem (err);
   return path;
 }
@@ -149,7 +151,7 @@ try_lock (const struct rcvmi_state_dir *d, int *fd, rcvm_error **err)
 {
   struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-  *fd = openat (d->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  *fd = openat (d->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
   if (*fd < 0)
     return rcvmi_fail_errno (err, errno, "cannot open '%s/lock'", d->path);
   if (fcntl (*fd, F_OFD_SETLK, &whole) == 0)
@@ -163,7 +165,7 @@ bool
 rcvmi_state_dir_alive (const struct rcvmi_state_dir *d)
 {
   struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-  autoclose int fd = openat (d->fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  autoclose int fd = openat (d->fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
   /* Asks without taking it, so that two who ask at once do not take each other for a monitor. */
   return fd >= 0 && fcntl (fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
@@ -198,7 +200,7 @@ rcvmi_state_dir_write (const struct rcvmi_state_dir *d, const struct rcvmi_state
 int
 rcvmi_state_dir_read (const struct rcvmi_state_dir *d, struct rcvmi_state *s, rcvm_error **err)
 {
-  autoclose int fd = openat (d->fd, "state.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  autoclose int fd = openat (d->fd, "state.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   autofree char *json = NULL;
   struct stat st;
   ssize_t n;

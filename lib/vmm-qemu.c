@@ -99,7 +99,8 @@ add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index)
     }
   add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=file,file.filename=%s%s", index, path,
               disk->readonly ? ",readonly=on,file.locking=off" : ",discard=unmap");
-  add_option (a, "-device", "virtio-blk-device,drive=disk%zu,serial=%s", index, disk->serial);
+  add_option (a, "-device", "virtio-blk-device,drive=disk%zu,serial=%s,werror=report,rerror=report", index,
+              disk->serial);
 }
 
 static char **

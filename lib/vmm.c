@@ -123,11 +123,12 @@ close_text (struct rcvmi_vmm_text *t)
   *t = (struct rcvmi_vmm_text){ .fd = -1 };
 }
 
-/* The last line that is not empty (or the one that holds `needle`), made printable. */
+/* The last line that is not empty, or the first that holds `needle` from there on; in printable ASCII, for it goes to
+   terminals and into JSON. */
 static void
 find_line (struct rcvmi_vmm_text *t, const char *needle, char *line, size_t size)
 {
-  char *p, *next;
+  size_t len;
 
   line[0] = 0;
   if (!t->buf)
@@ -140,23 +141,23 @@ find_line (struct rcvmi_vmm_text *t, const char *needle, char *line, size_t size
       if (t->len == before)
         break;
     }
-  for (size_t i = 0; i < t->len; i++)
-    if ((unsigned char) t->buf[i] < 0x20 && t->buf[i] != '\n')
-      t->buf[i] = t->buf[i] == '\r' ? '\n' : '?';
   t->buf[t->len] = 0;
-  for (p = t->buf; p && *p; p = next)
+  for (char *p = t->buf; p < t->buf + t->len; p += len + 1)
     {
-      size_t len = strcspn (p, "\n");
+      char *found = p;
 
-      next = p[len] ? p + len + 1 : NULL;
-      p[len] = 0;
-      if (len > 0 && (!needle || strstr (p, needle)))
-        {
-          snprintf (line, size, "%s", needle ? strstr (p, needle) : p);
-          if (needle)
-            break;
-        }
+      len = strcspn (p, "\r\n");
+      if (len == 0)
+        continue;
+      if (needle && !(found = memmem (p, len, needle, strlen (needle))))
+        continue;
+      snprintf (line, size, "%.*s", (int) (len - (size_t) (found - p)), found);
+      if (needle)
+        break;
     }
+  for (char *c = line; *c; c++)
+    if (*c < 0x20 || *c > 0x7e)
+      *c = '?';
 }
 
 /* The process. */

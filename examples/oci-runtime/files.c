@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 char *
@@ -31,11 +32,30 @@ read_file (const char *path)
   return text;
 }
 
+/* A device, a FIFO or a terminal is written to: renaming a file over it would destroy it. */
+static int
+write_pid_through (const char *path, pid_t pid)
+{
+  int fd = open (path, O_WRONLY | O_CLOEXEC), r, e;
+
+  if (fd < 0)
+    return -1;
+  r = dprintf (fd, "%ld", (long) pid) > 0 ? 0 : -1;
+  e = errno;
+  close (fd);
+  errno = e;
+  return r;
+}
+
 int
 write_pid_file (const char *path, pid_t pid)
 {
   char *temporary = NULL;
   int fd = -1, r = -1, e;
+  struct stat st;
+
+  if (stat (path, &st) == 0 && !S_ISREG (st.st_mode))
+    return write_pid_through (path, pid);
 
   if (asprintf (&temporary, "%s.%ld", path, (long) getpid ()) < 0)
     {

@@ -2,6 +2,8 @@
 /* The command line up to the command, and the table of commands. */
 #include "cli.h"
 
+#include <unistd.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,13 +102,28 @@ run_command (const struct cli *cli, const struct command *c, int argc, char **ar
   return code;
 }
 
+/* Whoever starts this without a standard stream means /dev/null; no other file may take its number. */
+static void
+fill_standard_streams (void)
+{
+  int fd;
+
+  do
+    fd = open ("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO)
+    close (fd);
+}
+
 int
 main (int argc, char **argv)
 {
   const struct command *command;
   struct cli cli = { 0 };
-  int first = parse_options (global_tables, &cli, NULL, argc, argv), words, code;
+  int first, words, code;
 
+  fill_standard_streams ();
+  first = parse_options (global_tables, &cli, NULL, argc, argv);
   if (first < 0)
     return 1;
   if (cli.version)

@@ -44,7 +44,7 @@ enum rcvm_log_level
 };
 
 /* `stage` is as in rcvm_error_get_stage.  Called from within library calls on the VM, on the thread
-   that made the call. */
+   that made the call.  It must not call functions on that VM. */
 typedef void (*rcvm_log_fn) (void *user, int level, const char *stage, const char *message);
 typedef void (*rcvm_free_fn) (void *user);
 
