@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -48,14 +49,18 @@ spawn_monitor (const char *path, const char *root, const char *id, int fd, pid_t
       posix_spawn_file_actions_destroy (&actions);
       return e;
     }
-  posix_spawn_file_actions_addopen (&actions, 0, "/dev/null", O_RDWR, 0);
-  posix_spawn_file_actions_adddup2 (&actions, 0, 1);
-  posix_spawn_file_actions_adddup2 (&actions, 0, 2);
-  posix_spawn_file_actions_adddup2 (&actions, fd, CREATOR_FD);
+  e = posix_spawn_file_actions_addopen (&actions, 0, "/dev/null", O_RDWR, 0);
+  if (e == 0)
+    e = posix_spawn_file_actions_adddup2 (&actions, 0, 1);
+  if (e == 0)
+    e = posix_spawn_file_actions_adddup2 (&actions, 0, 2);
+  if (e == 0)
+    e = posix_spawn_file_actions_adddup2 (&actions, fd, CREATOR_FD);
   posix_spawnattr_setflags (&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   posix_spawnattr_setsigmask (&attr, &none);
   posix_spawnattr_setsigdefault (&attr, &all);
-  e = posix_spawn (pid, path, &actions, &attr, argv, environ);
+  if (e == 0)
+    e = posix_spawn (pid, path, &actions, &attr, argv, environ);
   posix_spawnattr_destroy (&attr);
   posix_spawn_file_actions_destroy (&actions);
   return e;
@@ -127,6 +132,15 @@ read_pid (const unsigned char *payload, size_t len)
   return pid;
 }
 
+static int64_t
+now_ms (void)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return t.tv_sec * INT64_C (1000) + t.tv_nsec / 1000000;
+}
+
 static int
 send_request (struct rcvmi_link *link, uint16_t type, struct tlv_writer *record, const int *stdio,
               rcvm_error **err)
@@ -155,6 +169,7 @@ rcvmi_client_request (struct rcvmi_link *link, uint16_t type, struct tlv_writer 
                       const int *stdio, int timeout_ms, rcvmi_client_news_fn news, void *user, int *pid,
                       rcvm_error **err)
 {
+  int64_t deadline = now_ms () + timeout_ms;
   const unsigned char *payload;
   struct agent_header h;
   int code = send_request (link, type, record, stdio, err);
@@ -162,7 +177,15 @@ rcvmi_client_request (struct rcvmi_link *link, uint16_t type, struct tlv_writer 
   tlv_writer_free (record);
   while (code >= 0)
     {
-      code = rcvmi_link_wait (link, timeout_ms, &h, &payload, err);
+      int64_t left = timeout_ms < 0 ? -1 : deadline - now_ms ();
+      rcvm_error *e = NULL;
+
+      /* News without end are no answer. */
+      code = rcvmi_link_wait (link, timeout_ms >= 0 && left < 0 ? 0 : (int) left, &h, &payload, &e);
+      if (code == RCVM_E_TIMEOUT || (code > 0 && timeout_ms >= 0 && left < 0))
+        code = rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "%s did not answer within %d ms", link->peer, timeout_ms);
+      if (e)
+        rcvmi_error_pass (err, e);
       if (code == 0)
         code = rcvmi_fail (err, RCVM_E_MONITOR, 0, "the VM's monitor ended before it answered");
       if (code < 0)

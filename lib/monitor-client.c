@@ -300,6 +300,9 @@ take_stdio (struct rcvmi_monitor_client *c, uint32_t mask, int fds[3], rcvm_erro
         cleanup_close (&fds[i]);
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request came without the fds that it names");
     }
+  /* More than were named are nobody's. */
+  while (c->link.n_fds > n)
+    cleanup_close (&c->link.fds[--c->link.n_fds]);
   c->link.n_fds = 0;
   return 0;
 }
@@ -439,7 +442,8 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
     }
   if (!m->run)
     {
-      answer (c, rcvmi_fail (&e, RCVM_E_STATE, 0, "there is no VM yet"), e);
+      code = rcvmi_fail (&e, RCVM_E_STATE, 0, "there is no VM yet");
+      answer (c, code, e);
       return;
     }
   if (h->type == CONTROL_EXEC)
