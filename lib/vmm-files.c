@@ -97,15 +97,17 @@ rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memor
   unsigned char head[BOOT_HEAD] = { 0 };
   char magic[6];
   bool plain;
+  ssize_t n;
   uint64_t needed;
   off_t size, initramfs_size;
 
   kernel_fd = open_file ("kernel", kernel, advice, &size, err);
   if (kernel_fd < 0)
     return RCVM_E_HOST;
-  if (pread (kernel_fd, head, sizeof head, 0) < 0)
+  n = pread (kernel_fd, head, sizeof head, 0);
+  if (n < 0)
     return rcvmi_fail (err, RCVM_E_HOST, errno, "cannot read the kernel '%s'", kernel);
-  if (head[BOOT_FLAG] == 0x55 && head[BOOT_FLAG + 1] == 0xaa && memcmp (head + BOOT_MAGIC, "HdrS", 4) == 0)
+  if (n == sizeof head && head[BOOT_FLAG] == 0x55 && head[BOOT_FLAG + 1] == 0xaa && memcmp (head + BOOT_MAGIC, "HdrS", 4) == 0)
     needed = le32 (head + BOOT_INIT_SIZE);
   else
     {
