@@ -17,6 +17,7 @@
 
 #include "cleanup.h"
 #include "client.h"
+#include "clock.h"
 #include "err.h"
 #include "handle.h"
 #include "visibility.h"
@@ -254,15 +255,6 @@ rcvm_process_start (rcvm_process *p, rcvm_error **err)
   return code < 0 ? code : finish (p, start (p, err));
 }
 
-static int64_t
-now_ms (void)
-{
-  struct timespec t;
-
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return t.tv_sec * INT64_C (1000) + t.tv_nsec / 1000000;
-}
-
 static int
 report (const rcvm_process *p, int *exit_code, rcvm_error **err)
 {
@@ -281,7 +273,7 @@ report (const rcvm_process *p, int *exit_code, rcvm_error **err)
 RCVM_PUBLIC int
 rcvm_process_wait (rcvm_process *p, int timeout_ms, int *exit_code, rcvm_error **err)
 {
-  int64_t deadline = now_ms () + timeout_ms;
+  int64_t deadline = rcvmi_clock_ms () + timeout_ms;
   int code = 0, unused;
 
   if (!p)
@@ -295,7 +287,7 @@ rcvm_process_wait (rcvm_process *p, int timeout_ms, int *exit_code, rcvm_error *
   while (code == 0)
     {
       struct pollfd poll_fd = { .fd = p->link.fd, .events = POLLIN };
-      int64_t left = timeout_ms < 0 ? -1 : deadline - now_ms ();
+      int64_t left = timeout_ms < 0 ? -1 : deadline - rcvmi_clock_ms ();
 
       if (!p->ended)
         code = rcvmi_client_dispatch (&p->link, on_news, p, err);

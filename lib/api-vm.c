@@ -14,6 +14,7 @@
 
 #include "cleanup.h"
 #include "client.h"
+#include "clock.h"
 #include "err.h"
 #include "handle.h"
 #include "plan.h"
@@ -241,15 +242,6 @@ rcvm_vm_start (rcvm_vm *vm, rcvm_error **err)
   return code;
 }
 
-static int64_t
-now_ms (void)
-{
-  struct timespec t;
-
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return t.tv_sec * INT64_C (1000) + t.tv_nsec / 1000000;
-}
-
 /* What rcvm_vm_wait returns for a VM that has stopped. */
 static int
 report (const rcvm_vm *vm, int *exit_code, rcvm_error **err)
@@ -272,7 +264,7 @@ report (const rcvm_vm *vm, int *exit_code, rcvm_error **err)
 RCVM_PUBLIC int
 rcvm_vm_wait (rcvm_vm *vm, int timeout_ms, int *exit_code, rcvm_error **err)
 {
-  int64_t deadline = now_ms () + timeout_ms;
+  int64_t deadline = rcvmi_clock_ms () + timeout_ms;
   int code = check (vm, err), unused;
 
   if (code < 0)
@@ -284,7 +276,7 @@ rcvm_vm_wait (rcvm_vm *vm, int timeout_ms, int *exit_code, rcvm_error **err)
   for (;;)
     {
       struct pollfd p = { .events = POLLIN };
-      int64_t left = timeout_ms < 0 ? -1 : deadline - now_ms ();
+      int64_t left = timeout_ms < 0 ? -1 : deadline - rcvmi_clock_ms ();
 
       if (vm->status == RCVM_STATUS_NEW)
         code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has not been created", vm->id);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "defaults.h"
 #include "err.h"
 #include "proc.h"
@@ -132,15 +133,6 @@ read_pid (const unsigned char *payload, size_t len)
   return pid;
 }
 
-static int64_t
-now_ms (void)
-{
-  struct timespec t;
-
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return t.tv_sec * INT64_C (1000) + t.tv_nsec / 1000000;
-}
-
 static int
 send_request (struct rcvmi_link *link, uint16_t type, struct tlv_writer *record, const int *stdio,
               rcvm_error **err)
@@ -169,7 +161,7 @@ rcvmi_client_request (struct rcvmi_link *link, uint16_t type, struct tlv_writer 
                       const int *stdio, int timeout_ms, rcvmi_client_news_fn news, void *user, int *pid,
                       rcvm_error **err)
 {
-  int64_t deadline = now_ms () + timeout_ms;
+  int64_t deadline = rcvmi_clock_ms () + timeout_ms;
   const unsigned char *payload;
   struct agent_header h;
   int code = send_request (link, type, record, stdio, err);
@@ -177,7 +169,7 @@ rcvmi_client_request (struct rcvmi_link *link, uint16_t type, struct tlv_writer 
   tlv_writer_free (record);
   while (code >= 0)
     {
-      int64_t left = timeout_ms < 0 ? -1 : deadline - now_ms ();
+      int64_t left = timeout_ms < 0 ? -1 : deadline - rcvmi_clock_ms ();
       rcvm_error *e = NULL;
 
       /* News without end are no answer. */

@@ -14,6 +14,7 @@
 
 #include "agent-wire.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "defaults.h"
 #include "err.h"
 #include "plan.h"
@@ -70,15 +71,6 @@ struct rcvmi_run
 
 static void advance (struct rcvmi_run *run);
 static void fail (struct rcvmi_run *run, rcvm_error *err);
-
-static int64_t
-now_usec (void)
-{
-  struct timespec t;
-
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return t.tv_sec * INT64_C (1000000) + t.tv_nsec / 1000;
-}
 
 static void
 add_phase (struct rcvmi_run *run, const char *name, int64_t usec)
@@ -515,7 +507,7 @@ advance (struct rcvmi_run *run)
     return;
   while (step == STEP_DONE)
     {
-      int64_t now = now_usec ();
+      int64_t now = rcvmi_clock_usec ();
 
       add_phase (run, stages[run->stage].name, now - run->stage_start);
       run->stage_start = now;
@@ -549,7 +541,7 @@ rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir)
 
   run->dir = *dir;
   *dir = RCVMI_STATE_DIR_INIT;
-  run->stage_start = now_usec ();
+  run->stage_start = rcvmi_clock_usec ();
   run->state.status = RCVM_STATUS_CREATING;
   run->state.pid = getpid ();
   run->state.pid_start = rcvmi_proc_start_time (getpid ());
@@ -599,7 +591,7 @@ on_process_started (void *user, uint32_t guest_pid)
   struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
 
-  add_phase (run, "process", now_usec () - run->stage_start);
+  add_phase (run, "process", rcvmi_clock_usec () - run->stage_start);
   run->state.started = time (NULL);
   run->state.status = RCVM_STATUS_RUNNING;
   if (save_state (run, &e) < 0)
@@ -661,7 +653,7 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
   for (int i = 0; i < 3; i++)
     fds[i] = steal_fd (&run->stdio[i]);
   run->start_wanted = true;
-  run->stage_start = now_usec ();
+  run->stage_start = rcvmi_clock_usec ();
   number = rcvmi_agent_exec (run->agent, run->plan->exec.data, run->plan->exec.len, fds, &process_ops, run, &e);
   if (number >= 0)
     return 0;
