@@ -24,9 +24,13 @@ C
 accel=tcg kernel_args="tsc_early_khz=2500000" cpu=max
 if "$BUILD/run" runcvm check --format json | grep -q '"name": *"kvm", *"result": *"ok"'; then accel=kvm kernel_args= cpu=host; fi
 
+# The kernel that the library takes by default.
+kernel=$RUNCVM_GUEST_DIR/vmlinux
+[ -e "$kernel" ] || kernel=$RUNCVM_GUEST_DIR/vmlinuz
+
 bare() {
   qemu-system-x86_64 -machine microvm,x-option-roms=off,isa-serial=on,rtc=on -accel $accel -cpu $cpu -m 256M -nodefaults \
-    -no-user-config -no-reboot -display none -kernel "$RUNCVM_GUEST_DIR/vmlinuz" -initrd "$work/initrd" \
+    -no-user-config -no-reboot -display none -kernel "$kernel" -initrd "$work/initrd" \
     -append "console=ttyS0 panic=-1 reboot=t random.trust_cpu=on quiet $kernel_args" -serial null </dev/null
 }
 ours() { "$BUILD/run" runcvm run --memory 256M --log-level error --rootfs "$BUSYBOX" -- true </dev/null; }
