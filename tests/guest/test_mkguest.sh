@@ -72,7 +72,6 @@ refuses "cannot download no-such-package-here" --debian-package no-such-package-
 refuses "no /boot/vmlinuz-0.0" --installed 0.0 --output "$work/z"
 refuses "no directory" --debian-package "$deb" --output "$work/no/where"
 refuses "no module bogus" --debian-package "$deb" --module bogus --output "$work/z"
-refuses "--output is missing" --debian-package "$deb"
 refuses "not known" --frobnicate
 refuses "takes none, gzip" --compress bzip2 --output "$work/z"
 refuses "exclude each other" --installed --debian-package "$deb" --output "$work/z"
