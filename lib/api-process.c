@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -198,6 +199,8 @@ on_news (void *user, const struct agent_header *h, const unsigned char *payload)
   if (h->type != CONTROL_EXITED)
     return;
   p->ended = true;
+  /* Whoever read this may not be the one who polls: from now on the fd is readable. */
+  shutdown (p->link.fd, SHUT_RD);
   if (rcvmi_control_get_error (payload, h->len, &p->error) < 0)
     return;
   tlv_reader_init (&r, payload, h->len);
@@ -328,6 +331,8 @@ request (rcvm_process *p, uint16_t type, struct tlv_writer *w, rcvm_error **err)
       return code;
     }
   code = rcvmi_client_request (&p->link, type, w, NULL, ANSWER_TIMEOUT_MS, on_news, p, NULL, &e);
+  /* As in start. */
+  rcvmi_client_dispatch (&p->link, on_news, p, NULL);
   if (code < 0 && p->ended)
     {
       rcvm_error_free (steal_ptr (e));
@@ -354,25 +359,45 @@ rcvm_process_resize (rcvm_process *p, unsigned rows, unsigned cols, rcvm_error *
 
   if (rows > 65535 || cols > 65535)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a terminal of %u by %u characters is too large", rows, cols);
-  if (p && !p->started)
+  if (p)
     {
-      p->options.rows = rows;
-      p->options.cols = cols;
-      return 0;
+      bool early;
+
+      pthread_mutex_lock (&p->lock);
+      early = !p->started;
+      if (early)
+        {
+          p->options.rows = rows;
+          p->options.cols = cols;
+        }
+      pthread_mutex_unlock (&p->lock);
+      if (early)
+        return 0;
     }
   tlv_put_u32 (&w, A_ROWS, rows);
   tlv_put_u32 (&w, A_COLS, cols);
   return request (p, CONTROL_RESIZE, &w, err);
 }
 
+static int
+get_int (rcvm_process *p, const int *member)
+{
+  int value;
+
+  pthread_mutex_lock (&p->lock);
+  value = *member;
+  pthread_mutex_unlock (&p->lock);
+  return value;
+}
+
 RCVM_PUBLIC int
 rcvm_process_get_fd (rcvm_process *p)
 {
-  return p ? p->link.fd : -1;
+  return p ? get_int (p, &p->link.fd) : -1;
 }
 
 RCVM_PUBLIC int
 rcvm_process_get_guest_pid (rcvm_process *p)
 {
-  return p ? p->guest_pid : -1;
+  return p ? get_int (p, &p->guest_pid) : -1;
 }

@@ -357,11 +357,20 @@ rcvm_vm_resize (rcvm_vm *vm, unsigned rows, unsigned cols, rcvm_error **err)
 
   if (rows > 65535 || cols > 65535)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a terminal of %u by %u characters is too large", rows, cols);
-  if (vm && vm->status == RCVM_STATUS_NEW)
+  if (vm)
     {
-      vm->options.rows = rows;
-      vm->options.cols = cols;
-      return 0;
+      bool early;
+
+      rcvmi_handle_lock (vm);
+      early = vm->status == RCVM_STATUS_NEW;
+      if (early)
+        {
+          vm->options.rows = rows;
+          vm->options.cols = cols;
+        }
+      rcvmi_handle_unlock (vm);
+      if (early)
+        return 0;
     }
   tlv_put_u32 (&w, A_ROWS, rows);
   tlv_put_u32 (&w, A_COLS, cols);

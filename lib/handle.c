@@ -232,6 +232,9 @@ rcvmi_handle_request (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, con
     }
   code = rcvmi_client_request (&vm->link, type, record ? record : &none, stdio, timeout_ms, on_news, vm,
                                NULL, &e);
+  /* News that came with the answer are in the link's buffer, where no poll sees them.  What is wrong with the
+     connection shows again when it is used next. */
+  rcvmi_client_dispatch (&vm->link, on_news, vm, NULL);
   /* It ended while it was asked (or just before, so that sending broke): what it left says whether that was in
      order. */
   if ((code == RCVM_E_MONITOR || code == RCVM_E_PROTOCOL) && vm->status != RCVM_STATUS_NEW

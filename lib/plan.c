@@ -24,8 +24,11 @@ enum
 int
 rcvmi_plan_check_id (const char *id, rcvm_error **err)
 {
-  size_t n = strspn (id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.");
+  size_t n;
 
+  if (!id)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a VM needs an id");
+  n = strspn (id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.");
   if (n == 0 || n > 128 || id[n] || strcmp (id, ".") == 0 || strcmp (id, "..") == 0)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
                        "the id '%.140s' must be 1 to 128 characters out of A-Z a-z 0-9 _ + - . "
