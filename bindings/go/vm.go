@@ -491,11 +491,11 @@ func withFds(stdin, stdout, stderr *os.File, fn func(in, out, errFd C.int) error
 		if err != nil {
 			return err
 		}
-		inner := call
+		inner, at := call, &fds[i]
 		call = func() error {
 			var result error
 			err := raw.Control(func(fd uintptr) {
-				fds[i] = C.int(fd)
+				*at = C.int(fd)
 				result = inner()
 			})
 			if err != nil {

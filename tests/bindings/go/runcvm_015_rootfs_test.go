@@ -26,7 +26,9 @@ func TestRootfs015(t *testing.T) {
 		Copies: []runcvm.Copy{{Source: extra, Destination: "/etc/extra"}},
 		Progress: func(phase string, files, bytes uint64) bool {
 			phases[phase] = true
-			most = max(most, bytes)
+			if bytes > most {
+				most = bytes
+			}
 			return true
 		},
 	}))

@@ -30,7 +30,10 @@ func run(rootfs string, command []string) (int, error) {
 		return 0, err
 	}
 	code, err := vm.Wait(-1)
-	return code, errors.Join(err, vm.Delete(true))
+	if deleteErr := vm.Delete(true); err == nil {
+		err = deleteErr
+	}
+	return code, err
 }
 
 func main() {
