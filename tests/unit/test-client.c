@@ -400,6 +400,7 @@ CLIENT_TEST (test_no_monitor)
   int before = count_fds ();
   rcvm_error *e = NULL;
 
+  SKIP_UNDER_VALGRIND ();
   setenv ("RUNCVM_LIBEXEC", *state, 1);
   assert_int_equal (rcvmi_client_spawn (&link, *state, "vm", &e), RCVM_E_MONITOR);
   assert_int_equal (rcvm_error_get_errno (e), ENOENT);
@@ -466,6 +467,7 @@ TEST (test_wait_gone)
   struct rcvmi_proc proc = RCVMI_PROC_INIT;
   unsigned long long start;
 
+  SKIP_UNDER_VALGRIND ();
   check_ok (rcvmi_proc_spawn (&proc, "/bin/sleep", argv, -1, NULL, 0, NULL), NULL);
   start = rcvmi_proc_start_time (proc.pid);
   assert_false (rcvmi_client_wait_gone (proc.pid, start, 0));

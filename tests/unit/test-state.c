@@ -442,6 +442,7 @@ STATE_TEST (test_recover)
   rcvm_error *e = NULL;
   pid_t pid;
 
+  SKIP_UNDER_VALGRIND ();
   start_vmm (&vmm);
   pid = start_monitor (*state, RCVM_STATUS_RUNNING, vmm.pid);
   check_ok (rcvmi_state_dir_open (&d, *state, "vm", &e), e);
@@ -537,6 +538,7 @@ STATE_TEST (test_recover_reused_pid)
   struct rcvmi_proc stranger;
   rcvm_error *e = NULL;
 
+  SKIP_UNDER_VALGRIND ();
   start_vmm (&stranger);
   kill_monitor (start_monitor (*state, RCVM_STATUS_RUNNING, stranger.pid));
   check_ok (rcvmi_state_dir_open (&d, *state, "vm", &e), e);
@@ -556,6 +558,7 @@ STATE_TEST (test_create_over_the_dead)
   struct rcvmi_state_dir d;
   struct rcvmi_proc vmm;
 
+  SKIP_UNDER_VALGRIND ();
   start_vmm (&vmm);
   kill_monitor (start_monitor (*state, RCVM_STATUS_RUNNING, vmm.pid));
   create (&d, *state, "vm");
