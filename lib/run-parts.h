@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the parts of one run share.  run.c has the table of stages and drives them; each run-*.c has the stages
+ * of one concern.
+ */
+#ifndef RCVM_LIB_RUN_PARTS_H
+#define RCVM_LIB_RUN_PARTS_H
+
+#include "run.h"
+
+#include "plan.h"
+#include "proc.h"
+#include "spec.h"
+#include "vmm.h"
+
+enum
+{
+  /* A guest that has not spoken by then never will, however busy the host. */
+  RCVMI_RUN_BOOT_TIMEOUT_MS = 180000,
+  RCVMI_RUN_SHUTDOWN_TIMEOUT_MS = 15000
+};
+
+/* What the beginning of a stage comes to.  After PENDING, a callback calls rcvmi_run_advance or rcvmi_run_fail. */
+enum rcvmi_run_step
+{
+  RCVMI_STEP_DONE,
+  RCVMI_STEP_PENDING,
+  RCVMI_STEP_FAILED
+};
+
+struct rcvmi_run
+{
+  struct rcvmi_ev *ev;
+  const struct rcvmi_log *log;
+  const struct rcvmi_run_handler *handler;
+  void *user;
+
+  struct rcvmi_options options;
+  int stdio[3];
+  struct rcvmi_state_dir dir;
+  struct rcvmi_state state;
+
+  size_t stage; /* the one under way, or the number of stages: created */
+  int64_t stage_start;
+  bool start_wanted, process_ended, ending;
+
+  struct rcvmi_spec *spec;
+  struct rcvmi_plan *plan;
+  char *image;
+  struct rcvmi_proc builder;
+  struct rcvmi_ev_source *builder_source;
+  int builder_error_fd;
+  struct rcvmi_vmm vmm;
+  struct rcvmi_agent *agent;
+  struct rcvmi_ev_source *timer;
+  struct rcvmi_ev_source *deferred;
+  rcvm_error *error; /* what ends the run */
+};
+
+/* run.c */
+
+/* The stage under way is done: the next ones, until one has to wait. */
+void rcvmi_run_advance (struct rcvmi_run *run);
+/* Ends the run with `err`, which becomes the run's. */
+void rcvmi_run_fail (struct rcvmi_run *run, rcvm_error *err);
+/* Ends the run when the callbacks under way have returned: they may belong to what is about to be freed. */
+void rcvmi_run_defer_end (struct rcvmi_run *run);
+/* The one timer of the run; 0: none. */
+void rcvmi_run_set_timer (struct rcvmi_run *run, unsigned ms, rcvmi_ev_fn fn);
+int rcvmi_run_save (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_add_phase (struct rcvmi_run *run, const char *name, int64_t usec);
+
+/* run-plan.c */
+enum rcvmi_run_step rcvmi_run_begin_spec (struct rcvmi_run *run, rcvm_error **err);
+enum rcvmi_run_step rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-rootfs.c */
+enum rcvmi_run_step rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
+
+/* run-vmm.c */
+extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;
+enum rcvmi_run_step rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_vmm (struct rcvmi_run *run);
+enum rcvmi_run_step rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_agent (struct rcvmi_run *run);
+enum rcvmi_run_step rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-process.c */
+
+/* The process has ended: lets the guest make its disks quiet. */
+void rcvmi_run_begin_shutdown (struct rcvmi_run *run);
+/* They are, or never will be. */
+void rcvmi_run_finish_shutdown (struct rcvmi_run *run);
+
+#endif

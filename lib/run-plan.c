@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Stages "spec" and "plan": what is asked for, and everything decided. */
+#include "config.h"
+
+#define RCVMI_STAGE "monitor"
+#include "run-parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "defaults.h"
+#include "err.h"
+
+/* Stage "spec": what config.json says. */
+
+enum rcvmi_run_step
+rcvmi_run_begin_spec (struct rcvmi_run *run, rcvm_error **err)
+{
+  run->spec = rcvmi_spec_load (&run->options, err);
+  return run->spec ? RCVMI_STEP_DONE : RCVMI_STEP_FAILED;
+}
+
+/* Stage "plan": everything decided. */
+
+enum rcvmi_run_step
+rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
+{
+  autofree char *kernel = rcvmi_default_kernel (), *initramfs = rcvmi_default_initramfs ();
+  struct rcvmi_defaults defaults = { .kernel = kernel, .initramfs = initramfs };
+  struct rcvmi_plan *plan;
+
+  if (!kernel || !initramfs)
+    {
+      rcvmi_fail_nomem (err);
+      return RCVMI_STEP_FAILED;
+    }
+  plan = run->plan = rcvmi_plan_new (steal_ptr (run->spec), &run->options, &defaults, err);
+  if (!plan)
+    return RCVMI_STEP_FAILED;
+  for (char **w = plan->warnings; w && *w; w++)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "plan", "%s", *w);
+  run->state.bundle = plan->bundle ? strdup (plan->bundle) : NULL;
+  run->state.rootfs = strdup (plan->rootfs);
+  run->state.annotations = rcvmi_strv_copy (plan->annotations);
+  run->state.oci_version = strdup (rcvmi_spec_get_oci_version (plan->spec));
+  run->state.memory = plan->memory;
+  run->state.cpus = plan->cpus;
+  /* Before the long work: what cannot boot is said at once, and no image is built for it. */
+  if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, err) < 0
+      || rcvmi_vmm_check_files (plan->kernel, plan->initramfs, plan->memory, err) < 0)
+    return RCVMI_STEP_FAILED;
+  run->state.vmm = strdup (run->vmm.ops->name);
+  run->state.accel = strdup (run->vmm.accel);
+  if (run->vmm.accel_reason)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "vmm", "KVM is not used: %s; the guest runs by translation, much slower",
+                  run->vmm.accel_reason);
+  return RCVMI_STEP_DONE;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What happens in a VM that is created: its process, further ones, signals, the guest's shutdown. */
+#include "config.h"
+
+#define RCVMI_STAGE "monitor"
+#include "run-parts.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent-wire.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "err.h"
+
+static void
+on_shutdown_timeout (void *user, uint32_t events)
+{
+  (void) events;
+  rcvmi_log_at (((struct rcvmi_run *) user)->log, RCVM_LOG_WARNING, "agent",
+                "the guest did not shut down within %d seconds and is killed", RCVMI_RUN_SHUTDOWN_TIMEOUT_MS / 1000);
+  rcvmi_run_finish_shutdown (user);
+}
+
+void
+rcvmi_run_begin_shutdown (struct rcvmi_run *run)
+{
+  run->process_ended = true;
+  rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_shutdown_timeout);
+  if (rcvmi_agent_shutdown (run->agent, NULL) < 0)
+    rcvmi_run_finish_shutdown (run);
+}
+
+/* The disks are quiet. */
+void
+rcvmi_run_finish_shutdown (struct rcvmi_run *run)
+{
+  if (!run->ending)
+    rcvmi_run_defer_end (run);
+}
+
+static void
+on_process_started (void *user, uint32_t guest_pid)
+{
+  struct rcvmi_run *run = user;
+  rcvm_error *e = NULL;
+
+  rcvmi_run_add_phase (run, "process", rcvmi_clock_usec () - run->stage_start);
+  run->state.started = time (NULL);
+  run->state.status = RCVM_STATUS_RUNNING;
+  if (rcvmi_run_save (run, &e) < 0)
+    {
+      rcvmi_run_fail (run, e);
+      return;
+    }
+  run->handler->status (run->user, RCVM_STATUS_RUNNING);
+  run->handler->started (run->user, guest_pid);
+}
+
+static void
+on_process_failed (void *user, rcvm_error *err)
+{
+  struct rcvmi_run *run = user;
+  rcvm_error *copy = NULL;
+
+  rcvmi_error_restore (&copy, rcvm_error_get_code (err), rcvm_error_get_errno (err),
+                       rcvm_error_get_exit_code (err), rcvm_error_get_stage (err),
+                       rcvm_error_get_message (err));
+  rcvm_error_free (run->error);
+  run->error = copy;
+  run->start_wanted = false;
+  run->handler->not_started (run->user, err);
+  rcvmi_run_begin_shutdown (run);
+}
+
+static void
+on_process_exited (void *user, int code, int signum)
+{
+  struct rcvmi_run *run = user;
+
+  run->state.has_exit = true;
+  run->state.exit_code = code;
+  run->state.exit_signal = signum;
+  rcvmi_run_begin_shutdown (run);
+}
+
+static const struct rcvmi_agent_process_ops process_ops
+    = { .started = on_process_started, .failed = on_process_failed, .exited = on_process_exited };
+
+int
+rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int64_t number;
+  int fds[3];
+
+  if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that is created can be started",
+                       run->options.id,
+                       run->start_wanted && run->state.status == RCVM_STATUS_CREATED
+                           ? "being started"
+                           : rcvm_status_name (run->state.status));
+  if (run->stdio[0] < 0 && !run->plan->terminal)
+    tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
+  if (run->plan->exec.failed)
+    return rcvmi_fail_nomem (err);
+  for (int i = 0; i < 3; i++)
+    fds[i] = steal_fd (&run->stdio[i]);
+  run->start_wanted = true;
+  run->stage_start = rcvmi_clock_usec ();
+  number = rcvmi_agent_exec (run->agent, run->plan->exec.data, run->plan->exec.len, fds, &process_ops, run, &e);
+  if (number >= 0)
+    return 0;
+  /* Its streams are gone: it cannot be started again. */
+  run->start_wanted = false;
+  rcvmi_error_restore (&run->error, rcvm_error_get_code (e), rcvm_error_get_errno (e), rcvm_error_get_exit_code (e),
+                       rcvm_error_get_stage (e), rcvm_error_get_message (e));
+  rcvmi_run_begin_shutdown (run);
+  return rcvmi_error_pass (err, e);
+}
+
+static void
+on_kill_timeout (void *user, uint32_t events)
+{
+  (void) events;
+  rcvmi_run_stop (user);
+}
+
+int
+rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
+{
+  /* A container that waits to be started has no process: what ends it ends the VM, as with runc. */
+  if (run->state.status == RCVM_STATUS_CREATED && !run->start_wanted && !run->ending)
+    {
+      if (signum != SIGKILL && signum != SIGTERM && signum != SIGINT)
+        return 0;
+      run->state.has_exit = true;
+      run->state.exit_code = 128 + signum;
+      run->state.exit_signal = signum;
+      rcvmi_run_begin_shutdown (run);
+      return 0;
+    }
+  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  /* Its end is told after its output, and nobody may be reading that: SIGKILL does not wait for ever. */
+  if (signum == SIGKILL)
+    rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
+  return rcvmi_agent_signal (run->agent, RCVMI_AGENT_INIT, signum, all, err);
+}
+
+int
+rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err)
+{
+  if (run->state.status != RCVM_STATUS_RUNNING || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  return rcvmi_agent_resize (run->agent, RCVMI_AGENT_INIT, rows, cols, err);
+}
+
+int64_t
+rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options, const int fds[3],
+                const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
+{
+  struct tlv_writer record = TLV_WRITER_INIT;
+  bool terminal;
+  int64_t number = 0;
+
+  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+    number = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  if (number == 0)
+    number = rcvmi_plan_exec (run->plan, options, &record, &terminal, err);
+  if (number == 0 && fds[0] < 0 && !terminal)
+    tlv_put_u32 (&record, E_NO_STDIN, 1);
+  if (number == 0 && record.failed)
+    number = rcvmi_fail_nomem (err);
+  if (number == 0)
+    number = rcvmi_agent_exec (run->agent, record.data, record.len, fds, ops, user, err);
+  else
+    for (int i = 0; i < 3; i++)
+      if (fds[i] >= 0)
+        close (fds[i]);
+  tlv_writer_free (&record);
+  return number;
+}

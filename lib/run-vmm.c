@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Stages "vmm", "kernel" and "agent": a machine, its kernel, and what is prepared inside of it. */
+#include "config.h"
+
+#define RCVMI_STAGE "monitor"
+#include "run-parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "agent-wire.h"
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  /* Between the end of the agent's connection and that of the VMM, whose death says more. */
+  DEATH_TIMEOUT_MS = 3000,
+  ENTROPY_BYTES = 64
+};
+
+/* Stage "vmm": the machine, until it accepts its configuration. */
+
+static void
+on_vmm_running (void *user)
+{
+  rcvmi_run_advance (user);
+}
+
+static void
+on_vmm_died (void *user, rcvm_error *err)
+{
+  rcvmi_run_fail (user, err);
+}
+
+const struct rcvmi_vmm_handler rcvmi_run_vmm_handler = { .running = on_vmm_running, .died = on_vmm_died };
+
+static void
+on_vmm_timeout (void *user, uint32_t events)
+{
+  rcvm_error *e = NULL;
+
+  (void) events;
+  rcvmi_fail_at (&e, "vmm", RCVM_E_TIMEOUT, 0, "the VMM was not ready after %d seconds", RCVMI_RUN_BOOT_TIMEOUT_MS / 1000);
+  rcvmi_run_fail (user, e);
+}
+
+enum rcvmi_run_step
+rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
+{
+  struct rcvmi_vmm_config config = {
+    .id = run->plan->id,
+    .kernel = run->plan->kernel,
+    .initramfs = run->plan->initramfs,
+    .kernel_args = run->plan->kernel_args,
+    .memory = run->plan->memory,
+    .cpus = run->plan->cpus,
+    .disks = { { .path = run->image, .serial = "root" } },
+    .n_disks = 1,
+    .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
+  };
+
+  rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);
+  if (rcvmi_vmm_start (&run->vmm, &config, err) < 0)
+    return RCVMI_STEP_FAILED;
+  /* From here on a killed monitor leaves a VMM that the next one must be able to find. */
+  run->state.vmm_pid = run->vmm.proc.pid;
+  run->state.vmm_start = rcvmi_proc_start_time (run->vmm.proc.pid);
+  return rcvmi_run_save (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
+}
+
+void
+rcvmi_run_undo_vmm (struct rcvmi_run *run)
+{
+  rcvmi_vmm_stop (&run->vmm);
+  run->state.vmm_pid = 0;
+}
+
+/* Stage "kernel": boots until the agent says hello. */
+
+static void
+on_boot_timeout (void *user, uint32_t events)
+{
+  rcvm_error *e = NULL;
+
+  (void) events;
+  rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0,
+                 "the guest's agent said nothing for %d seconds: look at the guest's console with --log-level debug",
+                 RCVMI_RUN_BOOT_TIMEOUT_MS / 1000);
+  rcvmi_run_fail (user, e);
+}
+
+static void
+on_hello (void *user, const char *kernel, uint64_t boot_usec)
+{
+  struct rcvmi_run *run = user;
+
+  (void) boot_usec;
+  free (run->state.kernel);
+  run->state.kernel = strdup (kernel);
+  rcvmi_run_advance (run);
+}
+
+static void
+on_ready (void *user)
+{
+  rcvmi_run_advance (user);
+}
+
+static void
+on_setup_failed (void *user, rcvm_error *err)
+{
+  rcvmi_run_fail (user, err);
+}
+
+static void
+on_goodbye (void *user)
+{
+  rcvmi_run_finish_shutdown (user);
+}
+
+static void
+on_death_timeout (void *user, uint32_t events)
+{
+  struct rcvmi_run *run = user;
+
+  (void) events;
+  rcvmi_run_fail (run, steal_ptr (run->error));
+}
+
+static void
+on_agent_broken (void *user, rcvm_error *err)
+{
+  struct rcvmi_run *run = user;
+
+  if (run->ending)
+    rcvm_error_free (err);
+  else if (run->process_ended)
+    {
+      /* How it ended is known; without an agent there is nothing left to shut down. */
+      rcvm_error_free (err);
+      rcvmi_run_finish_shutdown (run);
+    }
+  else if (rcvm_error_get_code (err) == RCVM_E_PROTOCOL && run->vmm.proc.pid > 0)
+    rcvmi_run_fail (run, err);
+  else
+    {
+      rcvm_error_free (run->error);
+      run->error = err;
+      rcvmi_run_set_timer (run, DEATH_TIMEOUT_MS, on_death_timeout);
+    }
+}
+
+static const struct rcvmi_agent_ops agent_ops = {
+  .hello = on_hello,
+  .ready = on_ready,
+  .setup_failed = on_setup_failed,
+  .goodbye = on_goodbye,
+  .broken = on_agent_broken,
+};
+
+enum rcvmi_run_step
+rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
+{
+  rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_boot_timeout);
+  run->agent
+      = rcvmi_agent_new (run->ev, rcvmi_vmm_take_agent (&run->vmm), run->log, &agent_ops, run, err);
+  return run->agent ? RCVMI_STEP_PENDING : RCVMI_STEP_FAILED;
+}
+
+void
+rcvmi_run_undo_agent (struct rcvmi_run *run)
+{
+  rcvmi_agent_free (steal_ptr (run->agent));
+}
+
+/* Stage "agent": the guest mounts and prepares what the plan says. */
+
+enum rcvmi_run_step
+rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err)
+{
+  unsigned char entropy[ENTROPY_BYTES];
+  struct timespec now;
+
+  if (getrandom (entropy, sizeof entropy, 0) != sizeof entropy)
+    {
+      rcvmi_fail_errno (err, errno, "cannot draw random bytes for the guest");
+      return RCVMI_STEP_FAILED;
+    }
+  clock_gettime (CLOCK_REALTIME, &now);
+  tlv_put_u64 (&run->plan->setup, S_CLOCK_NSEC,
+               (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec);
+  tlv_put (&run->plan->setup, S_ENTROPY, entropy, sizeof entropy);
+  return rcvmi_agent_setup (run->agent, &run->plan->setup, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
+}
