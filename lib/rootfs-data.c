@@ -312,7 +312,7 @@ rcvmi_data_write (struct rcvmi_tree *tree, const struct rcvmi_ext4 *e, int image
 
   if (r < 0)
     return r;
-  d.hosts = calloc (tree->n_devs, sizeof *d.hosts);
+  d.hosts = calloc (tree->n_devs + 1, sizeof *d.hosts);
   if (!d.hosts)
     r = rcvmi_fail_nomem (err);
   for (size_t i = 0; r == 0 && i < tree->n_origins; i++)

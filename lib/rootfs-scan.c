@@ -15,6 +15,7 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "rootfs-delta.h"
 #include "rootfs-scan.h"
 
 #define DIRENTS_SIZE 65536
@@ -612,7 +613,7 @@ copy_file (struct scan *s, struct rcvmi_dir *dir, const char *destination, const
 }
 
 static int
-copy_dir (struct scan *s, struct rcvmi_dir *dir, const char *name)
+copy_dir (struct scan *s, struct rcvmi_dir *dir, const char *name, const struct rcvmi_rootfs_copy *copy)
 {
   struct rcvmi_node *old = name ? rcvmi_tree_lookup (dir, name, strlen (name)) : s->tree->root;
   struct rcvmi_node *node = rcvmi_tree_node (s->tree, name ? name : "", name ? strlen (name) : 0);
@@ -625,7 +626,15 @@ copy_dir (struct scan *s, struct rcvmi_dir *dir, const char *name)
     rcvmi_tree_insert (dir, node);
   else
     s->tree->root = node;
-  return scan_below (s, node->inode->u.dir);
+  if (copy->shallow)
+    {
+      int r = rcvmi_xattrs_read (s->tree, s->origin->fd, NULL, &node->inode->xattrs);
+
+      return r < 0 ? rcvmi_fail_errno (s->err, -r, "cannot read the extended attributes of '%s'", s->origin->path) : 0;
+    }
+  if (scan_below (s, node->inode->u.dir) < 0)
+    return -1;
+  return copy->delta ? rcvmi_delta_prepare (node->inode->u.dir, s->err) : 0;
 }
 
 int
@@ -653,7 +662,7 @@ rcvmi_scan_copy (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *copy,
   if (r < 0)
     return r;
   s.origin = &tree->origins[s.index];
-  r = S_ISDIR (st.st_mode) ? copy_dir (&s, dir, name)
+  r = S_ISDIR (st.st_mode) ? copy_dir (&s, dir, name, copy)
                            : copy_file (&s, dir, copy->destination, name, slash + 1);
   return r < 0 ? error_code (err) : 0;
 }

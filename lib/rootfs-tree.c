@@ -257,6 +257,20 @@ rcvmi_source_path (const struct rcvmi_origin *origin, const struct rcvmi_dir *di
   return path;
 }
 
+int
+rcvmi_tree_empty_root (struct rcvmi_tree *tree, rcvm_error **err)
+{
+  struct rcvmi_node *root = rcvmi_tree_node (tree, "", 0);
+
+  if (!root || !(root->inode = rcvmi_tree_alloc (tree, sizeof *root->inode)))
+    return rcvmi_fail_nomem (err);
+  root->inode->mode = S_IFDIR | 0755;
+  root->inode->mtime = root->inode->atime = rcvmi_time_pack (0, 0);
+  root->inode->origin = RCVMI_NO_ORIGIN;
+  tree->root = root;
+  return rcvmi_tree_dir (tree, root, NULL) ? 0 : rcvmi_fail_nomem (err);
+}
+
 /* A directory that only a copy's destination asks for: root's, with the times of the one it is in. */
 static struct rcvmi_dir *
 make_parent (struct rcvmi_tree *tree, struct rcvmi_dir *dir, const char *name, size_t len)
@@ -269,7 +283,7 @@ make_parent (struct rcvmi_tree *tree, struct rcvmi_dir *dir, const char *name, s
   node->inode = inode;
   inode->mode = S_IFDIR | 0755;
   inode->mtime = inode->atime = dir->self->inode->mtime;
-  inode->origin = UINT16_MAX;
+  inode->origin = RCVMI_NO_ORIGIN;
   if (!rcvmi_tree_dir (tree, node, dir))
     return NULL;
   rcvmi_tree_insert (dir, node);

@@ -17,6 +17,9 @@
 #define RCVMI_BLOCK 4096u
 #define RCVMI_NAME_MAX 255
 
+/* Of what is made up for the image. */
+#define RCVMI_NO_ORIGIN UINT16_MAX
+
 struct rcvmi_node;
 
 /* An extended attribute in ext4's terms: the prefix of its name as a number. */
@@ -143,6 +146,8 @@ int64_t rcvmi_tree_dev (struct rcvmi_tree *tree, uint64_t dev);
 struct rcvmi_node *rcvmi_tree_lookup (const struct rcvmi_dir *dir, const char *name, size_t len);
 /* Puts a node in its place; an entry of the same name gives way. */
 void rcvmi_tree_insert (struct rcvmi_dir *dir, struct rcvmi_node *node);
+/* A root directory of root's that comes from nowhere. */
+int rcvmi_tree_empty_root (struct rcvmi_tree *tree, rcvm_error **err);
 /* The order of names in a directory. */
 int rcvmi_node_compare (const struct rcvmi_node *a, const struct rcvmi_node *b);
 

@@ -350,7 +350,8 @@ scan_sources (struct rcvmi_tree *tree, const char *source, const struct rcvmi_ro
               struct rcvmi_rootfs_progress *p, rcvm_error **err)
 {
   rcvmi_rootfs_phase (p, "scan");
-  if (rcvmi_tree_init (tree, err) < 0 || rcvmi_scan_root (tree, source, p, err) < 0)
+  if (rcvmi_tree_init (tree, err) < 0
+      || (source ? rcvmi_scan_root (tree, source, p, err) : rcvmi_tree_empty_root (tree, err)) < 0)
     return -1;
   for (size_t i = 0; i < params->n_copies; i++)
     if (rcvmi_scan_copy (tree, &params->copies[i], p, err) < 0)

@@ -6,6 +6,7 @@
  *   rootfs-scan.c   walks the sources, reading metadata alone, into the tree of rootfs-tree.c;
  *                   extended attributes by rootfs-xattr.c, directories opened by rootfs-dirfd.c
  *   rootfs-plan.c   inode numbers, sizes, and which block is whose: pure arithmetic
+ *   rootfs-delta.c  makes the upper directory of one overlayfs fit for another
  *   rootfs-data.c   moves file data straight to its place in the image
  *   rootfs-ext4*.c  everything whose form ext4 prescribes; the only files that know libext2fs
  */
@@ -23,6 +24,8 @@ struct rcvmi_rootfs_copy
 {
   char *source;      /* on the host; a symlink is followed */
   char *destination; /* absolute, resolved inside the image */
+  bool shallow;      /* of a directory, what it is and not what it holds */
+  bool delta;        /* the upper directory of an overlayfs, to be one again: see rootfs-delta.c */
 };
 
 struct rcvmi_rootfs_params
@@ -40,7 +43,8 @@ struct rcvmi_rootfs_params
 #define RCVMI_ROOTFS_PARAMS_INIT                                                                  \
   ((struct rcvmi_rootfs_params){ .headroom = 30, .journal = true, .sync = true })
 
-/* Like rcvm_rootfs_build; needs no state beyond its arguments, so that a forked worker can run it. */
+/* Like rcvm_rootfs_build; needs no state beyond its arguments, so that a forked worker can run it.  `source` NULL: an
+   empty root directory of root's, to be filled by copies. */
 int rcvmi_rootfs_build (const char *source, const char *image,
                         const struct rcvmi_rootfs_params *params, rcvm_error **err);
 
