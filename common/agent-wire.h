@@ -141,7 +141,8 @@ enum agent_net_tag
   N_NAME = 1,      /* str: at most 15 bytes */
   N_MAC = 2,       /* 6 bytes */
   N_MTU = 3,       /* u32; absent: what the device says */
-  N_DHCP = 4,      /* u32: 1: address, routes and name servers come from a DHCP server */
+  N_DHCP = 4,      /* u32: address, routes and name servers come from a DHCP server, which has so many
+                      seconds for a first answer; 0: no DHCP */
   N_ADDRESS = 5,   /* record, repeated: enum agent_net_address_tag */
   N_ROUTE = 6,     /* record, repeated: enum agent_net_route_tag */
   N_NEIGHBOUR = 7, /* record, repeated: enum agent_net_neighbour_tag */

@@ -269,7 +269,7 @@ net_interface_parse (struct net_interface *n, struct tlv_reader r)
         n->mtu = tlv_get_u32 (&r, &f);
         break;
       case N_DHCP:
-        n->dhcp = tlv_get_u32 (&r, &f) != 0;
+        n->dhcp = tlv_get_u32 (&r, &f);
         break;
       case N_ADDRESS:
         ok = parse_address (n, tlv_get_record (&f));
@@ -430,7 +430,7 @@ net_interface_put (struct tlv_writer *w, const struct net_interface *n, size_t l
   if (n->mtu)
     tlv_put_u32 (w, N_MTU, n->mtu);
   if (n->dhcp)
-    tlv_put_u32 (w, N_DHCP, 1);
+    tlv_put_u32 (w, N_DHCP, n->dhcp);
   if (n->flags)
     tlv_put_u32 (w, N_FLAGS, n->flags);
   if (n->has_lease)

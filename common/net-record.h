@@ -76,7 +76,7 @@ struct net_interface
   uint8_t mac[NET_MAC_SIZE];
   bool has_mac;
   uint32_t mtu; /* 0: not given */
-  bool dhcp;
+  uint32_t dhcp; /* seconds for a first answer; 0: no DHCP */
   bool cut;
   uint32_t flags;
   struct net_address *addresses;

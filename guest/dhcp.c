@@ -43,6 +43,7 @@ struct dhcp
   char interface[16];
   uint8_t mac[6];
   char hostname[64];
+  unsigned patience;
 
   enum
   {
@@ -230,10 +231,14 @@ wake_in (struct dhcp *d, uint64_t ms)
 static void
 wait_for_answer (struct dhcp *d)
 {
+  uint64_t limit = d->began_ms + (uint64_t) d->patience * SECOND, now = now_ms (), wait;
   uint32_t spread = 0;
 
   getrandom (&spread, sizeof spread, 0);
-  wake_in (d, d->wait_ms + spread % (d->wait_ms / 4 + 1));
+  wait = d->wait_ms + spread % (d->wait_ms / 4 + 1);
+  if (!d->ever_bound && now + wait > limit)
+    wait = limit > now ? limit - now : 0;
+  wake_in (d, wait);
   d->wait_ms = d->wait_ms * 2 > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : d->wait_ms * 2;
 }
 
@@ -293,7 +298,7 @@ give_up (struct dhcp *d)
 {
   struct failure f = { 0 };
 
-  fail (&f, "net", ETIMEDOUT, "DHCP without an answer on %s in %d s", d->interface, DHCP_TIMEOUT_S);
+  fail (&f, "net", ETIMEDOUT, "DHCP without an answer on %s in %u s", d->interface, d->patience);
   d->user->failed (d->data, &f);
 }
 
@@ -310,7 +315,7 @@ on_time (struct watch *w, uint32_t events)
     {
     case SELECTING:
     case REQUESTING:
-      if (!d->ever_bound && now_ms () - d->began_ms >= (uint64_t) DHCP_TIMEOUT_S * SECOND)
+      if (!d->ever_bound && now_ms () - d->began_ms >= (uint64_t) d->patience * SECOND)
         {
           give_up (d);
           return;
@@ -459,7 +464,7 @@ packet_ready (struct watch *w, uint32_t events)
 
 struct dhcp *
 dhcp_new (int index, const char *interface, const uint8_t mac[6], const char *hostname,
-          const struct dhcp_user *user, void *data, struct failure *f)
+          unsigned patience, const struct dhcp_user *user, void *data, struct failure *f)
 {
   struct dhcp *d = calloc (1, sizeof *d);
   int timer;
@@ -472,6 +477,7 @@ dhcp_new (int index, const char *interface, const uint8_t mac[6], const char *ho
   d->user = user;
   d->data = data;
   d->index = index;
+  d->patience = patience;
   snprintf (d->interface, sizeof d->interface, "%s", interface);
   snprintf (d->hostname, sizeof d->hostname, "%s", hostname ? hostname : "");
   memcpy (d->mac, mac, sizeof d->mac);

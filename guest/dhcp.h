@@ -20,18 +20,14 @@ struct dhcp_user
   void (*bound) (void *data, const struct dhcp_answer *lease);
   /* It has run out, or was taken back; the search goes on. */
   void (*lost) (void *data);
-  /* There was no first lease in DHCP_TIMEOUT_S; the client has stopped. */
+  /* There was no first lease in time; the client has stopped. */
   void (*failed) (void *data, const struct failure *f);
 };
 
-enum
-{
-  DHCP_TIMEOUT_S = 30
-};
-
-/* Starts; the interface is up.  NULL and the reason in `f`.  `hostname` may be NULL. */
+/* Starts; the interface is up.  NULL and the reason in `f`.  `hostname` may be NULL; a first lease has to come
+   within `patience` seconds. */
 struct dhcp *dhcp_new (int index, const char *interface, const uint8_t mac[6], const char *hostname,
-                       const struct dhcp_user *user, void *data, struct failure *f);
+                       unsigned patience, const struct dhcp_user *user, void *data, struct failure *f);
 /* Gives the lease back, if `release`, and stops. */
 void dhcp_free (struct dhcp *d, bool release);
 

@@ -144,7 +144,7 @@ add_lease (struct net_interface *i, const struct nic *n)
 {
   struct net_lease *l = &i->lease;
 
-  i->dhcp = true;
+  i->dhcp = n->wanted.dhcp;
   if (!n->lease.type)
     return;
   i->has_lease = true;
@@ -428,7 +428,7 @@ start_dhcp (struct nic *n, struct failure *f)
 
   if (modules_load ("af_packet") < 0)
     log_write (LOG_WARNING, "cannot load the kernel module af_packet: %s", strerror (errno));
-  n->dhcp = dhcp_new (n->index, n->wanted.name, n->wanted.mac, the.hostname, &user, n, f);
+  n->dhcp = dhcp_new (n->index, n->wanted.name, n->wanted.mac, the.hostname, n->wanted.dhcp, &user, n, f);
   return n->dhcp ? 0 : -1;
 }
 
