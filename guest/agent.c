@@ -98,6 +98,7 @@ agent_reaped (pid_t pid, int status)
     {
       process_reaped (pid, status);
       container_reaped (pid, status);
+      net_reaped (pid, status);
     }
   else if (shutting_down)
     finish_shutdown ();

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/rtnetlink.h>
@@ -17,6 +19,7 @@
 #include "cleanup.h"
 #include "container.h"
 #include "dhcp.h"
+#include "hotplug.h"
 #include "kernel.h"
 #include "log.h"
 #include "loop.h"
@@ -44,6 +47,7 @@ struct nic
   uint32_t number;
   struct dhcp *dhcp;
   struct dhcp_answer lease; /* type 0: there is none */
+  pid_t removal;            /* the child that takes its device off the bus, or 0 */
   struct watch deadline;
 };
 
@@ -460,7 +464,7 @@ try_all (void)
   for (struct nic *n = the.nics; n; n = next)
     {
       next = n->next;
-      if (!n->index)
+      if (!n->index && !n->removal)
         nic_try (n);
     }
 }
@@ -624,12 +628,6 @@ net_release (void)
 
 /* Later */
 
-static bool
-has_record_mac (const struct nic *n, const struct net_interface *i)
-{
-  return memcmp (n->wanted.mac, i->mac, NET_MAC_SIZE) == 0;
-}
-
 void
 net_add (uint32_t number, const void *record, size_t len)
 {
@@ -653,7 +651,59 @@ net_add (uint32_t number, const void *record, size_t len)
     }
   n->answers = true;
   n->number = number;
+  hotplug_rescan ();
   nic_start (n);
+}
+
+/* Out of the container's sight, quiet, and then off the bus.  It may free `n`. */
+static void
+nic_detach (struct nic *n, uint32_t number)
+{
+  char name[NET_NAME_SIZE];
+  struct failure f = { 0 };
+  int index;
+
+  snprintf (name, sizeof name, "gone%u", number % 100000000);
+  dhcp_free (steal_ptr (n->dhcp), true);
+  n->lease.type = 0;
+  netif_up (the.container_rtnl, n->index, false);
+  index = netif_move (the.container_rtnl, n->index, the.own, the.own_rtnl, name, &f);
+  n->index = 0;
+  n->removal = index < 0 ? -1 : hotplug_remove (name);
+  if (index > 0 && n->removal < 0)
+    fail (&f, "net", errno, "cannot take the network device of %s off the bus", n->wanted.name);
+  if (n->removal > 0)
+    {
+      n->number = number;
+      return; /* net_reaped answers */
+    }
+  nic_free (n);
+  if (f.stage)
+    answer_failure (number, &f);
+  else
+    channel_send (AGENT_NET_ANSWER, number, NULL, 0);
+}
+
+void
+net_reaped (pid_t pid, int status)
+{
+  struct nic *n = the.nics;
+  struct failure f = { 0 };
+  uint32_t number;
+
+  while (n && n->removal != pid)
+    n = n->next;
+  if (!n)
+    return;
+  number = n->number;
+  if (!WIFEXITED (status) || WEXITSTATUS (status))
+    fail (&f, "net", WIFEXITED (status) ? WEXITSTATUS (status) : EINTR,
+          "cannot take the network device of %s off the bus", n->wanted.name);
+  nic_free (n);
+  if (f.stage)
+    answer_failure (number, &f);
+  else
+    channel_send (AGENT_NET_ANSWER, number, NULL, 0);
 }
 
 void
@@ -672,23 +722,22 @@ net_del (uint32_t number, const void *record, size_t len)
       answer_failure (number, &f);
       return;
     }
-  while (n && !has_record_mac (n, &i))
+  while (n && (n->removal || memcmp (n->wanted.mac, i.mac, NET_MAC_SIZE) != 0))
     n = n->next;
   net_interface_free (&i);
-  if (n && n->index)
-    {
-      dhcp_free (steal_ptr (n->dhcp), true);
-      /* The device goes away under it; until then it is quiet. */
-      netif_up (the.container_rtnl, n->index, false);
-    }
   if (n && n->answers)
     {
       fail (&f, "net", ECANCELED, "the network interface %s was detached", n->wanted.name);
       answer_failure (n->number, &f);
     }
+  if (n && n->index)
+    {
+      nic_detach (n, number);
+      update_resolv ();
+      return;
+    }
   if (n)
     nic_free (n);
-  update_resolv ();
   channel_send (AGENT_NET_ANSWER, number, NULL, 0);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "failure.h"
 #include "setup.h"
@@ -22,6 +23,9 @@ void net_begin (int namespace_fd);
 bool net_is_ready (void);
 /* Gives leases back: the machine goes down. */
 void net_release (void);
+
+/* A child was reaped. */
+void net_reaped (pid_t pid, int status);
 
 /* The frames NET_ADD, NET_DEL and NET_QUERY; each is answered. */
 void net_add (uint32_t number, const void *record, size_t len);
