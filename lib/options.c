@@ -60,6 +60,12 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 20, KIND_UNSIGNED, rows),
   OPTION (rcvmi_options, 21, KIND_UNSIGNED, cols),
   OPTION (rcvmi_options, 22, KIND_INT, log_level),
+  OPTION (rcvmi_options, 60, KIND_STR, network),
+  OPTION (rcvmi_options, 61, KIND_STR, network_join),
+  OPTION (rcvmi_options, 62, KIND_STR, tap_name),
+  OPTION (rcvmi_options, 63, KIND_UNSIGNED, dhcp),
+  OPTION (rcvmi_options, 64, KIND_LIST, nics),
+  OPTION (rcvmi_options, 65, KIND_LIST, ports),
 };
 
 static const struct option exec_options[] = {

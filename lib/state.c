@@ -15,6 +15,7 @@
 
 #include "agent-wire.h"
 #include "cleanup.h"
+#include "net.h"
 #include "plan.h"
 #include "proc.h"
 
@@ -264,6 +265,16 @@ is_there (const struct rcvmi_state_dir *d)
          && ours.st_dev == there.st_dev;
 }
 
+/* What a dead monitor left outside of the directory. */
+static void
+clean_outside (struct rcvmi_state *s)
+{
+  rcvmi_proc_kill_stranger (s->vmm_pid, s->vmm_start);
+  if (s->network)
+    rcvmi_net_undo_record (s->network, NULL);
+  free (steal_ptr (s->network));
+}
+
 /* The lock of the directory is free and that of the root is the caller's, so the monitor is dead and there will be
    no other.  The caller does not take the first one: who looks would take the caller for a monitor. */
 static void
@@ -272,7 +283,7 @@ bury (const char *id, struct rcvmi_state *s)
   static const char *const doing[]
       = { "was made", "was made", "waited to be started", "ran", "was paused", "had stopped" };
 
-  rcvmi_proc_kill_stranger (s->vmm_pid, s->vmm_start);
+  clean_outside (s);
   rcvm_error_free (s->error);
   s->error = NULL;
   rcvmi_fail_at (&s->error, "monitor", RCVM_E_MONITOR, 0,
@@ -356,7 +367,7 @@ rcvmi_state_dir_create (struct rcvmi_state_dir *d, const char *root, const char 
                            id);
       else
         {
-          rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+          clean_outside (&s);
           code = empty_dir (d, "lock", err);
         }
       rcvmi_state_clear (&s);
@@ -396,7 +407,7 @@ rcvmi_state_dir_remove (struct rcvmi_state_dir *d, rcvm_error **err)
       if (rcvmi_state_dir_alive (d))
         return rcvmi_fail (err, RCVM_E_STATE, 0, "the VM of '%s' still lives", d->path);
       if (rcvmi_state_dir_read (d, &s, NULL) == 0 && s.status != RCVM_STATUS_STOPPED)
-        rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+        clean_outside (&s);
       rcvmi_state_clear (&s);
     }
   return remove_dir (d, err);
