@@ -628,6 +628,33 @@ net_release (void)
 
 /* Later */
 
+static struct nic *
+nic_of_mac (const uint8_t mac[NET_MAC_SIZE])
+{
+  struct nic *n = the.nics;
+
+  while (n && (n->removal || memcmp (n->wanted.mac, mac, NET_MAC_SIZE) != 0))
+    n = n->next;
+  return n;
+}
+
+/* The interface is to have what `i` says, in place of what it was given. */
+static int
+nic_change (struct nic *n, struct net_interface *i, struct failure *f)
+{
+  /* Whoever asks the DHCP server goes on with what it says. */
+  if (n->dhcp)
+    return i->mtu && netif_set_mtu (the.container_rtnl, n->index, i->mtu) < 0
+               ? fail (f, "net", errno, "cannot set the MTU of %s to %u", n->wanted.name, i->mtu)
+               : 0;
+  drop_lease (n);
+  strcpy (i->name, n->wanted.name);
+  net_interface_free (&n->wanted);
+  n->wanted = *i;
+  memset (i, 0, sizeof *i);
+  return netif_configure (the.container_rtnl, n->index, &n->wanted, f);
+}
+
 void
 net_add (uint32_t number, const void *record, size_t len)
 {
@@ -635,18 +662,30 @@ net_add (uint32_t number, const void *record, size_t len)
   struct failure f = { 0 };
   struct tlv_reader r;
   struct nic *n = NULL;
+  bool known = false;
 
   tlv_reader_init (&r, record, len);
   if (!net_interface_parse (&i, r))
     fail (&f, "net", EPROTO, "the NET_ADD record is malformed");
   else if (the.container_rtnl < 0 || !the.ready)
     fail (&f, "net", ESRCH, "the container's network is not there");
+  else if (i.has_mac && (n = nic_of_mac (i.mac)))
+    {
+      known = true;
+      if (!n->index)
+        fail (&f, "net", EALREADY, "the network interface %s is being attached", n->wanted.name);
+      else
+        nic_change (n, &i, &f);
+    }
   else
     n = nic_new (&i, &f);
   net_interface_free (&i);
-  if (!n)
+  if (f.stage || known)
     {
-      answer_failure (number, &f);
+      if (f.stage)
+        answer_failure (number, &f);
+      else
+        answer_state (number, n->index);
       return;
     }
   n->answers = true;
@@ -712,7 +751,7 @@ net_del (uint32_t number, const void *record, size_t len)
   struct net_interface i;
   struct failure f = { 0 };
   struct tlv_reader r;
-  struct nic *n = the.nics;
+  struct nic *n;
 
   tlv_reader_init (&r, record, len);
   if (!net_interface_parse (&i, r) || !i.has_mac)
@@ -722,8 +761,7 @@ net_del (uint32_t number, const void *record, size_t len)
       answer_failure (number, &f);
       return;
     }
-  while (n && (n->removal || memcmp (n->wanted.mac, i.mac, NET_MAC_SIZE) != 0))
-    n = n->next;
+  n = nic_of_mac (i.mac);
   net_interface_free (&i);
   if (n && n->answers)
     {

@@ -46,6 +46,7 @@ struct rcvmi_net
   gid_t gid;
   char tap_name[RCVMI_NET_NAME_SIZE];
   char **interfaces; /* NULL: all */
+  char **excluded;   /* detached by request */
   struct rcvmi_net_if *statics;
   size_t n_statics;
   struct rcvmi_net_port *ports;

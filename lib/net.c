@@ -151,6 +151,9 @@ wanted (const struct rcvmi_net *net, const struct rcvmi_net_found *f)
   if (f->type != ARPHRD_ETHER || f->flags & IFF_LOOPBACK || f->master || !strcmp (f->data.kind, "tun")
       || !strcmp (f->data.kind, "bridge"))
     return false;
+  for (char **s = net->excluded; s && *s; s++)
+    if (!strcmp (*s, f->data.name))
+      return false;
   if (net->interfaces)
     return named (net, f->data.name);
   return f->flags & IFF_UP || f->data.n_addrs > 0;
@@ -584,6 +587,7 @@ rcvmi_net_free (struct rcvmi_net *net)
   free (net->ports);
   free (net->ns_path);
   rcvmi_net_strv_free (net->interfaces);
+  rcvmi_net_strv_free (net->excluded);
   rcvmi_net_strv_free (net->warnings);
   rcvmi_net_dns_clear (&net->dns);
   rcvmi_nl_close (&net->nft);
@@ -766,6 +770,33 @@ rcvmi_net_remove (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error *
   if (r < 0)
     return rcvmi_fail_errno (err, -r, "cannot take back all that was done for a network interface%s", net->nl.text);
   return rcvmi_net_save_record (net, err);
+}
+
+int
+rcvmi_net_exclude (struct rcvmi_net *net, const char *name, bool exclude, rcvm_error **err)
+{
+  size_t n = 0, at = SIZE_MAX;
+  char **grown;
+
+  for (; net->excluded && net->excluded[n]; n++)
+    if (!strcmp (net->excluded[n], name))
+      at = n;
+  if ((at != SIZE_MAX) == exclude)
+    return 0;
+  if (!exclude)
+    {
+      free (net->excluded[at]);
+      net->excluded[at] = net->excluded[n - 1];
+      net->excluded[n - 1] = NULL;
+      return 0;
+    }
+  grown = reallocarray (net->excluded, n + 2, sizeof *grown);
+  if (!grown)
+    return rcvmi_fail_nomem (err);
+  net->excluded = grown;
+  grown[n] = strdup (name);
+  grown[n + 1] = NULL;
+  return grown[n] ? 0 : rcvmi_fail_nomem (err);
 }
 
 /* Asking. */

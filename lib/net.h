@@ -246,6 +246,8 @@ int rcvmi_net_read_events (struct rcvmi_net *net, rcvm_error **err);
    event.  New ones get a TAP and are joined; at a failure the rest stays as it was.  Returns the number of NICs
    whose state is not SAME.  Also for namespaces that are filled late: prepare may find nothing. */
 int rcvmi_net_rescan (struct rcvmi_net *net, rcvm_error **err);
+/* An interface that rescans leave alone from now on (or no longer), as it was detached by request. */
+int rcvmi_net_exclude (struct rcvmi_net *net, const char *name, bool exclude, rcvm_error **err);
 /* Takes one NIC back (detach): its TAP and join. */
 int rcvmi_net_remove (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err);
 

@@ -516,7 +516,9 @@ rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn 
     return rcvmi_fail (err, RCVM_E_STATE, 0,
                        "VM '%s' has no network namespace whose interfaces it takes over, so none can be attached",
                        run->options.id);
-  code = rescan (run, err);
+  code = rcvmi_net_exclude (run->net, name, false, err);
+  if (code == 0)
+    code = rescan (run, err);
   if (code < 0)
     return code;
   nic = find_by_name (run, name);
@@ -543,6 +545,8 @@ rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn 
     return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "VM '%s' has no network interface '%s'", run->options.id, name);
   if (run->plan->net.mode == RCVMI_PLAN_NET_HOST)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "the link of the network mode 'host' cannot be detached");
+  if (rcvmi_net_exclude (run->net, name, true, err) < 0)
+    return RCVM_E_NOMEM;
   return ask_to_remove (run, nic, true, done, user, err);
 }
 

@@ -78,7 +78,7 @@ struct command
 };
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
-    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_metrics, cmd_help;
+    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_metrics, cmd_net, cmd_help;
 
 /* main.c */
 
@@ -180,11 +180,11 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file;
-  struct list env, annotations;
+      *kernel_args, *log_level, *pid_file, *netns, *net_mode, *tap;
+  struct list env, annotations, nics, ports;
   uint64_t memory, rootfs_size;
-  unsigned cpus;
-  int tty, read_only;
+  unsigned cpus, dhcp_timeout;
+  int tty, read_only, dhcp;
 };
 
 extern const struct option_spec container_options[];
