@@ -387,6 +387,8 @@ on_bound (void *data, const struct dhcp_answer *a)
       n->lease = *a;
       if (a->mtu && netif_set_mtu (the.container_rtnl, n->index, a->mtu) < 0)
         log_write (LOG_WARNING, "%s: cannot set the MTU to %u: %s", n->wanted.name, a->mtu, strerror (errno));
+      else if (a->mtu)
+        n->wanted.mtu = a->mtu;
       if (!lease_to_interface (&n->wanted, a))
         fail (&f, "net", ENOMEM, "cannot take the DHCP lease of %s", n->wanted.name);
       else

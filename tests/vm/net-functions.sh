@@ -11,10 +11,10 @@ in_host() { ip netns exec "$host" "$@"; }
 # background COMMAND...: in the host, until the end of the test
 background() { in_host "$@" >/dev/null 2>&1 & net_pids+=($!); }
 
-# serve NAMESPACE ADDRESS PORT COMMAND...: each connection gets what the command says
+# serve NAMESPACE PORT COMMAND...: each connection gets what the command says
 serve() {
-  local ns=$tag-$1 address=$2 port=$3; shift 3
-  ip netns exec "$ns" bash -c 'while busybox nc -l -p "$1" -e "${@:2}"; do :; done' "$address" "$port" "$@" >/dev/null 2>&1 &
+  local ns=$tag-$1 port=$2; shift 2
+  ip netns exec "$ns" busybox nc -ll -p "$port" -e "$@" >/dev/null 2>&1 &
   net_pids+=($!)
 }
 
@@ -56,12 +56,18 @@ wait_for() {
 }
 # Everything that a namespace has, but what counts.
 dump_ns() {
-  ip -n "$1" -d link; ip -n "$1" addr; ip -n "$1" route show table all; ip -n "$1" -6 route show table all; ip -n "$1" neigh
+  ip -n "$1" link; ip -n "$1" addr; ip -n "$1" route show table all; ip -n "$1" -6 route show table all; ip -n "$1" neigh show nud permanent
   tc -n "$1" qdisc; tc -n "$1" filter show dev "${2:-eth0}" ingress; ip -n "$1" rule
   ip netns exec "$1" nft list ruleset 2>/dev/null
 }
 ns_state() {
   dump_ns "$@" 2>&1 | sed -E 's/(REACHABLE|STALE|DELAY|PROBE|FAILED)//; /fe80::/d; s/ promiscuity [0-9]+| allmulti [0-9]+//g'
+}
+
+# unchanged NAMESPACE BEFORE WHAT [INTERFACE]
+unchanged() {
+  local now; now=$(ns_state "$1" "${4:-eth0}")
+  if [ "$now" = "$2" ]; then ok "$3"; else not_ok "$3"; diag "$(diff <(echo "$2") <(echo "$now"))"; fi
 }
 
 # A VM in a namespace: net_run NAME ID COMMAND...
