@@ -143,16 +143,43 @@ rcvmi_nl_request (struct rcvmi_nl *nl, struct nl_msg *msg, rcvmi_nl_fn fn, void 
 }
 
 int
-rcvmi_nl_finish (struct rcvmi_nl *nl, uint32_t seq)
+rcvmi_nl_batch (struct rcvmi_nl *nl, const void *messages, size_t size)
 {
+  struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
   autofree char *buffer = malloc (BUFFER);
-  bool interrupted = false;
-  int r;
+  int first = 0, room = (int) size * 2, flags = 0;
+  ssize_t n;
 
   if (!buffer)
     return -ENOMEM;
+  nl->text[0] = '\0';
+  /* A batch is one datagram, whatever its size. */
+  (void) setsockopt (nl->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
   do
-    r = take (nl, buffer, seq, &interrupted, NULL, NULL);
-  while (r == MORE);
-  return r;
+    n = sendto (nl->fd, messages, size, 0, (struct sockaddr *) &kernel, sizeof kernel);
+  while (n < 0 && errno == EINTR);
+  if (n < 0)
+    return -errno;
+  /* The kernel has done it all by now, and every answer is here. */
+  for (;;)
+    {
+      struct nlmsghdr *h = (struct nlmsghdr *) buffer;
+      int left;
+
+      n = recv (nl->fd, buffer, BUFFER, flags);
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        return first || errno == EAGAIN ? first : -errno;
+      for (left = (int) n; nlmsg_ok (h, left); h = nlmsg_next (h, &left))
+        {
+          const struct nlmsgerr *e = NLMSG_DATA (h);
+
+          if (h->nlmsg_type != NLMSG_ERROR || nlmsg_datalen (h) < (int) sizeof *e || e->error == 0 || first)
+            continue;
+          first = e->error;
+          take_text (nl, h);
+        }
+      flags = MSG_DONTWAIT;
+    }
 }

@@ -32,7 +32,8 @@ typedef void (*rcvmi_nl_fn) (void *user, struct nlmsghdr *h);
    (NLM_F_DUMP) that something changed under.  A NULL msg is one for which there was no memory. */
 int rcvmi_nl_request (struct rcvmi_nl *nl, struct nl_msg *msg, rcvmi_nl_fn fn, void *user);
 
-/* Waits for the kernel's word on what a batch has sent already, up to `seq`.  As above. */
-int rcvmi_nl_finish (struct rcvmi_nl *nl, uint32_t seq);
+/* Sends several messages at once, as nftables wants them: all or nothing.  At least one must ask for an acknowledgement.
+   Returns 0 or the first failure. */
+int rcvmi_nl_batch (struct rcvmi_nl *nl, const void *messages, size_t size);
 
 #endif

@@ -78,14 +78,14 @@ char *rcvmi_net_record_to_json (const struct rcvmi_net *net, rcvm_error **err);
 int rcvmi_net_record_parse (struct rcvmi_net_record *r, const char *json, rcvm_error **err);
 void rcvmi_net_record_clear (struct rcvmi_net_record *r);
 void rcvmi_net_done_clear (struct rcvmi_net_done *d);
-void rcvmi_net_alias (const uint8_t cookie[RCVMI_NET_COOKIE_SIZE], char *buf, size_t size);
+void rcvmi_net_alias (const uint8_t *cookie, char *buf, size_t size);
 /* Takes back what one NIC needed; -errno of the first failure, or 0. */
 int rcvmi_net_undo_done (struct rcvmi_nl *nl, const struct rcvmi_net_done *d,
-                         const uint8_t cookie[RCVMI_NET_COOKIE_SIZE]);
+                         const uint8_t *cookie);
 
 /* net-bridge.c: the interface `done->index`, its TAP and a bridge `done->bridge` that is made. */
 int rcvmi_net_bridge_save (struct rcvmi_nl *nl, struct rcvmi_net_done *done, rcvm_error **err);
-int rcvmi_net_bridge_join (const struct rcvmi_netns *ns, struct rcvmi_nl *nl, const struct rcvmi_net_done *done,
+int rcvmi_net_bridge_join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done,
                            const struct rcvmi_net_nic *nic, const char *alias, rcvm_error **err);
 /* Both 0 or -errno. */
 int rcvmi_net_bridge_part (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const char *alias);

@@ -10,7 +10,7 @@
 #include <linux/if_arp.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
+#include <linux/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -24,14 +24,14 @@ struct rcvmi_net_ingress
 };
 
 /* Returns 0 or -errno, like all of these. */
-int rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t cookie[RCVMI_NET_COOKIE_SIZE],
+int rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t *cookie,
                             struct rcvmi_net_ingress *ingress);
 /* -EEXIST if there is one. */
 int rcvmi_net_ingress_make_qdisc (struct rcvmi_nl *nl, int index);
-int rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_t cookie[RCVMI_NET_COOKIE_SIZE]);
+int rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_t *cookie);
 /* Removes our filter, and the qdisc too if that is ours and nobody else has come to use it.  What is not there is no
    failure. */
-int rcvmi_net_ingress_restore (struct rcvmi_nl *nl, int index, const uint8_t cookie[RCVMI_NET_COOKIE_SIZE],
+int rcvmi_net_ingress_restore (struct rcvmi_nl *nl, int index, const uint8_t *cookie,
                                bool qdisc_is_ours);
 
 #endif

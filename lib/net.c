@@ -5,6 +5,8 @@
 #define RCVMI_STAGE "net"
 #include "net-parts.h"
 
+#include <linux/if.h>
+#include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -103,6 +105,7 @@ rcvmi_net_nic_make_tap (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_e
   p.persistent = net->persistent;
   p.alias = net->alias;
   p.silent = true;
+  p.down = net->mode == RCVMI_NET_HOST; /* until it has its address */
   code = rcvmi_net_tap_make (&net->ns, &net->nl, &p, &tap, err);
   if (code < 0)
     return code;
@@ -406,7 +409,7 @@ make_nic (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err)
   if (code < 0)
     return code;
   if (net->join == RCVMI_NET_JOIN_BRIDGE)
-    return rcvmi_net_bridge_join (&net->ns, &net->nl, &nic->priv->done, nic, net->alias, err);
+    return rcvmi_net_bridge_join (&net->nl, &nic->priv->done, nic, net->alias, err);
   return join_by_tc (net, nic, err);
 }
 
