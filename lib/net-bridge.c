@@ -216,30 +216,22 @@ bridge_mac (const char *alias, uint8_t mac[6])
 static int
 make_bridge (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const uint8_t mac[6], uint32_t mtu)
 {
-  struct ifinfomsg m = { .ifi_change = IFF_UP, .ifi_flags = IFF_UP };
+  struct ifinfomsg m = { .ifi_family = AF_UNSPEC };
   struct nl_msg *msg = rcvmi_nl_new (RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
-  struct nlattr *info = NULL, *data = NULL, *spec = NULL, *inet6 = NULL;
+  struct nlattr *info = NULL, *data = NULL;
   bool ok = msg && nla_put_string (msg, IFLA_IFNAME, done->bridge) == 0 && nla_put (msg, IFLA_ADDRESS, 6, mac) == 0
             && nla_put_u32 (msg, IFLA_MTU, mtu) == 0 && (info = nla_nest_start (msg, IFLA_LINKINFO))
             && nla_put_string (msg, IFLA_INFO_KIND, "bridge") == 0 && (data = nla_nest_start (msg, IFLA_INFO_DATA))
             && nla_put_u32 (msg, IFLA_BR_FORWARD_DELAY, 0) == 0 && nla_put_u32 (msg, IFLA_BR_STP_STATE, 0) == 0
             && nla_put_u8 (msg, IFLA_BR_MCAST_SNOOPING, 0) == 0;
 
-  if (ok)
-    {
-      nla_nest_end (msg, data);
-      nla_nest_end (msg, info);
-      /* It has nothing to say on the VM's link. */
-      ok = (spec = nla_nest_start (msg, IFLA_AF_SPEC)) && (inet6 = nla_nest_start (msg, AF_INET6))
-           && nla_put_u8 (msg, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) == 0;
-    }
   if (!ok)
     {
       nlmsg_free (msg);
       return -ENOMEM;
     }
-  nla_nest_end (msg, inet6);
-  nla_nest_end (msg, spec);
+  nla_nest_end (msg, data);
+  nla_nest_end (msg, info);
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
@@ -290,6 +282,11 @@ join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi
   r = make_bridge (nl, done, mac, nic->outside.mtu);
   if (r == 0)
     r = rcvmi_net_link_get (nl, 0, done->bridge, &bridge);
+  /* It has nothing to say on the VM's link. */
+  if (r == 0)
+    r = rcvmi_net_link_silence (nl, bridge.index);
+  if (r == 0)
+    r = rcvmi_net_link_set_up (nl, bridge.index, true);
   if (r == 0)
     r = rcvmi_net_link_set_mac (nl, done->index, done->new_mac);
   if (r == 0)

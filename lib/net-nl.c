@@ -130,7 +130,7 @@ rcvmi_nl_request (struct rcvmi_nl *nl, struct nl_msg *msg, rcvmi_nl_fn fn, void 
   if (msg && buffer)
     {
       h = nlmsg_hdr (msg);
-      if (!(h->nlmsg_flags & NLM_F_DUMP))
+      if ((h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP) /* its bits mean something else elsewhere */
         h->nlmsg_flags |= NLM_F_ACK;
       r = send_message (nl, h);
       if (r == 0)

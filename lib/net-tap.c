@@ -176,6 +176,26 @@ rcvmi_net_link_set_master (struct rcvmi_nl *nl, int index, int master)
 }
 
 int
+rcvmi_net_link_silence (struct rcvmi_nl *nl, int index)
+{
+  struct ifinfomsg m = { .ifi_index = index };
+  struct nl_msg *msg = rcvmi_nl_new (RTM_NEWLINK, 0, &m, sizeof m);
+  struct nlattr *spec = msg ? nla_nest_start (msg, IFLA_AF_SPEC) : NULL;
+  struct nlattr *inet6 = spec ? nla_nest_start (msg, AF_INET6) : NULL;
+  int r;
+
+  if (!inet6 || nla_put_u8 (msg, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) < 0)
+    {
+      nlmsg_free (msg);
+      return -ENOMEM;
+    }
+  nla_nest_end (msg, inet6);
+  nla_nest_end (msg, spec);
+  r = rcvmi_nl_request (nl, msg, NULL, NULL);
+  return r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
+}
+
+int
 rcvmi_net_link_set_up (struct rcvmi_nl *nl, int index, bool up)
 {
   struct ifinfomsg m = { .ifi_index = index, .ifi_change = IFF_UP, .ifi_flags = up ? IFF_UP : 0 };
@@ -301,7 +321,7 @@ attach (int tun, const struct rcvmi_net_tap_params *p, struct rcvmi_net_tap *tap
 
 /* Addresses, size and state in one message. */
 static int
-configure (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, const struct rcvmi_net_tap *tap, bool v6)
+configure (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, const struct rcvmi_net_tap *tap)
 {
   struct ifinfomsg m = { .ifi_index = tap->index, .ifi_change = IFF_UP, .ifi_flags = p->down ? 0 : IFF_UP };
   struct nl_msg *msg = rcvmi_nl_new (RTM_NEWLINK, 0, &m, sizeof m);
@@ -313,19 +333,6 @@ configure (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, const stru
     ok = nla_put_u32 (msg, IFLA_MTU, p->mtu) == 0;
   if (ok && p->alias)
     ok = nla_put_string (msg, IFLA_IFALIAS, p->alias) == 0;
-  if (ok && p->silent && v6)
-    {
-      struct nlattr *spec = nla_nest_start (msg, IFLA_AF_SPEC), *inet6 = NULL;
-
-      if (spec)
-        inet6 = nla_nest_start (msg, AF_INET6);
-      ok = spec && inet6 && nla_put_u8 (msg, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) == 0;
-      if (ok)
-        {
-          nla_nest_end (msg, inet6);
-          nla_nest_end (msg, spec);
-        }
-    }
   if (!ok)
     {
       nlmsg_free (msg);
@@ -349,9 +356,9 @@ set_up (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, struct rcvmi_
     return rcvmi_fail_errno (err, errno, "cannot set the owner of the TAP '%s'", tap->name);
   if (p->vnet_hdr && ioctl (tun, TUNSETVNETHDRSZ, &hdr_size) < 0)
     return rcvmi_fail_errno (err, errno, "cannot set the header size of the TAP '%s'", tap->name);
-  r = configure (nl, p, tap, true);
-  if (r < 0 && p->silent && r != -EPERM)
-    r = configure (nl, p, tap, false); /* a kernel without IPv6 */
+  r = p->silent ? rcvmi_net_link_silence (nl, tap->index) : 0;
+  if (r == 0)
+    r = configure (nl, p, tap);
   if (r == -EINVAL && p->mtu)
     return rcvmi_fail (err, RCVM_E_INVALID, -r, "the TAP '%s' cannot have an MTU of %u%s", tap->name, p->mtu, nl->text);
   if (r < 0)

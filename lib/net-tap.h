@@ -83,6 +83,8 @@ bool rcvmi_net_link_parse (struct nlmsghdr *h, struct rcvmi_net_link *link, unsi
 int rcvmi_net_link_delete (struct rcvmi_nl *nl, int index);
 int rcvmi_net_link_set_mac (struct rcvmi_nl *nl, int index, const uint8_t mac[6]);
 int rcvmi_net_link_set_master (struct rcvmi_nl *nl, int index, int master);
+/* No IPv6 address of the kernel's own making; nothing to do on a kernel without IPv6. */
+int rcvmi_net_link_silence (struct rcvmi_nl *nl, int index);
 int rcvmi_net_link_set_up (struct rcvmi_nl *nl, int index, bool up);
 
 #endif
