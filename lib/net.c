@@ -348,7 +348,9 @@ plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct
           || rcvmi_net_mac_random (done->new_mac, err) < 0 || rcvmi_net_bridge_save (&net->nl, done, err) < 0)
         goto fail;
       memcpy (done->bridge, bridge, sizeof bridge);
-      return nic;
+      if (nic->number > 0 || rcvmi_net_bridge_guest (&nic->guest, err) == 0)
+        return nic;
+      goto fail;
     }
   r = rcvmi_net_ingress_read (&net->nl, done->index, net->cookie, &ingress);
   if (r < 0)
