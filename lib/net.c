@@ -382,6 +382,9 @@ fail_redirect (struct rcvmi_net *net, const char *name, int r, rcvm_error **err)
                        "cannot redirect what comes in at '%s'%s; the kernel needs sch_ingress, cls_u32 and act_mirred, or "
                        "join by a bridge",
                        name, net->nl.text);
+  if (r == -EBUSY)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, -r,
+                       "the ingress of '%s' has a filter of somebody else's with the last priority; join by a bridge", name);
   return rcvmi_fail_errno (err, -r, "cannot redirect what comes in at '%s'%s", name, net->nl.text);
 }
 

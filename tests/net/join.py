@@ -17,7 +17,6 @@ def traffic(n, mtu=1500):
     ping(n.host, "fd00:1::5", "-6")
     # Full frames, not one byte less or more.
     ping(n.vm, "192.168.1.1", "-M", "do", "-s", mtu - 28)
-    assert "mtu" in inside(n.vm, "ping", "-c1", "-M", "do", "-s", str(mtu - 27), "192.168.1.1", check=False) or True
     assert tcp(n.host, "192.168.1.1", n.vm, "192.168.1.1") == "192.168.1.5"
     assert tcp(n.vm, "192.168.1.5", n.host, "192.168.1.5") == "192.168.1.1"
     assert tcp(n.host, "fd00:1::1", n.vm, "fd00:1::1") == "fd00:1::5"
@@ -118,7 +117,7 @@ def others_stay():
     ip(n.c, "addr add 192.168.1.6/24 dev eth0 noprefixroute")
     ip(n.c, "addr add 192.168.1.7/32 dev eth0 label eth0:x")
     ip(n.c, "route add 10.9.0.0/16 via 192.168.1.1 table 100 metric 5 mtu 1300")
-    ip(n.c, "route add 10.8.0.0/16 via 192.168.1.9 onlink src 192.168.1.6")
+    ip(n.c, "route add 10.8.0.0/16 via 192.168.1.9 dev eth0 onlink src 192.168.1.6")
     ip(n.c, "rule add from 192.168.1.6 table 100")
     inside(n.c, "tc", "qdisc", "add", "dev", "eth0", "root", "pfifo", "limit", "77")
     inside(n.c, "tc", "qdisc", "add", "dev", "eth0", "clsact")
@@ -163,7 +162,7 @@ def killed():
         other.end()
         ctl = Ctl("--netns", path(n.c), "--record", record, *options)
         ctl.kill()
-        left = dump(n.c)
+        left = still(n.c)
         assert left != before
         run(NETCTL, "undo", f"{record}.other")
         same(left, dump(n.c))
@@ -265,11 +264,10 @@ def rescan():
 @test
 def late():
     "a namespace that is filled after the start"
-    n = Net(container=netns("c"))
+    n = Net()
     empty = netns("e")
     ctl = Ctl("--netns", path(empty))
     assert ctl.json["nics"] == []
-    ctl.p.stdin.write(b"")
     run("ip", "link", "add", "late0", "netns", n.host, "type", "veth", "peer", "name", "eth0", "netns", empty)
     ip(empty, "addr add 10.3.0.2/24 dev eth0")
     ip(empty, "link set eth0 up")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the network's tests share: namespaces of their own, dumps, the program that stands for a VMM, TAP output."""
+import difflib
 import json
 import os
 import re
@@ -118,10 +119,23 @@ def dump(ns):
     return out
 
 
+def still(ns):
+    """When nothing moves any more: a bridge that has lost a port takes a moment to say so."""
+    was = dump(ns)
+    for _ in range(40):
+        time.sleep(0.1)
+        now = dump(ns)
+        if now == was:
+            return now
+        was = now
+    raise AssertionError(f"{ns} does not come to rest")
+
+
 def same(before, after):
     for key in sorted(set(before) | set(after)):
         if before.get(key) != after.get(key):
-            raise AssertionError(f"{key} differs:\n--- before\n{before.get(key)}\n--- after\n{after.get(key)}")
+            a, b = (json.dumps(x.get(key), indent=1).splitlines() for x in (before, after))
+            raise AssertionError(f"{key} differs:\n" + "\n".join(difflib.unified_diff(a, b, "before", "after", lineterm="")))
 
 
 class Ctl:
