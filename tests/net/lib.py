@@ -96,7 +96,7 @@ def scrub(o):
         return [scrub(x) for x in o]
     if isinstance(o, dict):
         drop = {"valid_life_time", "preferred_life_time", "expires", "stats", "stats64", "handle", "bytes", "packets",
-                "lastuse", "used", "installed", "installed_t", "last_used", "pmtu", "nud_confirmed"}
+                "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "lastuse", "used", "installed", "installed_t", "last_used", "pmtu", "nud_confirmed"}
         return {k: scrub(v) for k, v in o.items() if k not in drop}
     return o
 
