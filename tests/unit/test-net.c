@@ -255,7 +255,8 @@ TEST (test_no_room)
     {
       assert_null (rcvm_net_tap_in_netns (ns, NULL, &e));
       rcvm_error_free (e);
-          close (fds[--n]);
+      e = NULL;
+      close (fds[--n]);
     }
   while (n > 0)
     close (fds[--n]);
