@@ -271,6 +271,25 @@ add_route (struct rcvmi_nl *nl, int bridge, const struct rcvmi_net_ip *guest)
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
+int
+rcvmi_net_bridge_guest (struct rcvmi_net_if *guest, rcvm_error **err)
+{
+  struct rcvmi_net_route *routes = reallocarray (guest->routes, guest->n_routes + 1, sizeof *routes);
+
+  if (!routes)
+    return rcvmi_fail_nomem (err);
+  /* Before those by gateways. */
+  memmove (&routes[1], routes, guest->n_routes++ * sizeof *routes);
+  guest->routes = routes;
+  routes[0] = (struct rcvmi_net_route){ .family = AF_INET,
+                                        .prefix = 32,
+                                        .destination = { .family = AF_INET },
+                                        .scope = RT_SCOPE_LINK,
+                                        .protocol = RTPROT_STATIC };
+  memcpy (routes[0].destination.bytes, host_end, sizeof host_end);
+  return 0;
+}
+
 static int
 join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi_net_nic *nic, const char *alias)
 {

@@ -88,6 +88,8 @@ int rcvmi_net_undo_done (struct rcvmi_nl *nl, const struct rcvmi_net_done *d,
 int rcvmi_net_bridge_save (struct rcvmi_nl *nl, struct rcvmi_net_done *done, rcvm_error **err);
 int rcvmi_net_bridge_join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done,
                            const struct rcvmi_net_nic *nic, const char *alias, rcvm_error **err);
+/* The guest's way to 169.254.1.1. */
+int rcvmi_net_bridge_guest (struct rcvmi_net_if *guest, rcvm_error **err);
 /* Both 0 or -errno. */
 int rcvmi_net_bridge_part (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const char *alias);
 /* One saved message back; what is there already is no failure. */

@@ -4,7 +4,7 @@
  * carries a cookie of 16 bytes, new for each VM, by which it is known again: by this process, by the one that cleans up after
  * it died, and by nobody by mistake.
  *
- * Filters of others at the same place come first: ours has nearly the last priority that there is.
+ * Filters of others at the same place come first: ours has a later priority than any of them.
  */
 #include "config.h"
 
@@ -22,7 +22,8 @@
 
 enum
 {
-  PRIORITY = 65000
+  PRIORITY = 65000,
+  LAST_PRIORITY = 65535
 };
 
 /* Both "ingress" and "clsact" know this parent. */
@@ -85,7 +86,14 @@ on_filter (void *user, struct nlmsghdr *h)
   else if (!a[TCA_OPTIONS] || (u32 && nla_parse_nested (o, TCA_U32_MAX, a[TCA_OPTIONS], NULL) == 0 && !o[TCA_U32_SEL]))
     return; /* the head of a list, or a table of u32: no filter */
   else
-    l->ingress->others++;
+    {
+      unsigned priority = TC_H_MAJ (m->tcm_info) >> 16;
+
+      l->ingress->others++;
+      l->ingress->others_here += l->ingress->ours > 0 && m->tcm_info == l->ingress->info;
+      if (priority > l->ingress->last)
+        l->ingress->last = priority;
+    }
 }
 
 int
@@ -147,20 +155,26 @@ put_action (struct nl_msg *msg, int to, const uint8_t *cookie)
 int
 rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_t *cookie)
 {
-  struct tcmsg m = { .tcm_family = AF_UNSPEC,
-                     .tcm_ifindex = index,
-                     .tcm_parent = PARENT,
-                     .tcm_info = TC_H_MAKE (PRIORITY << 16, htons (ETH_P_ALL)) };
+  struct tcmsg m = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_parent = PARENT };
   struct
   {
     struct tc_u32_sel sel;
     struct tc_u32_key key; /* no bit of the first word has to be anything */
   } match = { .sel = { .flags = TC_U32_TERMINAL, .nkeys = 1 } };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
+  struct rcvmi_net_ingress ingress;
   struct nlattr *options = NULL;
-  bool ok = msg && nla_put_string (msg, TCA_KIND, "u32") == 0;
+  unsigned priority;
+  struct nl_msg *msg;
+  int r = rcvmi_net_ingress_read (nl, index, cookie, &ingress);
 
-  if (ok)
+  if (r < 0)
+    return r;
+  if (ingress.last >= LAST_PRIORITY)
+    return -EBUSY;
+  priority = ingress.last >= PRIORITY ? ingress.last + 1 : PRIORITY;
+  m.tcm_info = TC_H_MAKE (priority << 16, htons (ETH_P_ALL));
+  msg = rcvmi_nl_new (RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
+  if (msg && nla_put_string (msg, TCA_KIND, "u32") == 0)
     options = nla_nest_start (msg, TCA_OPTIONS);
   if (!options || !put_action (msg, to, cookie) || nla_put (msg, TCA_U32_SEL, sizeof match, &match) < 0)
     {
@@ -171,14 +185,14 @@ rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
-/* That one alone: somebody else may use the same priority. */
+/* With its priority, as u32 leaves an empty one behind; but that one alone where somebody else has come to the same. */
 static int
 remove_filter (struct rcvmi_nl *nl, int index, const struct rcvmi_net_ingress *ingress)
 {
   struct tcmsg m = { .tcm_family = AF_UNSPEC,
                      .tcm_ifindex = index,
                      .tcm_parent = PARENT,
-                     .tcm_handle = ingress->handle,
+                     .tcm_handle = ingress->others_here ? ingress->handle : 0,
                      .tcm_info = ingress->info };
   struct nl_msg *msg = rcvmi_nl_new (RTM_DELTFILTER, 0, &m, sizeof m);
 

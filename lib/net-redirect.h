@@ -20,7 +20,9 @@ struct rcvmi_net_ingress
   bool shared_block; /* ... whose filters are those of other interfaces too */
   unsigned ours;     /* filters with our cookie; the last of them: */
   uint32_t handle, info;
-  unsigned others;   /* and without */
+  unsigned others;     /* and without */
+  unsigned others_here; /* ... of the same priority as ours */
+  unsigned last;       /* the others' last priority */
 };
 
 /* Returns 0 or -errno, like all of these. */
@@ -28,6 +30,7 @@ int rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t *cooki
                             struct rcvmi_net_ingress *ingress);
 /* -EEXIST if there is one. */
 int rcvmi_net_ingress_make_qdisc (struct rcvmi_nl *nl, int index);
+/* All that comes in there goes out at `to`, unless one of the `others` says otherwise. */
 int rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_t *cookie);
 /* Removes our filter, and the qdisc too if that is ours and nobody else has come to use it.  What is not there is no
    failure. */

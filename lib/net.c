@@ -351,7 +351,9 @@ plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct
           || rcvmi_net_mac_random (done->new_mac, err) < 0 || rcvmi_net_bridge_save (&net->nl, done, err) < 0)
         goto fail;
       memcpy (done->bridge, bridge, sizeof bridge);
-      return nic;
+      if (nic->number > 0 || rcvmi_net_bridge_guest (&nic->guest, err) == 0)
+        return nic;
+      goto fail;
     }
   r = rcvmi_net_ingress_read (&net->nl, done->index, net->cookie, &ingress);
   if (r < 0)
@@ -383,6 +385,9 @@ fail_redirect (struct rcvmi_net *net, const char *name, int r, rcvm_error **err)
                        "cannot redirect what comes in at '%s'%s; the kernel needs sch_ingress, cls_u32 and act_mirred, or "
                        "join by a bridge",
                        name, net->nl.text);
+  if (r == -EBUSY)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, -r,
+                       "the ingress of '%s' has a filter of somebody else's with the last priority; join by a bridge", name);
   return rcvmi_fail_errno (err, -r, "cannot redirect what comes in at '%s'%s", name, net->nl.text);
 }
 
