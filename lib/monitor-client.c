@@ -342,7 +342,7 @@ do_create (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size
   if (code < 0)
     {
       unlinkat (dir.fd, RCVMI_CONTROL_SOCKET, 0);
-      rcvmi_state_dir_remove (&dir, NULL);
+      rcvmi_state_dir_remove (&dir, true, NULL);
       rcvmi_state_dir_close (&dir);
       return code;
     }

@@ -180,8 +180,8 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file;
-  struct list env, annotations;
+      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes;
+  struct list env, annotations, rootfs_digests;
   uint64_t memory, rootfs_size;
   unsigned cpus;
   int tty, read_only;

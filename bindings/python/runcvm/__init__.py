@@ -155,6 +155,11 @@ def _set_annotations(vm, annotations):
         raw.rcvm_vm_set_annotation(vm, key, value)
 
 
+def _add_rootfs_digests(vm, digests):
+    for digest in digests:
+        raw.rcvm_vm_add_rootfs_digest(vm, digest)
+
+
 def _set_process_env(process, environment):
     for entry in _strings(environment):
         raw.rcvm_process_add_env(process, entry)
@@ -181,7 +186,11 @@ def _set_process_env(process, environment):
     "kernel_args": (raw.rcvm_vm_set_kernel_args, "Appended to the kernel's command line."),
     "memory": (raw.rcvm_vm_set_memory, "Memory in bytes."),
     "cpus": (raw.rcvm_vm_set_cpus, "Number of virtual CPUs."),
-    "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "Size of the root disk in bytes; 0: as needed."),
+    "rootfs_disk": (raw.rcvm_vm_set_rootfs_disk, "'overlay' or 'single'."),
+    "rootfs_changes": (raw.rcvm_vm_set_rootfs_changes, "'writeback', 'discard' or 'keep'."),
+    "rootfs_digests": (_add_rootfs_digests,
+                       "Digests of the layers that the root is made of, lowest first; they are added."),
+    "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "What the root can hold in bytes; 0: the default."),
 })
 class VM(_Options):
     """A handle for a VM.
