@@ -287,6 +287,14 @@ rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id,
   return 0;
 }
 
+int
+rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err)
+{
+  d->lock_fd = d->kept_lock_fd = -1;
+  d->dir_fd = open (d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
+}
+
 static int
 remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 {

@@ -36,6 +36,8 @@ struct rcvmi_disks
 
 /* Makes and locks the directory. */
 int rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id, rcvm_error **err);
+/* In a worker, which has none of the monitor's fds. */
+int rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err);
 /* Writes back what a dead monitor of that id should have, and removes the rest of what it left.  For a worker. */
 int rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err);
 /* Writes down, before anything can change, that the upper's changes over the image `base` belong into `rootfs`. */

@@ -160,7 +160,7 @@ report_error (int fd, const rcvm_error *e)
 }
 
 int
-rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user,
+rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user, int given,
                  int *error_fd, rcvm_error **err)
 {
   int report[2], code;
@@ -182,10 +182,15 @@ rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **er
 
       die_with_parent (parent);
       reset_signals ();
-      /* The monitor's lock, sockets and the container's streams must not live on in here. */
-      if (dup3 (report[1], FIRST_FD, O_CLOEXEC) < 0 && report[1] != FIRST_FD)
+      /* The monitor's lock, sockets and the container's streams must not live on in here.  Both fds may have the number
+         that the other one shall get. */
+      report[1] = fcntl (report[1], F_DUPFD_CLOEXEC, RCVMI_PROC_GIVEN_FD + 1);
+      if (given >= 0)
+        given = fcntl (given, F_DUPFD_CLOEXEC, RCVMI_PROC_GIVEN_FD + 1);
+      if (dup3 (report[1], FIRST_FD, O_CLOEXEC) < 0
+          || (given >= 0 && dup3 (given, RCVMI_PROC_GIVEN_FD, O_CLOEXEC) < 0))
         _exit (125);
-      close_range (FIRST_FD + 1, ~0U, 0);
+      close_range (given >= 0 ? RCVMI_PROC_GIVEN_FD + 1 : FIRST_FD + 1, ~0U, 0);
       if (fn (user, &e) == 0)
         _exit (0);
       _exit (report_error (FIRST_FD, e) == 0 ? 1 : 125);

@@ -629,6 +629,8 @@ copy_dir (struct scan *s, struct rcvmi_dir *dir, const char *name, const struct 
     {
       int r = rcvmi_xattrs_read (s->tree, s->origin->fd, NULL, &node->inode->xattrs);
 
+      s->origin->dir = node->inode->u.dir;
+
       return r < 0 ? rcvmi_fail_errno (s->err, -r, "cannot read the extended attributes of '%s'", s->origin->path) : 0;
     }
   if (scan_below (s, node->inode->u.dir) < 0)

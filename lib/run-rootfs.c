@@ -111,11 +111,11 @@ build_binds (struct rcvmi_run *run, rcvm_error **err)
 }
 
 static int
-report_base (struct rcvmi_run *run, const struct rcvmi_cache_entry *base, rcvm_error **err)
+report_base (const struct rcvmi_cache_entry *base, rcvm_error **err)
 {
   struct tlv_writer record = TLV_WRITER_INIT;
   struct rcvmi_link link;
-  int r = rcvmi_link_init (&link, steal_fd (&run->worker_fd), "the monitor", 0, err);
+  int r = rcvmi_link_init (&link, RCVMI_PROC_GIVEN_FD, "the monitor", 0, err);
 
   if (r < 0)
     return r;
@@ -171,7 +171,7 @@ build_overlay (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, rcvm_
   if (r == 0 && run->plan->changes == RCVMI_CHANGES_WRITE_BACK)
     r = rcvmi_disks_intend (&run->disks, run->plan->rootfs, base.path, err);
   if (r == 0)
-    r = report_base (run, &base, err);
+    r = report_base (&base, err);
   rcvmi_cache_entry_clear (&base);
   return r;
 }
@@ -182,7 +182,10 @@ build_disks (void *user, rcvm_error **err)
   struct rcvmi_overlay_mount overlay = { 0 };
   struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
-  int r = rcvmi_disks_settle (&run->disks, &e);
+  int r = rcvmi_disks_reopen (&run->disks, &e);
+
+  if (r == 0)
+    r = rcvmi_disks_settle (&run->disks, &e);
 
   if (r == 0 && run->plan->root_disk == RCVMI_ROOT_SINGLE)
     r = build_single (run, &e);
@@ -207,10 +210,11 @@ build_disks (void *user, rcvm_error **err)
 /* In the monitor. */
 
 static int
-start_worker (struct rcvmi_run *run, int (*fn) (void *user, rcvm_error **err), rcvmi_ev_fn done, rcvm_error **err)
+start_worker (struct rcvmi_run *run, int (*fn) (void *user, rcvm_error **err), int given, rcvmi_ev_fn done,
+              rcvm_error **err)
 {
   struct rcvmi_worker *w = &run->worker;
-  int r = rcvmi_proc_fork (&w->proc, fn, run, &w->error_fd, err);
+  int r = rcvmi_proc_fork (&w->proc, fn, run, given, &w->error_fd, err);
 
   if (r < 0)
     return r;
@@ -307,11 +311,9 @@ prepare (struct rcvmi_run *run, rcvm_error **err)
     return r;
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make the sockets between the monitor and its worker");
-  /* The worker is a copy of this process: it takes the end that is there when it is forked. */
-  run->worker_fd = ends[1];
-  r = start_worker (run, build_disks, on_disks_built, err);
-  close (ends[1]);
   run->worker_fd = ends[0];
+  r = start_worker (run, build_disks, ends[1], on_disks_built, err);
+  close (ends[1]);
   return r;
 }
 
@@ -344,8 +346,9 @@ static int
 write_back (void *user, rcvm_error **err)
 {
   struct rcvmi_run *run = user;
+  int r = rcvmi_disks_reopen (&run->disks, err);
 
-  return rcvmi_disks_write_back (&run->disks, err);
+  return r < 0 ? r : rcvmi_disks_write_back (&run->disks, err);
 }
 
 static void
@@ -371,7 +374,7 @@ rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run
   if (!run->changes_wanted || run->written_back)
     return false;
   run->written_back = done;
-  if (start_worker (run, write_back, on_written_back, &e) == 0)
+  if (start_worker (run, write_back, -1, on_written_back, &e) == 0)
     return true;
   rcvmi_log_at (run->log, RCVM_LOG_ERROR, "rootfs", "%s", rcvm_error_get_message (e));
   rcvm_error_free (e);
