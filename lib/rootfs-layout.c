@@ -342,6 +342,21 @@ assign_inode (struct rcvmi_layout *l, struct rcvmi_inode *inode, const struct rc
     l->used += rcvmi_ext4_index_blocks (e, inode);
 }
 
+/* In the order in which the archive has them: its second reading then writes from front to back. */
+static int
+assign_archive (struct rcvmi_layout *l, struct rcvmi_tree *tree, size_t origin, const struct rcvmi_ext4 *e,
+                rcvm_error **err)
+{
+  size_t n;
+  autofree struct rcvmi_inode **files = rcvmi_tree_archive_files (tree, origin, &n);
+
+  if (!files)
+    return rcvmi_fail_nomem (err);
+  for (size_t i = 0; i < n; i++)
+    assign_inode (l, files[i], e, rcvmi_ext4_free_blocks (e));
+  return 0;
+}
+
 int
 rcvmi_layout_assign (struct rcvmi_layout *l, struct rcvmi_tree *tree, const struct rcvmi_ext4 *e,
                      rcvm_error **err)
@@ -355,6 +370,14 @@ rcvmi_layout_assign (struct rcvmi_layout *l, struct rcvmi_tree *tree, const stru
     {
       uint32_t last = RCVMI_EXT4_ROOT_INO;
 
+      if (pass && tree->origins[pass - 1].archive)
+        {
+          int r = assign_archive (l, tree, pass - 1, e, err);
+
+          if (r < 0)
+            return r;
+          continue;
+        }
       for (struct rcvmi_dir *dir = root; dir; dir = rcvmi_tree_next_dir (root, dir))
         for (struct rcvmi_node *n = dir->first; n; n = n->next)
           {

@@ -22,7 +22,6 @@
 #include "link.h"
 #include "overlay-mount.h"
 #include "rootfs.h"
-#include "rootfs-layers.h"
 
 /* Sparse: what it takes up is what is written. */
 static const uint64_t upper_size_default = UINT64_C (16) << 30;

@@ -13,6 +13,10 @@ json.h            -
 ext2fs/*          lib/rootfs-ext4*.[ch] tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
+archive.h         lib/rootfs-layer-reader.c tests/*
+archive_entry.h   lib/rootfs-layer-reader.c tests/*
+zlib.h            lib/rootfs-layer-stream.c tests/*
+zstd.h            lib/rootfs-layer-stream.c tests/*
 netlink/*         lib/net*.c tests/*
 nettle/*          lib/digest.c
 seccomp.h         lib/plan-seccomp.c lib/sandbox*.c
