@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static char *
@@ -38,4 +39,20 @@ char *
 rcvmi_default_monitor (void)
 {
   return join ("RUNCVM_LIBEXEC", RCVMI_LIBEXEC_DIR, "runcvm-monitor");
+}
+
+char *
+rcvmi_default_data_dir (void)
+{
+  const char *dir = secure_getenv ("RUNCVM_DATA_DIR");
+
+  return strdup (dir && *dir ? dir : RCVMI_DATA_DIR);
+}
+
+char *
+rcvmi_default_cache_dir (void)
+{
+  const char *dir = secure_getenv ("RUNCVM_CACHE_DIR");
+
+  return dir && *dir ? strdup (dir) : join ("RUNCVM_DATA_DIR", RCVMI_DATA_DIR, "cache");
 }

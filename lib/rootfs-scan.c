@@ -395,9 +395,8 @@ merge_found (struct scan *s, struct rcvmi_dir *dir)
   return 0;
 }
 
-/* Kernel interfaces: their "files" have no contents that could be kept. */
-static bool
-is_virtual (int fd)
+bool
+rcvmi_scan_is_virtual (int fd)
 {
   static const unsigned long kinds[] = {
     PROC_SUPER_MAGIC, SYSFS_MAGIC,      CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
@@ -457,7 +456,7 @@ scan_dir (struct scan *s, struct rcvmi_dir *dir)
       || s->tree->devs[inode->source_dev] != (uint64_t) before.st_dev)
     return fail_changed (s, dir, NULL);
   if (dir != s->origin->dir && dir->parent
-      && inode->source_dev != dir->parent->self->inode->source_dev && is_virtual (fd))
+      && inode->source_dev != dir->parent->self->inode->source_dev && rcvmi_scan_is_virtual (fd))
     return 0;
   r = rcvmi_xattrs_read (s->tree, fd, NULL, &inode->xattrs);
   if (r < 0)

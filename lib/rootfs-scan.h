@@ -17,6 +17,9 @@ int rcvmi_scan_root (struct rcvmi_tree *tree, const char *source, struct rcvmi_r
 int rcvmi_scan_copy (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *copy,
                      struct rcvmi_rootfs_progress *p, rcvm_error **err);
 
+/* Kernel interfaces (/proc and its like): their "files" have no contents that could be kept. */
+bool rcvmi_scan_is_virtual (int fd);
+
 /* rootfs-dirfd.c: directories of one origin, opened by their names one after the other.  Only the last few
    stay open, however deep the tree is. */
 struct rcvmi_dirfd

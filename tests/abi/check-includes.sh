@@ -8,12 +8,13 @@
 table ()
 {
   cat <<'END'
-json-c/*          lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
+json-c/*          lib/api-cache.c lib/cache-list.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
 json.h            -
 ext2fs/*          lib/rootfs-ext4*.[ch] tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
 netlink/*         lib/net*.c tests/*
+nettle/*          lib/digest.c
 seccomp.h         lib/plan-seccomp.c lib/sandbox*.c
 sys/capability.h  lib/sandbox*.c
 cmocka.h          tests/*
