@@ -121,8 +121,8 @@ rcvm_rootfs_options_add_copy (rcvm_rootfs_options *o, const char *source, const 
     o->params.copies = copies;
   if (!copies || !from || !to)
     return rcvmi_fail_nomem (err);
-  copies[o->params.n_copies].source = steal_ptr (from);
-  copies[o->params.n_copies++].destination = steal_ptr (to);
+  copies[o->params.n_copies++]
+      = (struct rcvmi_rootfs_copy){ .source = steal_ptr (from), .destination = steal_ptr (to) };
   return 0;
 }
 
