@@ -269,7 +269,7 @@ TEST (test_params)
 {
   struct fixture *f = *state;
   struct rcvmi_rootfs_params p = RCVMI_CACHE_ROOTFS_PARAMS;
-  struct rcvmi_rootfs_copy copy = { (char *) "/etc", (char *) "/etc" };
+  struct rcvmi_rootfs_copy copy = { .source = (char *) "/etc", .destination = (char *) "/etc" };
   char *key = key_of (f->tree), *other = NULL;
   uint64_t bytes = 0;
   rcvm_error *err = NULL;
