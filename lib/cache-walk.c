@@ -51,14 +51,20 @@ struct level
   size_t size, at; /* `at`: the next one */
 };
 
+struct fs
+{
+  uint64_t dev;
+  bool is_virtual; /* /proc and its like: an empty directory in the image */
+};
+
 struct walk
 {
   const char *rootfs;
   struct rcvmi_sha256 *sha;
   struct level *levels;
   size_t n, cap;
-  uint64_t *devs; /* seen so far */
-  size_t n_devs;
+  struct fs *fs; /* seen so far */
+  size_t n_fs;
   struct entry *entries; /* of the directory that is being read */
   size_t n_entries, cap_entries;
   char *names;
@@ -76,7 +82,7 @@ struct record
   int64_t mtime, ctime;
   uint32_t mtime_nsec, ctime_nsec;
   uint32_t mode, uid, gid;
-  uint32_t dev; /* its number among those of the tree */
+  uint32_t fs; /* its number among those of the tree */
 };
 
 static void
@@ -88,7 +94,7 @@ walk_clear (struct walk *w)
       free (w->levels[i].names);
     }
   free (w->levels);
-  free (w->devs);
+  free (w->fs);
   free (w->entries);
   free (w->names);
   free (w->dirents);
@@ -135,34 +141,37 @@ is_remote (const struct statfs *fs)
 static int
 add_fs (struct walk *w, int fd, uint64_t dev)
 {
-  uint64_t *devs = reallocarray (w->devs, w->n_devs + 1, sizeof *devs);
+  struct fs *list = reallocarray (w->fs, w->n_fs + 1, sizeof *list);
   uint64_t id[4] = { 0 };
   struct statfs fs;
 
-  if (!devs)
+  if (!list)
     return rcvmi_fail_nomem (w->err);
-  w->devs = devs;
-  devs[w->n_devs++] = dev;
+  w->fs = list;
   if (fstatfs (fd, &fs) < 0)
     return rcvmi_fail_errno (w->err, errno, "cannot tell what file system the tree '%s' is on", w->rootfs);
-  if (is_remote (&fs))
+  list[w->n_fs] = (struct fs){ .dev = dev, .is_virtual = rcvmi_scan_is_virtual (fd) };
+  if (is_remote (&fs) || (w->n_fs == 0 && list[0].is_virtual))
     return rcvmi_fail (w->err, RCVM_E_UNSUPPORTED, 0,
-                       "the tree '%s' is on a network or FUSE file system, which does not tell what was "
-                       "changed; name its contents by digests, or do without the cache",
+                       "the tree '%s' is on a file system that does not tell what was changed (network, FUSE); "
+                       "name its contents by digests, or do without the cache",
                        w->rootfs);
   /* btrfs draws the numbers of its subvolumes' devices at each boot, and has an identity of its own for each. */
-  id[0] = (unsigned long) fs.f_type == BTRFS_SUPER_MAGIC ? 0 : dev;
+  id[0] = (unsigned long) fs.f_type == BTRFS_SUPER_MAGIC || list[w->n_fs].is_virtual ? 0 : dev;
   id[1] = (uint64_t) fs.f_type;
-  memcpy (&id[2], &fs.f_fsid, sizeof fs.f_fsid);
+  if (!list[w->n_fs].is_virtual)
+    memcpy (&id[2], &fs.f_fsid, sizeof fs.f_fsid);
+  w->n_fs++;
   rcvmi_sha256_update (w->sha, id, sizeof id);
   return 0;
 }
 
+/* Its index; -1: not seen yet. */
 static int64_t
-find_dev (const struct walk *w, uint64_t dev)
+find_fs (const struct walk *w, uint64_t dev)
 {
-  for (size_t i = 0; i < w->n_devs; i++)
-    if (w->devs[i] == dev)
+  for (size_t i = 0; i < w->n_fs; i++)
+    if (w->fs[i].dev == dev)
       return (int64_t) i;
   return -1;
 }
@@ -185,27 +194,38 @@ add_fs_of (struct walk *w, int dirfd, const char *name, uint64_t dev)
 }
 
 static void
+note_change (struct walk *w, int64_t sec, uint32_t nsec)
+{
+  if (sec > w->newest.tv_sec || (sec == w->newest.tv_sec && (long) nsec > w->newest.tv_nsec))
+    w->newest = (struct timespec){ .tv_sec = (time_t) sec, .tv_nsec = (long) nsec };
+}
+
+/* Its file system has been seen. */
+static void
 add_record (struct walk *w, const struct statx *sx, const char *name)
 {
+  size_t fs = (size_t) find_fs (w, stat_dev (sx));
   struct record r;
 
   memset (&r, 0, sizeof r);
-  r.ino = sx->stx_ino;
-  r.size = S_ISDIR (sx->stx_mode) ? 0 : sx->stx_size;
-  r.rdev = makedev (sx->stx_rdev_major, sx->stx_rdev_minor);
-  r.mtime = sx->stx_mtime.tv_sec;
-  r.mtime_nsec = sx->stx_mtime.tv_nsec;
-  r.ctime = sx->stx_ctime.tv_sec;
-  r.ctime_nsec = sx->stx_ctime.tv_nsec;
   r.mode = sx->stx_mode;
-  r.uid = sx->stx_uid;
-  r.gid = sx->stx_gid;
-  r.dev = (uint32_t) find_dev (w, stat_dev (sx));
+  r.fs = (uint32_t) fs;
+  /* The numbers and times there are drawn anew with each look. */
+  if (!w->fs[fs].is_virtual)
+    {
+      r.ino = sx->stx_ino;
+      r.size = S_ISDIR (sx->stx_mode) ? 0 : sx->stx_size;
+      r.rdev = makedev (sx->stx_rdev_major, sx->stx_rdev_minor);
+      r.mtime = sx->stx_mtime.tv_sec;
+      r.mtime_nsec = sx->stx_mtime.tv_nsec;
+      r.ctime = sx->stx_ctime.tv_sec;
+      r.ctime_nsec = sx->stx_ctime.tv_nsec;
+      r.uid = sx->stx_uid;
+      r.gid = sx->stx_gid;
+      note_change (w, r.ctime, r.ctime_nsec);
+    }
   rcvmi_sha256_update (w->sha, &r, sizeof r);
   rcvmi_sha256_update (w->sha, name, strlen (name) + 1);
-  if (r.ctime > w->newest.tv_sec
-      || (r.ctime == w->newest.tv_sec && (long) r.ctime_nsec > w->newest.tv_nsec))
-    w->newest = (struct timespec){ .tv_sec = (time_t) r.ctime, .tv_nsec = (long) r.ctime_nsec };
   w->bytes += 512;
   w->bytes += S_ISREG (sx->stx_mode) ? sx->stx_blocks * 512 : S_ISDIR (sx->stx_mode) ? 4096 : 0;
 }
@@ -283,7 +303,7 @@ read_entry (struct walk *w, int fd, const char *name, bool *is_dir)
   if (statx (fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &sx)
       < 0)
     return errno == ENOENT ? fail_changed (w) : fail_name (w, errno, name);
-  if (find_dev (w, stat_dev (&sx)) < 0)
+  if (find_fs (w, stat_dev (&sx)) < 0)
     {
       r = add_fs_of (w, fd, name, stat_dev (&sx));
       if (r < 0)
@@ -367,6 +387,7 @@ enter (struct walk *w, const char *name)
     return fail_name (w, errno, name);
   rcvmi_sha256_update (w->sha, "/", 1);
   rcvmi_sha256_update (w->sha, name, strlen (name) + 1);
+  /* As the builder does. */
   if (st.st_dev != parent->dev && rcvmi_scan_is_virtual (fd))
     return 0;
   r = push_level (w, fd, &st);
@@ -451,14 +472,15 @@ nanoseconds_until (const struct timespec *from, const struct timespec *to)
   return ((int64_t) to->tv_sec - from->tv_sec) * 1000000000 + to->tv_nsec - from->tv_nsec;
 }
 
-/* The clock's next tick after `newest` is a moment that is known, and that nothing announces. */
+/* The clock's next tick after `newest` is a moment that is known, and that nothing announces.  It comes late if the
+   machine is busy: another tick is allowed for that. */
 static void
 await_tick (struct timespec newest)
 {
   struct timespec tick = { .tv_nsec = 10000000 };
 
   clock_getres (CLOCK_REALTIME_COARSE, &tick);
-  newest.tv_nsec += tick.tv_nsec + 1;
+  newest.tv_nsec += 2 * tick.tv_nsec;
   if (newest.tv_nsec >= 1000000000)
     {
       newest.tv_sec++;

@@ -180,7 +180,8 @@ count_groups (uint64_t blocks)
   return (blocks + RCVMI_EXT4_GROUP_BLOCKS - 1) / RCVMI_EXT4_GROUP_BLOCKS;
 }
 
-/* What the last group must have to be worth its tables; libext2fs leaves it off otherwise. */
+/* What the last group (which may be the only one) must have to be worth its tables; libext2fs leaves it off
+   otherwise. */
 static uint64_t
 last_group_min (uint64_t blocks, uint64_t inodes)
 {
@@ -208,7 +209,7 @@ image_blocks (const struct rcvmi_layout *l, uint64_t contents, uint64_t inodes, 
       if (need < blocks)
         need = blocks;
       rest = need % RCVMI_EXT4_GROUP_BLOCKS;
-      if (need > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < min)
+      if (rest > 0 && rest < min)
         need += min - rest;
       if (need == blocks)
         return blocks;
@@ -222,7 +223,7 @@ fits (const struct rcvmi_layout *l, uint64_t blocks, uint64_t inodes, uint32_t j
 {
   uint64_t rest = blocks % RCVMI_EXT4_GROUP_BLOCKS;
 
-  if (blocks > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < last_group_min (blocks, inodes))
+  if (rest > 0 && rest < last_group_min (blocks, inodes))
     blocks -= rest;
   return inodes <= count_groups (blocks) * RCVMI_EXT4_GROUP_BLOCKS
          && l->blocks + rcvmi_ext4_overhead (blocks, inodes, journal) <= blocks;
