@@ -191,7 +191,15 @@ check_ids (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_e
 static uint64_t
 pack_time (int64_t sec, long nsec)
 {
-  return rcvmi_time_pack (sec, nsec >= 0 && nsec < NANOSECONDS ? (uint32_t) nsec : 0);
+  if (nsec < 0 || nsec >= NANOSECONDS)
+    nsec = 0;
+  /* libarchive takes the sign of "-5.25" for that of the seconds alone; that of "-0.25" is lost. */
+  if (sec < 0 && nsec)
+    {
+      sec--;
+      nsec = NANOSECONDS - nsec;
+    }
+  return rcvmi_time_pack (sec, (uint32_t) nsec);
 }
 
 static int
