@@ -329,6 +329,11 @@ test_no_tar (void **state)
   make_file ("one", noise, sizeof noise);
   fails (RCVM_E_IMAGE, "the layer 'one' is damaged", "");
   unlink ("one");
+  /* As a disk image starts. */
+  memset (noise, 0, 2048);
+  make_file ("one", noise, sizeof noise);
+  fails (RCVM_E_IMAGE, "the layer 'one' is damaged: it is no tar", "");
+  unlink ("one");
   make_text ("one", "\xfd" "7zXZ");
   fails (RCVM_E_IMAGE, "the layer 'one' is damaged", "");
   unlink ("one");
@@ -410,17 +415,19 @@ peak_memory (void)
 static void
 test_bomb_of_data (void **state)
 {
-  rcvm_rootfs_options *o = options_new ();
+  rcvm_rootfs_options *o;
   struct tar t = { 0 };
   long before = peak_memory ();
 
   (void) state;
+  if (getenv ("UNDER_VALGRIND"))
+    skip ();
+  o = options_new ();
   tar_entry (&t, (struct tar_entry){ .name = "zeros", .size = UINT64_C (400) << 20 });
   write_bomb (&t, (UINT64_C (401) << 20));
   rcvm_rootfs_options_set_size (o, 100 << 20, NULL);
   expect_failure (o, RCVM_E_NO_SPACE, "too small for the tree", "it needs");
-  if (!getenv ("UNDER_VALGRIND"))
-    assert_true (peak_memory () - before < 32);
+  assert_true (peak_memory () - before < 32);
 }
 
 /* Headers that are much longer unpacked than packed. */
@@ -431,6 +438,8 @@ test_bomb_of_headers (void **state)
   long before = peak_memory ();
 
   (void) state;
+  if (getenv ("UNDER_VALGRIND"))
+    skip ();
   /* A map of a sparse file of hundreds of megabytes. */
   tar_entry (&t, (struct tar_entry){ .name = "pax",
                                      .type = 'x',
@@ -442,14 +451,13 @@ test_bomb_of_headers (void **state)
     tar_bytes (&t, "0\n0\n", 4);
   write_bomb (&t, 0);
   fails (RCVM_E_IMAGE, "the layer 'one' is damaged", "a header of more than 4 MiB");
-  if (!getenv ("UNDER_VALGRIND"))
-    assert_true (peak_memory () - before < 256);
+  assert_true (peak_memory () - before < 256);
 }
 
 static void
 test_bomb_of_entries (void **state)
 {
-  rcvm_rootfs_options *o = options_new ();
+  rcvm_rootfs_options *o;
   struct tar t = { 0 };
   char name[32];
   gzFile f;
@@ -457,6 +465,7 @@ test_bomb_of_entries (void **state)
   (void) state;
   if (getenv ("UNDER_VALGRIND"))
     skip ();
+  o = options_new ();
   f = gzopen ("one", "wb1");
   assert_non_null (f);
   for (int i = 0; i < 700000; i++)
