@@ -223,6 +223,23 @@ strv_from (PyObject *object, PyObject **owner)
   Py_XDECREF (owner$argnum);
 %}
 
+/* Paths: as argv, but never None. */
+%typemap(arginit) const char *const *layers
+%{
+  $1 = NULL;
+%}
+%typemap(in) const char *const *layers (PyObject *owner = NULL)
+%{
+  $1 = (char **) strv_from ($input, &owner);
+  if (!$1)
+    SWIG_fail;
+%}
+%typemap(freearg) const char *const *layers
+%{
+  PyMem_Free ((void *) $1);
+  Py_XDECREF (owner$argnum);
+%}
+
 %typemap(in, numinputs = 0) int *exit_code (int code = 0)
 %{
   $1 = &code;

@@ -42,8 +42,15 @@ struct rcvmi_layer_reader
   uint64_t number;
   uint64_t header; /* bytes read for the one that is being read; counted down in `in_header` alone */
   bool in_header;
+  bool something; /* before the first entry there is more than zeros */
   rcvm_error *failure; /* of what libarchive has called back */
 };
+
+static bool
+is_zero (const char *p, size_t len)
+{
+  return len == 0 || (p[0] == 0 && memcmp (p, p + 1, len - 1) == 0);
+}
 
 static la_ssize_t
 read_callback (struct archive *a, void *user, const void **data)
@@ -52,6 +59,8 @@ read_callback (struct archive *a, void *user, const void **data)
   uint64_t before = rcvmi_layer_stream_position (r->stream);
   ssize_t n = rcvmi_layer_stream_read (r->stream, data, &r->failure);
 
+  if (n > 0 && r->number == 0 && !is_zero (*data, (size_t) n))
+    r->something = true;
   if (n > 0 && r->in_header)
     {
       r->header += (uint64_t) n;
@@ -158,22 +167,29 @@ rcvmi_layer_reader_close (struct rcvmi_layer_reader *r)
 static int
 finish (struct rcvmi_layer_reader *r, int64_t behind_last, rcvm_error **err)
 {
+  bool packed = rcvmi_layer_stream_is_packed (r->stream);
   const void *data;
   ssize_t n;
 
   r->e = NULL;
-  if (!rcvmi_layer_stream_is_packed (r->stream))
-    {
-      /* A packed one has its own end to tell by, and some programs leave the mark out. */
-      if (archive_filter_bytes (r->a, 0) == behind_last)
-        return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "it is cut short, as the mark at its end is missing",
-                                        err);
-      return 0;
-    }
+  /* A packed one has its own end to tell by, and some programs leave the mark out. */
+  if (!packed && archive_filter_bytes (r->a, 0) == behind_last)
+    return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "it is cut short, as the mark at its end is missing", err);
+  if (!packed && r->number)
+    return 0;
   while ((n = rcvmi_layer_stream_read (r->stream, &data, err)) > 0)
-    if (rcvmi_rootfs_progress (r->progress, 0, 0, err) < 0)
-      return -1;
-  return n < 0 ? -1 : 0;
+    {
+      if (rcvmi_rootfs_progress (r->progress, 0, 0, err) < 0)
+        return -1;
+      if (r->number == 0 && !is_zero (data, (size_t) n))
+        r->something = true;
+    }
+  if (n < 0)
+    return -1;
+  /* Other files start with zeros, too, which is what the end looks like. */
+  if (r->number == 0 && r->something)
+    return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "it is no tar", err);
+  return 0;
 }
 
 static int
@@ -191,7 +207,15 @@ check_ids (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_e
 static uint64_t
 pack_time (int64_t sec, long nsec)
 {
-  return rcvmi_time_pack (sec, nsec >= 0 && nsec < NANOSECONDS ? (uint32_t) nsec : 0);
+  if (nsec < 0 || nsec >= NANOSECONDS)
+    nsec = 0;
+  /* libarchive takes the sign of "-5.25" for that of the seconds alone; that of "-0.25" is lost. */
+  if (sec < 0 && nsec)
+    {
+      sec--;
+      nsec = NANOSECONDS - nsec;
+    }
+  return rcvmi_time_pack (sec, (uint32_t) nsec);
 }
 
 static int

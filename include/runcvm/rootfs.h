@@ -66,8 +66,8 @@ int rcvm_rootfs_build_layers (const char *const *layers, const char *image,
 /* Reads all metadata of an unmounted image and checks it: checksums, owners of blocks, names, bitmaps.
    RCVM_E_IMAGE says what is wrong.  Nothing is changed.  Since 0.1. */
 int rcvm_rootfs_verify (const char *image, rcvm_error **err);
-/* What an image is, from its superblock, as JSON: type, uuid, size, free, blockSize, inodes, freeInodes,
-   journal, checksums, clean.  Freed with rcvm_free.  Since 0.1. */
+/* What an image or block device is, as JSON: type (as libblkid names it: ext4, xfs, swap, squashfs, ...), usage, uuid,
+   label, size; of ext2 to ext4 also free, blockSize, inodes, freeInodes, journal, checksums, clean.  Freed with rcvm_free.  Since 0.1. */
 char *rcvm_rootfs_inspect_json (const char *image, rcvm_error **err);
 
 #ifdef __cplusplus

@@ -419,14 +419,20 @@ def host_check():
         raw.rcvm_host_free(host)
 
 
+_MISSING = {"fail": raw.RCVM_ROOTFS_MISSING_FAILS, "dir": raw.RCVM_ROOTFS_MISSING_DIRECTORY,
+            "file": raw.RCVM_ROOTFS_MISSING_FILE}
+
+
 def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
                  sync=True, progress=None):
-    """Builds the ext4 image file `image` from the directory `source`.
+    """Builds the ext4 image file `image` from the directory `source`, or from the layers of an OCI image.
 
-    copies is a sequence of (path on the host, path in the image).  journal and sync: whether the image
-    has a journal, and whether it is on the host's disk when the call returns.  progress(phase, files,
-    bytes) is called as the build goes on; if it returns something true, the build fails with
-    E_CANCELLED; if it raises, so does build_rootfs.
+    source is a path, or a list of paths: of layers, the lowest first, each a tar (plain, gzip, zstd) or a
+    directory as overlayfs has its upper ones.  copies is a sequence of (path on the host, path in the image), or
+    (path, path, missing): what becomes of it if the first one does not exist, "fail", "dir" or "file".  journal
+    and sync: whether the image has a journal, and whether it is on the host's disk when the call returns.
+    progress(phase, files, bytes) is called as the build goes on; if it returns something true, the build fails
+    with E_CANCELLED; if it raises, so does build_rootfs.
     """
     options = raw.rcvm_rootfs_options_new()
     try:
@@ -435,17 +441,22 @@ def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
             raw.rcvm_rootfs_options_set_headroom(options, headroom)
         raw.rcvm_rootfs_options_set_journal(options, bool(journal))
         raw.rcvm_rootfs_options_set_sync(options, bool(sync))
-        for path, destination in copies:
+        for path, destination, *missing in copies:
+            raw.rcvm_rootfs_options_set_missing_source(options, _MISSING[missing[0] if missing else "fail"])
             raw.rcvm_rootfs_options_add_copy(options, path, destination)
         if progress is not None:
             raw.rcvm_rootfs_options_set_progress(options, progress)
-        raw.rcvm_rootfs_build(os.fspath(source), os.fspath(image), options)
+        if isinstance(source, (list, tuple)):
+            raw.rcvm_rootfs_build_layers([os.fspath(layer) for layer in source], os.fspath(image), options)
+        else:
+            raw.rcvm_rootfs_build(os.fspath(source), os.fspath(image), options)
     finally:
         raw.rcvm_rootfs_options_free(options)
 
 
 def inspect_rootfs(image):
-    """What an image is, as a dict: type, uuid, size, free, blockSize, inodes, freeInodes, journal, checksums, clean."""
+    """What an image is, as a dict: type, usage, uuid, label, size; of ext4 also free, blockSize, inodes, freeInodes,
+    journal, checksums, clean."""
     return json.loads(raw.rcvm_rootfs_inspect_json(os.fspath(image)))
 
 

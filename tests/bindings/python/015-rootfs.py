@@ -5,6 +5,7 @@
 import os
 import shutil
 import subprocess
+import tarfile
 
 import runcvm
 from harness import main, raises, work_dir
@@ -44,6 +45,24 @@ def build():
     os.unlink(image)
 
 
+def layers():
+    lower, upper = os.path.join(work, "lower.tar.gz"), os.path.join(work, "upper.tar")
+    with tarfile.open(lower, "w:gz") as tar:
+        tar.add(tree, ".")
+    with tarfile.open(upper, "w") as tar:
+        tar.addfile(tarfile.TarInfo("etc/.wh.motd"))
+        tar.addfile(tarfile.TarInfo("etc/new"))
+    runcvm.build_rootfs([lower, upper], image, copies=[("/nonexistent", "/mnt/volume", "dir"),
+                                                      ("/nonexistent", "/etc/file", "file")])
+    ls = subprocess.run(["debugfs", "-R", "ls /etc", image], capture_output=True, check=True).stdout
+    assert b"new" in ls and b"file" in ls and b"motd" not in ls, ls
+    os.unlink(image)
+    raises(runcvm.E_IMAGE, runcvm.build_rootfs, [lower, os.path.join(tree, "big")], image)
+    raises(runcvm.E_INVALID, runcvm.build_rootfs, [], image)
+    raises(runcvm.E_NOT_FOUND, runcvm.build_rootfs, [lower], image, copies=[("/nonexistent", "/x", "fail")])
+    assert not os.path.exists(image)
+
+
 def cancel():
     raises(runcvm.E_CANCELLED, runcvm.build_rootfs, tree, image, progress=lambda *unused: True)
     assert not os.path.exists(image)
@@ -70,6 +89,6 @@ def errors():
 
 
 try:
-    main(prepare, build, cancel, leave, errors)
+    main(prepare, build, layers, cancel, leave, errors)
 finally:
     shutil.rmtree(work)
