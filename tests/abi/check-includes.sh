@@ -10,11 +10,11 @@ table ()
   cat <<'END'
 json-c/*          lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
 json.h            -
-ext2fs/*          lib/rootfs-ext4*.[ch] tests/*
+ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
 netlink/*         lib/net*.c tests/*
-seccomp.h         lib/plan-seccomp.c lib/sandbox*.c
+seccomp.h         lib/plan-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c
 sys/capability.h  lib/sandbox*.c
 cmocka.h          tests/*
 runcvm/*          lib/* cli/* examples/* bindings/* tests/* fuzzing/* man/* common/*.c
