@@ -22,14 +22,15 @@ struct rcvmi_proc
 int rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[], int output_fd,
                       const int *fds, size_t n_fds, rcvm_error **err);
 
-/* The fd that a child of rcvmi_proc_fork is given has this number there. */
-#define RCVMI_PROC_GIVEN_FD 4
-
-/* Runs `fn` in a forked child; its return value is the child's exit code.  The child has no other open fds than 0, 1, 2
-   and `given` (-1: none).  Its error, if any, goes through the pipe whose read end is stored in *error_fd: see
-   rcvmi_proc_read_error. */
-int rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user, int given,
+/* Runs `fn` in a forked child; its return value is the child's exit code.  Its error, if any, goes through the
+   pipe whose read end is stored in *error_fd: see rcvmi_proc_read_error. */
+int rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user,
                      int *error_fd, rcvm_error **err);
+/* The same with fds to keep: fds[i] becomes fd RCVMI_PROC_FORK_FD + i of the child. */
+#define RCVMI_PROC_FORK_FD 4
+int rcvmi_proc_fork_with (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err),
+                          void *user, const int *fds, size_t n_fds, int *error_fd,
+                          rcvm_error **err);
 /* What the child of rcvmi_proc_fork reported, to be called when it has ended; `what` stands in where it was
    killed before it could.  Returns 0 where it succeeded. */
 int rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm_error **err);

@@ -114,7 +114,7 @@ report_base (const struct rcvmi_cache_entry *base, rcvm_error **err)
 {
   struct tlv_writer record = TLV_WRITER_INIT;
   struct rcvmi_link link;
-  int r = rcvmi_link_init (&link, RCVMI_PROC_GIVEN_FD, "the monitor", 0, err);
+  int r = rcvmi_link_init (&link, RCVMI_PROC_FORK_FD, "the monitor", 0, err);
 
   if (r < 0)
     return r;
@@ -213,7 +213,7 @@ start_worker (struct rcvmi_run *run, int (*fn) (void *user, rcvm_error **err), i
               rcvm_error **err)
 {
   struct rcvmi_worker *w = &run->worker;
-  int r = rcvmi_proc_fork (&w->proc, fn, run, given, &w->error_fd, err);
+  int r = rcvmi_proc_fork_with (&w->proc, fn, run, &given, given >= 0, &w->error_fd, err);
 
   if (r < 0)
     return r;

@@ -70,6 +70,13 @@ int rcvm_rootfs_verify (const char *image, rcvm_error **err);
    label, size; of ext2 to ext4 also free, blockSize, inodes, freeInodes, journal, checksums, clean.  Freed with rcvm_free.  Since 0.1. */
 char *rcvm_rootfs_inspect_json (const char *image, rcvm_error **err);
 
+/* Writes what a VM has changed in its root back into the directory `rootfs`: `upper_image` is the ext4 image that was the
+   upper layer of the VM's overlay; it is only read, and not mounted.  The VM must have stopped.  What fails, or is killed,
+   half-way is done by the same call again; until then UPPER_IMAGE.write-back exists.  Root's rights are needed to set owners.
+   RCVM_E_IMAGE: the image is damaged; RCVM_E_NO_SPACE: the host's disk is full; RCVM_E_STATE: an interrupted
+   write-back was to another rootfs.  Since 0.1. */
+int rcvm_rootfs_write_back (const char *upper_image, const char *rootfs, rcvm_error **err);
+
 #ifdef __cplusplus
 }
 #endif

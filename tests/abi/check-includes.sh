@@ -8,9 +8,9 @@
 table ()
 {
   cat <<'END'
-json-c/*          lib/api-cache.c lib/cache-list.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
+json-c/*          lib/api-cache.c lib/cache-list.c lib/disks.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
 json.h            -
-ext2fs/*          lib/rootfs-ext4*.[ch] tests/*
+ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
 archive.h         lib/rootfs-layer-reader.c tests/*
@@ -19,7 +19,7 @@ zlib.h            lib/rootfs-layer-stream.c tests/*
 zstd.h            lib/rootfs-layer-stream.c tests/*
 netlink/*         lib/net*.c tests/*
 nettle/*          lib/digest.c
-seccomp.h         lib/plan-seccomp.c lib/sandbox*.c
+seccomp.h         lib/plan-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c
 sys/capability.h  lib/sandbox*.c
 cmocka.h          tests/*
 runcvm/*          lib/* cli/* examples/* bindings/* tests/* fuzzing/* man/* common/*.c

@@ -454,7 +454,7 @@ run_worker (int (*fn) (void *, rcvm_error **), void *user, rcvm_error **err)
   struct rcvmi_proc proc = RCVMI_PROC_INIT;
   int before = count_fds (), error_fd = -1, code;
 
-  code = rcvmi_proc_fork (&proc, fn, user, -1, &error_fd, err);
+  code = rcvmi_proc_fork (&proc, fn, user, &error_fd, err);
   assert_int_equal (code, 0);
   await (proc.pidfd, POLLIN);
   code = rcvmi_proc_read_error (error_fd, rcvmi_proc_reap (&proc), "the worker", err);
