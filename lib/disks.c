@@ -128,134 +128,169 @@ make_and_lock (struct rcvmi_disks *d, rcvm_error **err)
   return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
 }
 
-/* What is to become of the upper. */
-struct intent
+/* The root file system as it was meant, told from another one of that name. */
+struct identity
 {
-  char *rootfs;
-  char *base;
   uint64_t ino;
   bool overlay;
 };
 
 static int
-look_at (const char *rootfs, uint64_t *ino, bool *overlay, rcvm_error **err)
+identify (const char *rootfs, struct identity *id, rcvm_error **err)
 {
   struct statfs fs;
   struct stat st;
 
   if (stat (rootfs, &st) < 0 || statfs (rootfs, &fs) < 0)
     return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", rootfs);
-  *ino = st.st_ino;
-  *overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC;
+  *id = (struct identity){ .ino = st.st_ino, .overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC };
+  return 0;
+}
+
+/* The first failure sticks. */
+static void
+put (struct json_object *o, bool *failed, const char *key, struct json_object *value)
+{
+  if (!value || !o || json_object_object_add (o, key, value) < 0)
+    {
+      json_object_put (value);
+      *failed = true;
+    }
+}
+
+static int
+write_record (const struct rcvmi_disks *d, struct json_object *o, rcvm_error **err)
+{
+  size_t len;
+  const char *text = json_object_to_json_string_length (o, JSON_C_TO_STRING_PLAIN, &len);
+  autoclose int fd = -1;
+  ssize_t n;
+
+  if (!text)
+    return rcvmi_fail_nomem (err);
+  fd = openat (d->dir_fd, "disks.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  n = fd < 0 ? -1 : write (fd, text, len);
+  if (n >= 0 && (size_t) n < len)
+    return rcvmi_fail_errno (err, ENOSPC, "cannot write '%s/disks.json'", d->dir);
+  if (n < 0 || renameat (d->dir_fd, "disks.json.new", d->dir_fd, "disks.json") < 0)
+    return rcvmi_fail_errno (err, errno, "cannot write '%s/disks.json'", d->dir);
   return 0;
 }
 
 int
-rcvmi_disks_intend (const struct rcvmi_disks *d, const char *rootfs, const char *base, rcvm_error **err)
+rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *intent, rcvm_error **err)
 {
-  struct json_object *o = json_object_new_object ();
-  autofree char *real = realpath (rootfs, NULL);
-  autoclose int fd = -1;
-  const char *text;
-  uint64_t ino;
-  bool overlay;
-  size_t len;
+  autofree char *real = realpath (intent->rootfs, NULL);
+  struct json_object *o;
+  struct identity id;
+  bool failed = false;
   int r;
 
   if (!real)
-    r = rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", rootfs);
-  else
-    r = look_at (real, &ino, &overlay, err);
-  if (r == 0
-      && (!o || json_object_object_add (o, "rootfs", json_object_new_string (real)) < 0
-          || json_object_object_add (o, "base", json_object_new_string (base)) < 0
-          || json_object_object_add (o, "ino", json_object_new_uint64 (ino)) < 0
-          || json_object_object_add (o, "overlay", json_object_new_boolean (overlay)) < 0))
-    r = rcvmi_fail_nomem (err);
-  text = r == 0 ? json_object_to_json_string_length (o, JSON_C_TO_STRING_PLAIN, &len) : NULL;
-  if (r == 0 && !text)
-    r = rcvmi_fail_nomem (err);
-  if (r == 0)
-    {
-      fd = openat (d->dir_fd, "disks.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-      if (fd < 0 || write (fd, text, len) != (ssize_t) len
-          || renameat (d->dir_fd, "disks.json.new", d->dir_fd, "disks.json") < 0)
-        r = rcvmi_fail_errno (err, errno ? errno : ENOSPC, "cannot write '%s/disks.json'", d->dir);
-    }
+    return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", intent->rootfs);
+  r = identify (real, &id, err);
+  if (r < 0)
+    return r;
+  o = json_object_new_object ();
+  put (o, &failed, "rootfs", json_object_new_string (real));
+  put (o, &failed, "ino", json_object_new_uint64 (id.ino));
+  put (o, &failed, "overlay", json_object_new_boolean (id.overlay));
+  put (o, &failed, "base", json_object_new_string (intent->base));
+  if (intent->delta)
+    put (o, &failed, "delta", json_object_new_string (intent->delta));
+  put (o, &failed, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
+  put (o, &failed, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
+  r = failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
   json_object_put (o);
   return r;
 }
 
-/* 1, or 0 if there is none. */
-static int
-read_intent (int dir_fd, const char *dir, struct intent *out, rcvm_error **err)
+static const char *
+get_text (struct json_object *o, const char *key)
 {
-  autoclose int fd = openat (dir_fd, "disks.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  autofree char *text = malloc (MAX_RECORD);
-  struct json_object *o, *rootfs, *base, *ino, *overlay;
-  ssize_t n;
-  int r = 1;
+  struct json_object *value;
 
-  *out = (struct intent){ 0 };
-  if (!text)
-    return rcvmi_fail_nomem (err);
+  return json_object_object_get_ex (o, key, &value) ? json_object_get_string (value) : NULL;
+}
+
+static int64_t
+get_number (struct json_object *o, const char *key)
+{
+  struct json_object *value;
+
+  return json_object_object_get_ex (o, key, &value) ? json_object_get_int64 (value) : 0;
+}
+
+/* *out stays NULL where there is none. */
+static int
+read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error **err)
+{
+  autoclose int fd = openat (d->dir_fd, "disks.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  autofree char *text = NULL;
+  ssize_t n;
+
+  *out = NULL;
   if (fd < 0 && errno == ENOENT)
     return 0;
-  n = fd < 0 ? -1 : read (fd, text, MAX_RECORD - 1);
+  if (fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open '%s/disks.json'", d->dir);
+  text = malloc (MAX_RECORD);
+  if (!text)
+    return rcvmi_fail_nomem (err);
+  n = read (fd, text, MAX_RECORD - 1);
   if (n < 0)
-    return rcvmi_fail_errno (err, errno, "cannot read '%s/disks.json'", dir);
+    return rcvmi_fail_errno (err, errno, "cannot read '%s/disks.json'", d->dir);
   text[n] = 0;
-  o = json_tokener_parse (text);
-  if (!json_object_object_get_ex (o, "rootfs", &rootfs) || !json_object_object_get_ex (o, "ino", &ino)
-      || !json_object_object_get_ex (o, "base", &base)
-      || !json_object_object_get_ex (o, "overlay", &overlay))
-    r = rcvmi_fail (err, RCVM_E_STATE, 0,
-                    "'%s/disks.json' does not say where the changes of 'upper.img' beside it belong: write them "
-                    "back by hand (runcvm rootfs write-back), then remove the directory",
-                    dir);
-  else
+  *out = json_tokener_parse (text);
+  if (!get_text (*out, "rootfs") || !get_text (*out, "base"))
     {
-      out->rootfs = strdup (json_object_get_string (rootfs));
-      out->base = strdup (json_object_get_string (base));
-      out->ino = json_object_get_uint64 (ino);
-      out->overlay = json_object_get_boolean (overlay);
-      if (!out->rootfs || !out->base)
-        r = rcvmi_fail_nomem (err);
+      json_object_put (steal_ptr (*out));
+      return rcvmi_fail (err, RCVM_E_STATE, 0,
+                         "'%s/disks.json' does not say where the changes of 'upper.img' beside it belong: write them "
+                         "back by hand (runcvm rootfs write-back), then remove the directory",
+                         d->dir);
     }
-  json_object_put (o);
-  return r;
+  return 0;
+}
+
+static int
+carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error **err)
+{
+  const char *rootfs = get_text (record, "rootfs"), *base = get_text (record, "base");
+  struct identity id, meant = { .ino = (uint64_t) get_number (record, "ino"),
+                                .overlay = get_number (record, "overlay") };
+  /* The base helps, and may have been evicted since the VM died. */
+  struct rcvmi_writeback_options options
+      = { .base = access (base, R_OK) == 0 ? base : NULL,
+          .delta = get_text (record, "delta"),
+          .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") } };
+  int r = identify (rootfs, &id, err);
+
+  if (r < 0)
+    return r;
+  /* An unmounted overlayfs leaves an empty directory, which is not the container's root. */
+  if (id.overlay != meant.overlay || (!id.overlay && id.ino != meant.ino))
+    return rcvmi_fail (err, RCVM_E_STATE, 0,
+                       "'%s' is not the root file system that it was when the VM started: its changes stay in '%s'",
+                       rootfs, d->upper);
+  return rcvmi_writeback (d->upper, rootfs, &options, err);
 }
 
 int
 rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err)
 {
-  struct intent intent;
-  uint64_t ino;
-  bool overlay;
+  struct json_object *record;
   int r;
 
   if (faccessat (d->dir_fd, "upper.img", F_OK, 0) < 0 && errno == ENOENT)
     return 0;
-  r = read_intent (d->dir_fd, d->dir, &intent, err);
-  if (r <= 0)
+  r = read_record (d, &record, err);
+  if (r < 0 || !record)
     return r;
-  r = look_at (intent.rootfs, &ino, &overlay, err);
-  /* An unmounted overlayfs leaves an empty directory, which is not the container's root. */
-  if (r == 0 && (overlay != intent.overlay || (!overlay && ino != intent.ino)))
-    r = rcvmi_fail (err, RCVM_E_STATE, 0,
-                    "'%s' is not the root file system that it was when the VM started: its changes stay in '%s'",
-                    intent.rootfs, d->upper);
-  if (r == 0)
-    {
-      /* It helps, and may have been evicted since the VM died. */
-      struct rcvmi_writeback_options options = { .base = access (intent.base, R_OK) == 0 ? intent.base : NULL };
-
-      r = rcvmi_writeback (d->upper, intent.rootfs, &options, err);
-    }
+  r = carry_out (d, record, err);
+  json_object_put (record);
   if (r == 0 && unlinkat (d->dir_fd, "disks.json", 0) < 0 && errno != ENOENT)
     r = rcvmi_fail_errno (err, errno, "cannot remove '%s/disks.json'", d->dir);
-  free (intent.rootfs);
-  free (intent.base);
   return r;
 }
 

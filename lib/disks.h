@@ -17,6 +17,7 @@
 #define RCVM_LIB_DISKS_H
 
 #include <stdbool.h>
+#include <time.h>
 
 #include <runcvm/error.h>
 
@@ -40,8 +41,17 @@ int rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char 
 int rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err);
 /* Writes back what a dead monitor of that id should have, and removes the rest of what it left.  For a worker. */
 int rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err);
-/* Writes down, before anything can change, that the upper's changes over the image `base` belong into `rootfs`. */
-int rcvmi_disks_intend (const struct rcvmi_disks *d, const char *rootfs, const char *base, rcvm_error **err);
+/* Where the upper's changes belong. */
+struct rcvmi_intent
+{
+  const char *rootfs;
+  const char *base;      /* the image below */
+  const char *delta;     /* what the upper was filled with, or NULL */
+  struct timespec since; /* before that was read */
+};
+
+/* Writes it down, before anything can change. */
+int rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *intent, rcvm_error **err);
 /* The upper shall be the one that is kept for `rootfs`: locks it.  RCVM_E_STATE where another VM has it. */
 int rcvmi_disks_keep (struct rcvmi_disks *d, const char *rootfs, rcvm_error **err);
 /* Whether there is one already.  RCVM_E_STATE where it was made upon another base than `key`. */

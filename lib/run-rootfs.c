@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cache.h"
@@ -157,10 +158,14 @@ static int
 build_overlay (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, rcvm_error **err)
 {
   struct rcvmi_cache_entry base = RCVMI_CACHE_ENTRY_INIT;
+  struct rcvmi_intent intent = { .rootfs = run->plan->rootfs, .delta = overlay->upper };
   autofree char *key = NULL;
   bool exists = false;
   int r = acquire_base (run, overlay, &key, &base, err);
 
+  intent.base = base.path;
+  /* As file systems tell the time. */
+  clock_gettime (CLOCK_REALTIME_COARSE, &intent.since);
   if (r == 0 && run->plan->changes == RCVMI_CHANGES_KEEP)
     r = rcvmi_disks_check_kept (&run->disks, run->plan->rootfs, key, &exists, err);
   if (r == 0 && !exists)
@@ -168,7 +173,7 @@ build_overlay (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, rcvm_
   if (r == 0)
     r = build_binds (run, err);
   if (r == 0 && run->plan->changes == RCVMI_CHANGES_WRITE_BACK)
-    r = rcvmi_disks_intend (&run->disks, run->plan->rootfs, base.path, err);
+    r = rcvmi_disks_intend (&run->disks, &intent, err);
   if (r == 0)
     r = report_base (&base, err);
   rcvmi_cache_entry_clear (&base);

@@ -79,6 +79,7 @@ rcvmi_wb_apply_init (struct rcvmi_wb_apply *a, int image, const char *image_name
     .image = image,
     .image_name = image_name,
     .options = options,
+    .delta = -1,
     .staging = { .root = root, .where = rootfs, .name = staging, .fd = -1 },
     .order = { .image_size = image_size },
     .file = { .fd = -1, .image = image },
@@ -107,6 +108,8 @@ rcvmi_wb_apply_clear (struct rcvmi_wb_apply *a)
   rcvmi_wb_tree_clear (&a->tree);
   cleanup_close (&a->staging.fd);
   a->staging.fd = -1;
+  cleanup_close (&a->delta);
+  a->delta = -1;
   free (a->staged.slots);
   free (a->copied.slots);
   for (size_t i = 0; i < a->n_shared; i++)
@@ -377,7 +380,7 @@ push (struct rcvmi_wb_apply *a, const struct rcvmi_wb_record *r, bool existed, r
       a->cap = cap;
     }
   l = &a->levels[a->n];
-  *l = (struct rcvmi_wb_apply_level){ .complete = complete, .tracked = complete && existed };
+  *l = (struct rcvmi_wb_apply_level){ .complete = complete, .tracked = existed && (complete || a->delta >= 0) };
   if (rcvmi_wb_keep (&l->dir, r) < 0)
     return rcvmi_fail_nomem (err);
   a->n++;
@@ -407,16 +410,32 @@ compare_names (const void *a, const void *b)
   return strcmp (*(char *const *) a, *(char *const *) b);
 }
 
-/* Removes what the guest did not have any more. */
+/* Whether the guest got it with the delta.  What is younger was put there by others while the VM ran. */
+static bool
+was_in_delta (const struct rcvmi_wb_apply *a, int list, const char *name)
+{
+  const struct timespec *since = &a->options->since;
+  struct stat st;
+
+  return fstatat (list, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !(S_ISCHR (st.st_mode) && st.st_rdev == 0)
+         && (st.st_ctim.tv_sec < since->tv_sec
+             || (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec < since->tv_nsec));
+}
+
+/* Removes what the guest did not have any more: of all that is there, or of what came with the delta.  That would have left
+   no whiteout, as there is nothing below it. */
 static int
 remove_others (struct rcvmi_wb_apply *a, struct rcvmi_wb_apply_level *l, rcvm_error **err)
 {
-  int fd = rcvmi_wb_tree_fd (&a->tree, err), list = fd < 0 ? -1 : rcvmi_wb_open_dir (fd, "");
-  DIR *dir = list < 0 ? NULL : fdopendir (list);
-  int code = 0;
+  int fd = rcvmi_wb_tree_fd (&a->tree, err), list = -1, code = 0;
+  DIR *dir;
 
   if (fd < 0)
     return -1;
+  list = l->complete ? rcvmi_wb_open_dir (fd, "") : rcvmi_wb_open_dir (a->delta, a->tree.path_len ? a->tree.path : "");
+  if (!l->complete && (list == -ENOENT || list == -ENOTDIR || list == -ELOOP))
+    return 0;
+  dir = list < 0 ? NULL : fdopendir (list);
   if (!dir)
     {
       code = fail_at (&a->tree, NULL, list < 0 ? -list : errno, "read the directory", err);
@@ -442,7 +461,8 @@ remove_others (struct rcvmi_wb_apply *a, struct rcvmi_wb_apply_level *l, rcvm_er
       name = e->d_name;
       if (rcvmi_wb_is_name (name)
           && !(l->n && bsearch (&name, l->names, l->n, sizeof name, compare_names))
-          && !is_skipped (a, name) && strcmp (name, a->staging.name) != 0)
+          && !is_skipped (a, name) && strcmp (name, a->staging.name) != 0
+          && (l->complete || was_in_delta (a, dirfd (dir), name)))
         code = rcvmi_wb_remove (&a->tree, &a->staging, name, err);
     }
   closedir (dir);

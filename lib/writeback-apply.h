@@ -51,6 +51,7 @@ struct rcvmi_wb_apply
   int image;
   const char *image_name;
   const struct rcvmi_writeback_options *options;
+  int delta; /* its directory, or -1 */
   struct rcvmi_wb_tree tree;
   struct rcvmi_wb_staging staging;
   struct rcvmi_wb_order order;

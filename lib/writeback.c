@@ -225,7 +225,14 @@ rcvmi_writeback (const char *image, const char *rootfs,
     {
       rcvmi_wb_apply_init (&a, image_fd, image, root, rootfs, intent.staging, options,
                            (uint64_t) image_st.st_size);
-      code = write_back (&a, base_fd, &e);
+      if (options && options->delta)
+        {
+          a.delta = open (options->delta, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+          if (a.delta < 0)
+            code = rcvmi_fail_errno (&e, errno, "cannot open the overlay's directory '%s'", options->delta);
+        }
+      if (code == 0)
+        code = write_back (&a, base_fd, &e);
       rcvmi_wb_apply_clear (&a);
       unchanged = code < 0 && intent.fresh && !a.order.began;
       if (code == 0)

@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #include <runcvm/error.h>
 
@@ -27,6 +28,10 @@ struct rcvmi_writeback_options
   /* The image of the overlay's lower layer.  With it, names of hard links that the guest has only changed through
      another name are known; without it (NULL) they are looked for on the host as far as they can be. */
   const char *base;
+  /* The upper directory of the overlayfs that `rootfs` is a mount of, whose contents were in the image when the VM started,
+     at the time `since`: what is gone from the image since is to go from there.  NULL: the image was empty. */
+  const char *delta;
+  struct timespec since;
   /* Absolute paths in the container that stay what they are, with all that is below them. */
   const char *const *exclude;
   size_t n_exclude;

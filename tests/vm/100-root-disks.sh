@@ -106,11 +106,16 @@ echo "--"
 cat "$ov/merged/etc/vm"; ls "$ov/merged/etc/mine" "$ov/merged/bin/sed" 2>&1 | grep -c 'No such'; ls -A "$ov/merged/home" | wc -l
 stat -c '%t:%T %F' "$ov/upper/bin/sed"
 in_root ov2 -- sh -c 'cat /etc/vm; ls /bin/sed 2>&1 | grep -c "No such"'
+runcvm run --detach --memory 160M --log-level error --rootfs "$tree" ov3 -- sh -c 'rm /etc/vm; sleep 100000'
+until runcvm exec ov3 test ! -e /etc/vm; do :; done
+echo "of the host" >"$ov/merged/etc/host"
+runcvm delete --force ov3
+cat "$ov/merged/etc/host" "$ov/merged/etc/vm" 2>&1 | sed 's/.*No such.*/gone/'
 SH
 n=$(bases | wc -l)
 functions=$(declare -f in_root runcvm) ov=$ov BUILD=$BUILD unshare --mount bash "$work/overlay.sh" >"$work/out" 2>&1
-is "$(cat "$work/out")" $'second\nmine\n2\n--\nvm\n2\n0\n0:0 character special file\nvm\n1' \
-  "a root of layers: the VM sees them, changes go into the host's upper directory, and the next VM sees those"
+is "$(cat "$work/out")" $'second\nmine\n2\n--\nvm\n2\n0\n0:0 character special file\nvm\n1\nof the host\ngone' \
+  "a root of layers: the VM sees them, changes go into the host's upper directory, the next VM sees those, and what the host adds stays"
 is "$(bases | wc -l)" $((n + 1)) "one base for the layers, whatever the upper directory holds"
 
 # kill -9 of the monitor: what the container had synced is written back by the next call.
