@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* An image of the cache that somebody has damaged: the bytes are its end, once as they are, and once with the digest of
-   the record mended so that the fields behind it are looked at. */
+/* The record behind an image of the cache, with its own digest mended so that the fields are looked at; and a file that is
+   nothing but the bytes. */
 #include "config.h"
 
 #include <stdint.h>
@@ -10,6 +10,12 @@
 #include <unistd.h>
 
 #include "cache-priv.h"
+
+enum
+{
+  BODY = 8192,
+  MAGIC = 16
+};
 
 int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 
@@ -35,19 +41,15 @@ check (const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-  uint8_t *copy;
+  static uint8_t file[BODY + RCVMI_CACHE_RECORD_SIZE];
+  uint8_t *record = file + BODY, *digest = record + RCVMI_CACHE_RECORD_SIZE - RCVMI_SHA256_BYTES;
+  size_t fields = RCVMI_CACHE_RECORD_SIZE - RCVMI_SHA256_BYTES - MAGIC;
 
   check (data, size);
-  if (size <= RCVMI_CACHE_RECORD_SIZE)
-    return 0;
-  copy = malloc (size);
-  if (!copy)
-    return 0;
-  memcpy (copy, data, size);
-  memcpy (copy + size - RCVMI_CACHE_RECORD_SIZE, "libruncvm image\0\1\0\0", 20);
-  rcvmi_sha256 (copy + size - RCVMI_CACHE_RECORD_SIZE, RCVMI_CACHE_RECORD_SIZE - RCVMI_SHA256_BYTES,
-                copy + size - RCVMI_SHA256_BYTES);
-  check (copy, size);
-  free (copy);
+  memset (record, 0, RCVMI_CACHE_RECORD_SIZE);
+  memcpy (record, "libruncvm image", MAGIC);
+  memcpy (record + MAGIC, data, size < fields ? size : fields);
+  rcvmi_sha256 (record, (size_t) (digest - record), digest);
+  check (file, sizeof file);
   return 0;
 }

@@ -126,6 +126,8 @@ rcvmi_cache_list_json (const struct rcvmi_cache *cache, rcvm_error **err)
       rcvmi_cache_name (list.image[i].key, name);
       /* Looking is no use: no lock, and no new time of access. */
       fd = openat (cache->fd, name, O_RDONLY | O_NOATIME | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+      if (fd < 0 && errno == EPERM)
+        fd = openat (cache->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
       if (fd >= 0)
         put_image (&b, add_element (&b, array), cache, &list.image[i], fd);
       else if (errno != ENOENT)
