@@ -9,8 +9,10 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 
+#include <runcvm/cache.h>
+#include <runcvm/rootfs.h>
+
 #include "err.h"
-#include "rootfs.h"
 
 TEST (test_hit)
 {
@@ -332,7 +334,7 @@ TEST (test_limit)
   struct rcvmi_cache_entry used = RCVMI_CACHE_ENTRY_INIT;
   rcvm_error *err = NULL;
   uint64_t one, freed;
-  int copy;
+  int copy, lock;
 
   check_ok (acquire (f, "a", &used, &err), err);
   one = used.allocated;
@@ -358,6 +360,12 @@ TEST (test_limit)
   assert_int_equal (freed, one);
   assert_true (is_there (f, "a"));
   close (copy);
+  /* Nor does one go whose builder is at work. */
+  check_ok (rcvmi_cache_lock (&f->cache, "a", true, &lock, &err), err);
+  check_ok (rcvmi_cache_prune (&f->cache, 0, &freed, &err), err);
+  assert_int_equal (freed, 0);
+  assert_true (is_there (f, "a"));
+  rcvmi_cache_unlock (&lock);
   check_ok (rcvmi_cache_prune (&f->cache, one, &freed, &err), err);
   assert_int_equal (freed, 0);
   check_ok (rcvmi_cache_prune (&f->cache, 0, &freed, &err), err);
@@ -896,6 +904,37 @@ TEST (test_directories)
   free (cwd);
 }
 
+/* What root may do must not be needed. */
+TEST (test_unprivileged)
+{
+  struct fixture *f = *state;
+  char *file = path_in (f->tree, "file"), *own = path_in (f->top, "home/cache"), *home = path_in (f->top, "home");
+  struct rcvmi_cache root = f->cache;
+  rcvm_error *err = NULL;
+  int r = -1;
+
+  assert_int_equal (chmod (f->top, 0777), 0);
+  assert_int_equal (chmod (file, 0644), 0);
+  assert_int_equal (mkdir (home, 0700), 0);
+  if (geteuid () == 0)
+    {
+      assert_int_equal (chown (home, 65534, 65534), 0);
+      assert_int_equal (seteuid (65534), 0);
+    }
+  f->cache = RCVMI_CACHE_INIT;
+  if (rcvmi_cache_open (&f->cache, own, &err) == 0 && have (f, "k") && !have (f, "k"))
+    r = rcvmi_cache_prune (&f->cache, 0, NULL, &err);
+  if (getuid () == 0)
+    assert_int_equal (seteuid (0), 0);
+  check_ok (r, err);
+  assert_int_equal (count_files (f, ""), 1);
+  rcvmi_cache_close (&f->cache);
+  f->cache = root;
+  free (file);
+  free (own);
+  free (home);
+}
+
 static void
 expect_path (const char *path, uint64_t limit)
 {
@@ -982,6 +1021,50 @@ TEST (test_json)
   rcvmi_cache_entry_clear (&e);
 }
 
+TEST (test_public)
+{
+  struct fixture *f = *state;
+  char *dir = path_in (f->top, "public"), *text;
+  rcvm_cache *c;
+  rcvm_error *err = NULL;
+  uint64_t freed = 7;
+  int fd = -1, fds;
+
+  rcvm_cache_free (NULL);
+  assert_string_equal (rcvm_cache_get_path (NULL), "");
+  assert_int_equal (rcvm_cache_set_limit (NULL, 1, &err), RCVM_E_INVALID);
+  check_error (&err, RCVM_E_INVALID, "api", "no cache was given");
+  assert_null (rcvm_cache_list_json (NULL, &err));
+  check_error (&err, RCVM_E_INVALID, "api", "no cache was given");
+  assert_null (rcvm_cache_verify_json (NULL, 0, &err));
+  check_error (&err, RCVM_E_INVALID, "api", "no cache was given");
+  assert_null (rcvm_cache_add_json (NULL, f->tree, NULL, &fd, &err));
+  check_error (&err, RCVM_E_INVALID, "api", "no cache was given");
+  assert_int_equal (rcvm_cache_prune (NULL, 0, NULL, &err), RCVM_E_INVALID);
+  check_error (&err, RCVM_E_INVALID, "api", "no cache was given");
+
+  fds = count_fds ();
+  c = rcvm_cache_open (dir, &err);
+  assert_non_null (c);
+  assert_string_equal (rcvm_cache_get_path (c), dir);
+  assert_null (rcvm_cache_add_json (c, NULL, NULL, &fd, &err));
+  check_error (&err, RCVM_E_INVALID, "api", "needs a directory");
+  assert_int_equal (fd, -1);
+  check_ok (rcvm_cache_set_limit (c, 1, &err), err);
+  text = rcvm_cache_add_json (c, f->tree, NULL, &fd, &err);
+  assert_non_null (text);
+  assert_true (fd >= 0);
+  rcvm_free (text);
+  check_ok (rcvm_cache_prune (c, 0, &freed, &err), err);
+  assert_int_equal (freed, 0);
+  close (fd);
+  check_ok (rcvm_cache_prune (c, 0, &freed, &err), err);
+  assert_true (freed > 0);
+  rcvm_cache_free (c);
+  assert_int_equal (count_fds (), fds);
+  free (dir);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown (name, fixture_setup, fixture_teardown)
 
 int
@@ -1006,9 +1089,11 @@ main (void)
     T (test_verify),
     T (test_power_failure),
     T (test_directories),
+    T (test_unprivileged),
     T (test_environment),
     T (test_directory_goes),
     T (test_json),
+    T (test_public),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
