@@ -14,10 +14,11 @@
 #include "err.h"
 #include "visibility.h"
 
-/* Every call opens its own locks: one handle serves several threads, the setter apart. */
+/* Every call opens its own locks, so that one handle serves several threads. */
 struct rcvm_cache
 {
   struct rcvmi_cache cache;
+  _Atomic uint64_t limit;
 };
 
 static int
@@ -38,6 +39,8 @@ rcvm_cache_open (const char *directory, rcvm_error **err)
       free (c);
       c = NULL;
     }
+  else
+    c->limit = c->cache.limit;
   return c;
 }
 
@@ -62,7 +65,7 @@ rcvm_cache_set_limit (rcvm_cache *c, uint64_t bytes, rcvm_error **err)
   int r = check (c, err);
 
   if (r == 0)
-    c->cache.limit = bytes;
+    c->limit = bytes;
   return r;
 }
 
@@ -108,6 +111,7 @@ rcvm_cache_add_json (rcvm_cache *c, const char *rootfs, char *const digests[], i
                      rcvm_error **err)
 {
   struct rcvmi_cache_entry entry = RCVMI_CACHE_ENTRY_INIT;
+  struct rcvmi_cache cache;
   autofree char *key = NULL;
   char *text = NULL;
 
@@ -118,7 +122,9 @@ rcvm_cache_add_json (rcvm_cache *c, const char *rootfs, char *const digests[], i
       rcvmi_fail (err, RCVM_E_INVALID, 0, "a cached image needs a directory to be made from");
       return NULL;
     }
-  if (rcvmi_cache_acquire_tree (&c->cache, rootfs, (const char *const *) digests, NULL, &key, &entry, err)
+  cache = c->cache;
+  cache.limit = c->limit;
+  if (rcvmi_cache_acquire_tree (&cache, rootfs, (const char *const *) digests, NULL, &key, &entry, err)
       == 0)
     text = entry_to_json (key, &entry, err);
   if (text && fd)

@@ -114,9 +114,14 @@ int
 rcvmi_cache_remove (const struct rcvmi_cache *cache, const char *key, rcvm_error **err)
 {
   char name[RCVMI_CACHE_NAME_SIZE];
+  autounlock int lock = -1;
   autoclose int fd = -1;
   int r;
 
+  /* Or a builder could give the name to another image between our last look and the unlink. */
+  r = rcvmi_cache_lock (cache, key, false, &lock, err);
+  if (r < 0 || lock < 0)
+    return r;
   rcvmi_cache_name (key, name);
   /* An exclusive lock needs a file that could be written to. */
   fd = openat (cache->fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -98,7 +98,7 @@ struct rcvmi_cache_images
 int rcvmi_cache_images_read (const struct rcvmi_cache *cache, struct rcvmi_cache_images *out,
                              rcvm_error **err);
 void rcvmi_cache_images_clear (struct rcvmi_cache_images *images);
-/* Removes the image unless it is in use.  1: done; 0: in use, or gone; negative: an RCVM_E_ code. */
+/* Removes the image unless it is in use.  1: done; 0: in use, being built, or gone; negative: an RCVM_E_ code. */
 int rcvmi_cache_remove (const struct rcvmi_cache *cache, const char *key, rcvm_error **err);
 /* Removes unused images, the oldest first, until the file system has that many bytes free. */
 int rcvmi_cache_make_room (const struct rcvmi_cache *cache, uint64_t bytes, uint64_t *freed,

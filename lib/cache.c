@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cache-priv.h"
@@ -199,7 +199,7 @@ static int
 find_limit (struct rcvmi_cache *cache, rcvm_error **err)
 {
   const char *text = secure_getenv ("RUNCVM_CACHE_SIZE");
-  struct statfs fs;
+  struct statvfs fs;
 
   if (text && strcmp (text, "unlimited") == 0)
     cache->limit = RCVMI_CACHE_UNLIMITED;
@@ -210,11 +210,11 @@ find_limit (struct rcvmi_cache *cache, rcvm_error **err)
         return rcvmi_fail (err, RCVM_E_INVALID, 0,
                            "RUNCVM_CACHE_SIZE is '%.40s', which is no size like 20G, nor 'unlimited'", text);
     }
-  else if (fstatfs (cache->fd, &fs) < 0)
+  else if (fstatvfs (cache->fd, &fs) < 0)
     return rcvmi_fail_errno (err, errno, "cannot tell how large the file system of the cache '%s' is",
                              cache->path);
   else
-    cache->limit = (uint64_t) fs.f_blocks * (uint64_t) fs.f_bsize / DEFAULT_SHARE;
+    cache->limit = (uint64_t) fs.f_blocks * fs.f_frsize / DEFAULT_SHARE;
   return 0;
 }
 

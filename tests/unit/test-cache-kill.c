@@ -89,6 +89,7 @@ TEST (test_at_each_system_call_synced)
 {
   struct fixture *f = *state;
 
+  SKIP_UNDER_VALGRIND ();
   f->cache.sync = true;
   test_at_each_system_call (state);
 }
@@ -113,14 +114,18 @@ now (void)
 TEST (test_at_random_moments)
 {
   struct fixture *f = *state;
-  char *path = path_in (f->tree, "large"), *data = malloc (8 << 20);
-  int64_t whole = now ();
+  char *path, *data;
+  int64_t whole;
   int killed = 0;
 
+  SKIP_UNDER_VALGRIND ();
+  path = path_in (f->tree, "large");
+  data = malloc (8 << 20);
   memset (data, 'd', 8 << 20);
   write_file (path, data, 8 << 20);
   free (data);
   free (path);
+  whole = now ();
   assert_int_equal (await_exit (spawn (build_untraced, f)), 10);
   whole = now () - whole;
   rcvmi_cache_prune (&f->cache, 0, NULL, NULL);

@@ -24,7 +24,7 @@ import threading
 from . import raw
 from .raw import Error
 
-__all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
+__all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs", "Cache", "CachedImage",
            "inspect_rootfs", "verify_rootfs", "check_spec", "default_spec", "features", "version"]
 
 
@@ -463,6 +463,95 @@ def inspect_rootfs(image):
 def verify_rootfs(image):
     """Reads all metadata of an unmounted image; raises Error with E_IMAGE if something is wrong with them."""
     raw.rcvm_rootfs_verify(os.fspath(image))
+
+
+class CachedImage:
+    """An image of a cache, in use (never removed) until it is closed, or left as a context manager.
+
+    key, path, size (bytes of the file system), allocated (bytes on disk), hit (it was there already), note (a damaged
+    image was replaced, or None).  fileno() is what holds it: another process that has a copy of it holds it, too.
+    """
+
+    def __init__(self, about, fd):
+        self._fd = fd
+        self.key = about["key"]
+        self.path = about["path"]
+        self.size = about["size"]
+        self.allocated = about["allocated"]
+        self.hit = about["hit"]
+        self.note = about.get("note")
+
+    def fileno(self):
+        if self._fd < 0:
+            raise ValueError("the image is closed")
+        return self._fd
+
+    def close(self):
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+class Cache:
+    """The cache of base images in `directory`, or the one that VMs use."""
+
+    def __init__(self, directory=None, limit=None):
+        self._handle = _Handle("cache", raw.rcvm_cache_open(directory), raw.rcvm_cache_free)
+        if limit is not None:
+            try:
+                with self._handle as cache:
+                    raw.rcvm_cache_set_limit(cache, limit)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self):
+        self._handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    @property
+    def path(self):
+        """The directory."""
+        with self._handle as cache:
+            return raw.rcvm_cache_get_path(cache)
+
+    def add(self, rootfs, digests=None):
+        """Has an image of the directory `rootfs`: a CachedImage, found, waited for, or built.
+
+        digests ("sha256:...", of its layers) name the contents; without them the metadata of the tree do.
+        """
+        with self._handle as cache:
+            text, fd = raw.rcvm_cache_add_json(cache, rootfs, digests)
+        return CachedImage(json.loads(text), fd)
+
+    def list(self):
+        """The images, the one used last first: dicts, see rcvm_cache_list_json(3)."""
+        with self._handle as cache:
+            return json.loads(raw.rcvm_cache_list_json(cache))
+
+    def prune(self, keep=0):
+        """Removes unused images, the oldest first, until `keep` bytes are left.  Returns the bytes that are free now."""
+        with self._handle as cache:
+            return raw.rcvm_cache_prune(cache, keep)
+
+    def verify(self, remove=False):
+        """Reads all metadata of all images: dicts of key, good, problem, removed."""
+        with self._handle as cache:
+            return json.loads(raw.rcvm_cache_verify_json(cache, bool(remove)))
 
 
 def check_spec(config):
