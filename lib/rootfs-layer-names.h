@@ -47,8 +47,9 @@ int rcvmi_layer_names_whiteout (struct rcvmi_layer_names *l, struct rcvmi_dir *d
 int rcvmi_layer_names_opaque (struct rcvmi_layer_names *l, struct rcvmi_dir *dir, rcvm_error **err);
 
 /* Where `path` (cleaned: see rootfs-layer-path.h) leads inside the tree: symlinks on the way are followed as
-   if the tree's root were "/"; the last component is not.  Directories that lack are made, or *dir is NULL.  RCVM_E_IMAGE
-   with a message that lacks the name of the archive, where that cannot be.  *name points into `path`. */
+   if the tree's root were "/"; the last component is not.  Directories that lack are made, which is RCVM_E_IMAGE
+   (with a message that lacks the name of the archive) where something else is in the way; or, where nothing is to be made,
+   *dir is NULL.  *name points into `path`. */
 int rcvmi_layer_names_resolve (struct rcvmi_layer_names *l, const char *path, bool make,
                                struct rcvmi_dir **dir, const char **name, rcvm_error **err);
 

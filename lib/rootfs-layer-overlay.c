@@ -28,12 +28,13 @@ rcvmi_overlay_take (struct rcvmi_inode *inode, struct rcvmi_overlay *marks)
 {
   struct rcvmi_xattrs *list = inode->xattrs;
   const struct rcvmi_xattr *next;
-  char *to = (char *) (list + 1);
   uint32_t kept = 0;
+  char *to;
 
   *marks = (struct rcvmi_overlay){ 0 };
   if (!list)
     return;
+  to = (char *) (list + 1);
   for (const struct rcvmi_xattr *x = rcvmi_xattrs_next (list, NULL); x; x = next)
     {
       size_t size = (sizeof *x + x->name_len + x->value_len + 7) & ~(size_t) 7;

@@ -144,6 +144,8 @@ rcvmi_layer_names_resolve (struct rcvmi_layer_names *l, const char *path, bool m
           p = parents;
           continue;
         }
+      if (node && !rcvmi_inode_is (node->inode, S_IFDIR) && !make)
+        return 0;
       if (node && !rcvmi_inode_is (node->inode, S_IFDIR))
         return rcvmi_fail (err, RCVM_E_IMAGE, 0, "it lies below '%.*s', which is no directory", (int) len, p);
       if (!node && !make)

@@ -236,6 +236,9 @@ describe (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_er
     entry->atime = pack_time (archive_entry_atime (e), archive_entry_atime_nsec (e));
   if (check_ids (r, entry, err) < 0)
     return -1;
+  /* Which is what the host gives to each. */
+  if (S_ISLNK (entry->mode))
+    entry->mode = S_IFLNK | 0777;
   switch (entry->mode & S_IFMT)
     {
     case S_IFREG:
