@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The record behind an image of the cache, with its own digest mended so that the fields are looked at; and a file that is
-   nothing but the bytes. */
+/* The record behind an image of the cache, with its own digest mended so that the fields are looked at;
+   and a file that is nothing but the bytes. */
 #include "config.h"
 
 #include <stdint.h>

@@ -96,7 +96,8 @@ entry_to_json (const char *key, const struct rcvmi_cache_entry *e, rcvm_error **
         failed = true;
       }
   text = failed ? NULL
-                : json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+                : json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY
+                                                         | JSON_C_TO_STRING_NOSLASHESCAPE);
   if (!text || asprintf (&copy, "%s\n", text) < 0)
     {
       copy = NULL;

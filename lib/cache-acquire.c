@@ -2,8 +2,8 @@
 /*
  * One image: a hit, or waited for, or built and published.
  *
- * A builder is killed at any point, and nothing is wrong: until the rename there is at most a temporary file that the next
- * one removes, and the rename gives a complete image its name.
+ * A builder is killed at any point, and nothing is wrong: until the rename there is at most a temporary
+ * file that the next one removes, and the rename gives a complete image its name.
  */
 #include "config.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What goes: unused images, the one that was not used for the longest time first, and what dead builders left. */
+/* What goes: unused images, the one that was not used for the longest time first, and what dead builders
+   left. */
 #include "config.h"
 
 #define RCVMI_STAGE "rootfs"

@@ -65,7 +65,8 @@ print (struct builder *b, struct json_object *array, rcvm_error **err)
 static bool
 is_used (int fd)
 {
-  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RCVMI_CACHE_USE_BYTE, .l_len = 1 };
+  struct flock lock
+      = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = RCVMI_CACHE_USE_BYTE, .l_len = 1 };
 
   return fcntl (fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }

@@ -31,17 +31,17 @@ void rcvmi_cache_name (const char *key, char name[RCVMI_CACHE_NAME_SIZE]);
 size_t rcvmi_cache_image_key (const char *name);
 size_t rcvmi_cache_tmp_key (const char *name);
 
-/* In-use locks are on the image itself: shared by users, exclusive for whoever removes it.  QEMU locks bytes 100 to 203
-   of what it opens. */
+/* In-use locks are on the image itself: shared by users, exclusive for whoever removes it.  QEMU locks
+   bytes 100 to 203 of what it opens. */
 #define RCVMI_CACHE_USE_BYTE (INT64_C (1) << 62)
 /* In the file "lock": byte 0 for whoever decides what goes, and a byte for each key for its builder. */
 #define RCVMI_CACHE_EVICT_BYTE INT64_C (0)
 
-/* F_RDLCK or F_WRLCK on one byte, as an open file description lock.  0; 1: somebody has it (wait false); negative
-   errno. */
+/* F_RDLCK or F_WRLCK on one byte, as an open file description lock.  0; 1: somebody has it (wait false);
+   negative errno. */
 int rcvmi_cache_lock_byte (int fd, int type, off_t byte, bool wait);
-/* Opens "lock" and locks it for a key, or with key NULL for eviction; closing the fd unlocks.  *fd stays -1 where wait is
-   false and somebody has it. */
+/* Opens "lock" and locks it for a key, or with key NULL for eviction; closing the fd unlocks.  *fd stays
+   -1 where wait is false and somebody has it. */
 int rcvmi_cache_lock (const struct rcvmi_cache *cache, const char *key, bool wait, int *fd,
                       rcvm_error **err);
 void rcvmi_cache_unlock (const int *fd);
@@ -61,10 +61,11 @@ struct rcvmi_cache_record
   bool durable;
 };
 
-/* Puts the record behind the image, and the time of the last change to what it must be.  Neither is synced. */
+/* Puts the record behind the image, and the time of the last change to what it must be.  Neither is
+   synced. */
 int rcvmi_cache_record_write (int fd, const char *key, bool durable, rcvm_error **err);
-/* 0: the image is what it was made as, as far as its record, head, size and times tell.  1: not; *why (static) says
-   what is wrong.  Negative errno: it cannot be read. */
+/* 0: the image is what it was made as, as far as its record, head, size and times tell.  1: not; *why
+   (static) says what is wrong.  Negative errno: it cannot be read. */
 int rcvmi_cache_record_check (int fd, const char *key, struct rcvmi_cache_record *record,
                               const char **why);
 /* Of an image that is on disk. */
@@ -98,7 +99,8 @@ struct rcvmi_cache_images
 int rcvmi_cache_images_read (const struct rcvmi_cache *cache, struct rcvmi_cache_images *out,
                              rcvm_error **err);
 void rcvmi_cache_images_clear (struct rcvmi_cache_images *images);
-/* Removes the image unless it is in use.  1: done; 0: in use, being built, or gone; negative: an RCVM_E_ code. */
+/* Removes the image unless it is in use.  1: done; 0: in use, being built, or gone; negative: an RCVM_E_
+   code. */
 int rcvmi_cache_remove (const struct rcvmi_cache *cache, const char *key, rcvm_error **err);
 /* Removes unused images, the oldest first, until the file system has that many bytes free. */
 int rcvmi_cache_make_room (const struct rcvmi_cache *cache, uint64_t bytes, uint64_t *freed,

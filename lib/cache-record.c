@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The record: one block behind the file system of an image.  It is in the same file, so that both get their name in
- * one step, and outside of the file system, which stays what the builder made.  A guest can read it: it holds
- * nothing of the host.
+ * The record: one block behind the file system of an image.  It is in the same file, so that both get their
+ * name in one step, and outside of the file system, which stays what the builder made.  A guest can read
+ * it: it holds nothing of the host.
  *
- * The time of the last change of an image is one of two constants.  Whoever writes into it afterwards sets another,
- * so that an open tells that without reading.
+ * The time of the last change of an image is one of two constants.  Whoever writes into it afterwards sets
+ * another, so that an open tells that without reading.
  */
 #include "config.h"
 
@@ -38,7 +38,7 @@ struct record
   uint64_t created;
   char key[RCVMI_CACHE_KEY_MAX + 8];
   uint8_t head[RCVMI_SHA256_BYTES];
-  uint8_t boot[RCVMI_SHA256_BYTES]; /* in which it was made; mixed with the key, so that it says nothing else */
+  uint8_t boot[RCVMI_SHA256_BYTES]; /* in which it was made; mixed with the key: it says nothing else */
   uint8_t zero[RCVMI_CACHE_RECORD_SIZE - 240];
   uint8_t digest[RCVMI_SHA256_BYTES]; /* of all before it */
 };

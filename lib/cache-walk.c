@@ -2,10 +2,11 @@
 /*
  * A digest of the metadata of a tree that no change leaves as it was.
  *
- * Each change of an inode (contents, owner, mode, attributes, links) sets its time of change, which nobody can set
- * back, and each change of a name that of its directory.  With the inode's number, no other file can have been put in
- * its place.  The kernel's clock for these times ticks every few milliseconds: a change in the very tick in which the
- * walk began could go unseen by the next walk.  So a tree that was changed in that tick is walked again in the next.
+ * Each change of an inode (contents, owner, mode, attributes, links) sets its time of change, which nobody
+ * can set back, and each change of a name that of its directory.  With the inode's number, no other file
+ * can have been put in its place.  The kernel's clock for these times ticks every few milliseconds: a
+ * change in the very tick in which the walk began could go unseen by the next walk.  So a tree that was
+ * changed in that tick is walked again in the next.
  */
 #include "config.h"
 
@@ -153,10 +154,11 @@ add_fs (struct walk *w, int fd, uint64_t dev)
   list[w->n_fs] = (struct fs){ .dev = dev, .is_virtual = rcvmi_scan_is_virtual (fd) };
   if (is_remote (&fs) || (w->n_fs == 0 && list[0].is_virtual))
     return rcvmi_fail (w->err, RCVM_E_UNSUPPORTED, 0,
-                       "the tree '%s' is on a file system that does not tell what was changed (network, FUSE); "
-                       "name its contents by digests, or do without the cache",
+                       "the tree '%s' is on a file system that does not tell what was changed (network, "
+                       "FUSE); name its contents by digests, or do without the cache",
                        w->rootfs);
-  /* btrfs draws the numbers of its subvolumes' devices at each boot, and has an identity of its own for each. */
+  /* btrfs draws the numbers of its subvolumes' devices at each boot, and has an identity of its own for
+     each. */
   id[0] = (unsigned long) fs.f_type == BTRFS_SUPER_MAGIC || list[w->n_fs].is_virtual ? 0 : dev;
   id[1] = (uint64_t) fs.f_type;
   if (!list[w->n_fs].is_virtual)
@@ -261,7 +263,8 @@ add_name (struct walk *w, const struct dirent64 *d)
   return w->names_size > UINT32_MAX ? -1 : 0;
 }
 
-/* By inode number, for a cold cache; by name where there are several, so that the order is always the same. */
+/* By inode number, for a cold cache; by name where there are several, so that the order is always the
+   same. */
 static int
 compare (const void *a, const void *b, void *names)
 {
@@ -472,8 +475,8 @@ nanoseconds_until (const struct timespec *from, const struct timespec *to)
   return ((int64_t) to->tv_sec - from->tv_sec) * 1000000000 + to->tv_nsec - from->tv_nsec;
 }
 
-/* The clock's next tick after `newest` is a moment that is known, and that nothing announces.  It comes late if the
-   machine is busy: another tick is allowed for that. */
+/* The clock's next tick after `newest` is a moment that is known, and that nothing announces.  It comes
+   late if the machine is busy: another tick is allowed for that. */
 static void
 await_tick (struct timespec newest)
 {

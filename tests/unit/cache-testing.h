@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* For tests of the cache: a directory of the test's own with a cache and a tree, and a builder that counts. */
+/* For tests of the cache: a directory of the test's own with a cache and a tree, and a builder that
+   counts. */
 #ifndef RCVM_TESTS_CACHE_TESTING_H
 #define RCVM_TESTS_CACHE_TESTING_H
 

@@ -349,8 +349,10 @@ key_digests (const char *a, const char *b)
 
 TEST (test_digests)
 {
-  static const char *const bad[] = { "", "latest", "sha256:", "sha256:12", A "/..", "SHA256:" B, "sha256:\n" B };
-  char *ab = key_digests (A, B), *ba = key_digests (B, A), *a = key_digests (A, NULL), *again = key_digests (A, B);
+  static const char *const bad[] = { "", "latest", "sha256:", "sha256:12", A "/..", "SHA256:" B,
+                                     "sha256:\n" B };
+  char *ab = key_digests (A, B), *ba = key_digests (B, A), *a = key_digests (A, NULL),
+       *again = key_digests (A, B);
   const char *const none[] = { NULL };
   char *key = NULL;
   rcvm_error *err = NULL;
@@ -391,7 +393,8 @@ key_layers (const char *a, const char *b)
 TEST (test_layers)
 {
   struct fixture *f = *state;
-  char *one = path_in (f->top, "one"), *two = path_in (f->top, "two"), *link = path_in (f->top, "link"), *a, *b;
+  char *one = path_in (f->top, "one"), *two = path_in (f->top, "two"), *link = path_in (f->top, "link"),
+       *a, *b;
   const char *const none[] = { one, NULL };
   char *key = NULL;
   rcvm_error *err = NULL;

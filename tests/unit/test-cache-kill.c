@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A builder is killed at each of its system calls, one after the other, and at moments drawn at random: what is left is
-   an image that is whole, or none, and the next one that asks has it. */
+/* A builder is killed at each of its system calls, one after the other, and at moments drawn at random:
+   what is left is an image that is whole, or none, and the next one that asks has it. */
 #include "config.h"
 
 #include "cache-testing.h"
