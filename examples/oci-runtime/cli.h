@@ -79,7 +79,7 @@ struct command
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
-    cmd_rootfs_verify, cmd_metrics, cmd_help;
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_metrics, cmd_help;
 
 /* main.c */
 
