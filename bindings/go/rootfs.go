@@ -104,6 +104,14 @@ func InspectRootfs(image string) (string, error) {
 	return takeString(C.rcvm_rootfs_inspect_json(cimage, &cerr), cerr)
 }
 
+// GrowRootfs makes an image that BuildRootfs has made, and that is not in use, larger.
+func GrowRootfs(image string, size uint64) error {
+	var cerr *C.rcvm_error
+	cimage := C.CString(image)
+	defer freeString(cimage)
+	return status(C.rcvm_rootfs_grow(cimage, C.uint64_t(size), &cerr), cerr)
+}
+
 // VerifyRootfs reads all metadata of an unmounted image; the error says what is wrong with them.
 func VerifyRootfs(image string) error {
 	var cerr *C.rcvm_error

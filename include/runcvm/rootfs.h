@@ -63,6 +63,12 @@ int rcvm_rootfs_build (const char *source, const char *image, const rcvm_rootfs_
 int rcvm_rootfs_build_layers (const char *const *layers, const char *image,
                               const rcvm_rootfs_options *options, rcvm_error **err);
 
+/* Makes an image file that is not mounted larger: to `bytes`, rounded down to what its file system can use.  For images of
+   this library, grown or not; RCVM_E_UNSUPPORTED for others.  What is in it stays in place.  RCVM_E_INVALID for a size
+   that is smaller, RCVM_E_STATE while another process has the file locked.  After an interruption e2fsck is needed, and
+   rcvm_rootfs_verify says so.  Since 0.1. */
+int rcvm_rootfs_grow (const char *image, uint64_t bytes, rcvm_error **err);
+
 /* Reads all metadata of an unmounted image and checks it: checksums, owners of blocks, names, bitmaps.
    RCVM_E_IMAGE says what is wrong.  Nothing is changed.  Since 0.1. */
 int rcvm_rootfs_verify (const char *image, rcvm_error **err);

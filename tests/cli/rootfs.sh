@@ -79,7 +79,17 @@ for s in INT TERM; do
   is "$(ls "$work")" "$before" "and nothing is left"
 done
 
-# Inspect and verify.
+# Grow, inspect and verify.
+runcvm rootfs build --size 8M "$work/tree" "$work/g.img"
+runcvm rootfs grow "$work/g.img" 1G >"$work/out" 2>&1
+is "$?$(cat "$work/out")" 0 "rootfs grow"
+like "$(runcvm rootfs inspect "$work/g.img")" '^size +1073741824 bytes$' "is as large as it was told to be"
+runcvm rootfs verify "$work/g.img"
+is $? 0 "and in order"
+fails "not smaller" 1 rootfs "cannot become smaller" rootfs grow "$work/g.img" 8M
+fails "no size" 1 cli "'much' is no size" rootfs grow "$work/g.img" much
+fails "no size at all" 1 cli "SIZE is missing" rootfs grow "$work/g.img"
+fails "two sizes" 1 cli "'2G' is one argument too many" rootfs grow "$work/g.img" 1G 2G
 text=$(runcvm rootfs inspect "$work/b.img")
 is $? 0 "rootfs inspect"
 like "$text" '^type +ext4$' "the type"

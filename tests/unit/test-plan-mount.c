@@ -496,7 +496,7 @@ test_order (void **state)
   struct rcvmi_plan *p = plan_ok (
       mounts ("{'destination':'/1','type':'tmpfs'},{'destination':'/2','type':'bind','source':'/s','options':['ro']},"
               "{'destination':'/3','type':'proc'},{'destination':'/4','type':'bind','source':'/t','options':['ro']}"),
-      NO_OPTIONS);
+      OPTIONS (SINGLE));
   struct tlv_field f;
   char name[8];
 

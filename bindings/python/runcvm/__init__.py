@@ -24,8 +24,9 @@ import threading
 from . import raw
 from .raw import Error
 
-__all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs", "Cache", "CachedImage",
-           "inspect_rootfs", "verify_rootfs", "check_spec", "default_spec", "features", "version"]
+__all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
+           "grow_rootfs", "inspect_rootfs", "verify_rootfs", "Cache", "CachedImage", "check_spec",
+           "default_spec", "features", "version"]
 
 
 def _export_constants():
@@ -458,6 +459,11 @@ def inspect_rootfs(image):
     """What an image is, as a dict: type, usage, uuid, label, size; of ext4 also free, blockSize, inodes, freeInodes,
     journal, checksums, clean."""
     return json.loads(raw.rcvm_rootfs_inspect_json(os.fspath(image)))
+
+
+def grow_rootfs(image, size):
+    """Makes an image that build_rootfs has made, and that is not in use, larger: to `size` bytes."""
+    raw.rcvm_rootfs_grow(os.fspath(image), size)
 
 
 def verify_rootfs(image):

@@ -64,6 +64,12 @@ func TestRootfs015(t *testing.T) {
 		t.Fatal(about)
 	}
 	must(t, runcvm.VerifyRootfs(image))
+	must(t, runcvm.GrowRootfs(image, 1<<30))
+	must(t, runcvm.VerifyRootfs(image))
+	if info, err = os.Stat(image); err != nil || info.Size() != 1<<30 {
+		t.Fatal(info, err)
+	}
+	fails(t, runcvm.Invalid, runcvm.GrowRootfs(image, 1<<20))
 	fails(t, runcvm.BadImage, runcvm.VerifyRootfs(extra))
 	must(t, os.Remove(image))
 

@@ -39,6 +39,10 @@ def build():
     info = runcvm.inspect_rootfs(image)
     assert (info["type"], info["size"], info["journal"], info["clean"]) == ("ext4", 64 << 20, True, True)
     runcvm.verify_rootfs(image)
+    runcvm.grow_rootfs(image, 1 << 30)
+    assert runcvm.inspect_rootfs(image)["size"] == os.path.getsize(image) == 1 << 30
+    runcvm.verify_rootfs(image)
+    raises(runcvm.E_INVALID, runcvm.grow_rootfs, image, 1 << 20)
     with open(image, "r+b") as f:
         f.write(bytes(2048))
     raises(runcvm.E_IMAGE, runcvm.verify_rootfs, image)
