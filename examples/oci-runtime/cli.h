@@ -78,7 +78,8 @@ struct command
 };
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
-    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_metrics, cmd_help;
+    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_write_back,
+    cmd_metrics, cmd_help;
 
 /* main.c */
 

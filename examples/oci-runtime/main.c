@@ -10,7 +10,7 @@
 const struct command *const commands[] = {
   &cmd_run,      &cmd_create,       &cmd_start,   &cmd_exec, &cmd_state,
   &cmd_list,     &cmd_kill,         &cmd_delete,  &cmd_spec, &cmd_check,
-  &cmd_features, &cmd_rootfs_build, &cmd_metrics, &cmd_help, NULL,
+  &cmd_features, &cmd_rootfs_build, &cmd_rootfs_write_back, &cmd_metrics, &cmd_help, NULL,
 };
 
 #define AT(field) offsetof (struct cli, field)

@@ -77,6 +77,19 @@ fails "no percentage" 1 cli "'-3' is no percentage" rootfs build --headroom=-3 "
 fails "an image that is too small" 1 rootfs "" rootfs build --size 1M "$work/tree" "$work/c.img"
 [ ! -e "$work/c.img" ] && ok "no image is left after a failure" || not_ok "an image is left after a failure"
 
+# And back: an upper layer is a tree with a directory "upper".
+mkdir -p "$work/layer/upper/sub" "$work/layer/work" "$work/rootfs"
+echo changed >"$work/layer/upper/sub/file"
+runcvm rootfs build "$work/layer" "$work/upper.img"
+runcvm rootfs write-back "$work/upper.img" "$work/rootfs" >"$work/out" 2>&1
+is "$?$(cat "$work/out")" 0 "rootfs write-back says nothing"
+is "$(cat "$work/rootfs/sub/file")" changed "the file is written back"
+[ ! -e "$work/upper.img.write-back" ] && ok "no note is left" || not_ok "a note is left"
+fails "no upper layer" 1 rootfs 'has no directory "upper"' rootfs write-back "$work/a.img" "$work/rootfs"
+fails "no rootfs" 1 cli "ROOTFS is missing" rootfs write-back "$work/upper.img"
+fails "no such rootfs" 1 rootfs "$work/none" rootfs write-back "$work/upper.img" "$work/none"
+fails "one too many" 1 cli "'x' is one argument too many" rootfs write-back "$work/upper.img" "$work/rootfs" x
+
 # On a terminal: a bar that ends full.
 if command -v script >/dev/null; then
   script -qec "'$top_builddir/run' runcvm rootfs build '$work/tree' '$work/d.img'" /dev/null >"$work/out" </dev/null

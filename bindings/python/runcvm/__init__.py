@@ -25,7 +25,7 @@ from . import raw
 from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
-           "inspect_rootfs", "verify_rootfs", "check_spec", "default_spec", "features", "version"]
+           "inspect_rootfs", "verify_rootfs", "write_back_rootfs", "check_spec", "default_spec", "features", "version"]
 
 
 def _export_constants():
@@ -443,6 +443,13 @@ def inspect_rootfs(image):
 def verify_rootfs(image):
     """Reads all metadata of an unmounted image; raises Error with E_IMAGE if something is wrong with them."""
     raw.rcvm_rootfs_verify(os.fspath(image))
+
+
+def write_back_rootfs(upper_image, rootfs):
+    """Applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
+
+    What failed or was interrupted is done again by the same call; until it is done, upper_image + ".write-back" exists."""
+    raw.rcvm_rootfs_write_back(os.fspath(upper_image), os.fspath(rootfs))
 
 
 def check_spec(config):
