@@ -112,7 +112,7 @@ add_block (ext2_filsys fs, blk64_t *at, e2_blkcnt_t block, blk64_t ref, int offs
   return d->code < 0 ? BLOCK_ABORT : 0;
 }
 
-static int
+static void
 read_extents (struct data *d, struct ext2_inode_large *inode)
 {
   ext2_extent_handle_t handle;
@@ -121,7 +121,10 @@ read_extents (struct data *d, struct ext2_inode_large *inode)
 
   code = ext2fs_extent_open2 (d->walk->fs, d->ino, (struct ext2_inode *) inode, &handle);
   if (code)
-    return rcvmi_wb_damaged (d->walk, d->ino, "its extents cannot be read", code);
+    {
+      d->code = rcvmi_wb_damaged (d->walk, d->ino, "its extents cannot be read", code);
+      return;
+    }
   code = ext2fs_extent_get (handle, EXT2_EXTENT_ROOT, &x);
   while (!code && d->code == 0)
     {
@@ -131,8 +134,7 @@ read_extents (struct data *d, struct ext2_inode_large *inode)
     }
   ext2fs_extent_free (handle);
   if (d->code == 0 && code != EXT2_ET_EXTENT_NO_NEXT)
-    return rcvmi_wb_damaged (d->walk, d->ino, "its extents cannot be read", code);
-  return d->code;
+    d->code = rcvmi_wb_damaged (d->walk, d->ino, "its extents cannot be read", code);
 }
 
 int

@@ -202,9 +202,11 @@ rcvmi_wb_next_xattr (struct tlv_reader *xattrs, struct rcvmi_wb_xattr *x)
 {
   struct tlv_field f;
 
-  if (!tlv_next (xattrs, &f) || f.tag != TAG_XATTR_NAME)
+  if (!tlv_next (xattrs, &f))
+    return false;
+  if (f.tag != TAG_XATTR_NAME)
     {
-      xattrs->bad |= xattrs->pos != xattrs->end;
+      xattrs->bad = true;
       return false;
     }
   x->name = tlv_get_str (xattrs, &f);

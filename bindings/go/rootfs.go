@@ -120,6 +120,16 @@ func VerifyRootfs(image string) error {
 	return status(C.rcvm_rootfs_verify(cimage, &cerr), cerr)
 }
 
+// WriteBackRootfs applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
+// What failed or was interrupted is done again by the same call; until it is done, upperImage + ".write-back" exists.
+func WriteBackRootfs(upperImage, rootfs string) error {
+	var cerr *C.rcvm_error
+	cimage, crootfs := C.CString(upperImage), C.CString(rootfs)
+	defer freeString(cimage)
+	defer freeString(crootfs)
+	return status(C.rcvm_rootfs_write_back(cimage, crootfs, &cerr), cerr)
+}
+
 func (options *RootfsOptions) apply(coptions *C.rcvm_rootfs_options) error {
 	var cerr *C.rcvm_error
 	result := C.rcvm_rootfs_options_set_size(coptions, C.uint64_t(options.Size), &cerr)

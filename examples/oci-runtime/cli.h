@@ -79,8 +79,8 @@ struct command
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
-    cmd_rootfs_grow, cmd_rootfs_verify, cmd_metrics, cmd_cache_add, cmd_cache_list, cmd_cache_path,
-    cmd_cache_prune, cmd_cache_verify, cmd_help;
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_cache_add,
+    cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_help;
 
 /* main.c */
 

@@ -10,7 +10,7 @@ table ()
   cat <<'END'
 json-c/*          lib/api-cache.c lib/cache-list.c lib/disks.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
 json.h            -
-ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] tests/*
+ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] fuzzing/fuzz-writeback*.c tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
 archive.h         lib/rootfs-layer-reader.c tests/*

@@ -113,3 +113,16 @@ fails "inspect of two" 1 cli "'b' is one argument too many" rootfs inspect a b
 fails "inspect in no format" 1 cli "'xml' is no format" rootfs inspect -f xml a
 fails "verify of nothing" 1 cli "IMAGE is missing" rootfs verify
 fails "verify of what is not there" 1 rootfs "cannot open the image '$work/none'" rootfs verify "$work/none"
+
+# And back: an upper layer is a tree with a directory "upper".
+mkdir -p "$work/layer/upper/sub" "$work/layer/work" "$work/rootfs"
+echo changed >"$work/layer/upper/sub/file"
+runcvm rootfs build "$work/layer" "$work/upper.img"
+runcvm rootfs write-back "$work/upper.img" "$work/rootfs" >"$work/out" 2>&1
+is "$?$(cat "$work/out")" 0 "rootfs write-back says nothing"
+is "$(cat "$work/rootfs/sub/file")" changed "the file is written back"
+[ ! -e "$work/upper.img.write-back" ] && ok "no note is left" || not_ok "a note is left"
+fails "no upper layer" 1 rootfs 'has no directory "upper"' rootfs write-back "$work/a.img" "$work/rootfs"
+fails "no rootfs" 1 cli "ROOTFS is missing" rootfs write-back "$work/upper.img"
+fails "no such rootfs" 1 rootfs "$work/none" rootfs write-back "$work/upper.img" "$work/none"
+fails "one too many" 1 cli "'x' is one argument too many" rootfs write-back "$work/upper.img" "$work/rootfs" x

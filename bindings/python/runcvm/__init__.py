@@ -25,8 +25,8 @@ from . import raw
 from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
-           "grow_rootfs", "inspect_rootfs", "verify_rootfs", "Cache", "CachedImage", "check_spec",
-           "default_spec", "features", "version"]
+           "grow_rootfs", "inspect_rootfs", "verify_rootfs", "write_back_rootfs", "Cache", "CachedImage",
+           "check_spec", "default_spec", "features", "version"]
 
 
 def _export_constants():
@@ -469,6 +469,13 @@ def grow_rootfs(image, size):
 def verify_rootfs(image):
     """Reads all metadata of an unmounted image; raises Error with E_IMAGE if something is wrong with them."""
     raw.rcvm_rootfs_verify(os.fspath(image))
+
+
+def write_back_rootfs(upper_image, rootfs):
+    """Applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
+
+    What failed or was interrupted is done again by the same call; until it is done, upper_image + ".write-back" exists."""
+    raw.rcvm_rootfs_write_back(os.fspath(upper_image), os.fspath(rootfs))
 
 
 class CachedImage:

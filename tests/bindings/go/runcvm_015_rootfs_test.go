@@ -94,6 +94,25 @@ func TestRootfs015(t *testing.T) {
 	fails(t, runcvm.NotFound, runcvm.BuildRootfsLayers([]string{lower}, image, &runcvm.RootfsOptions{
 		Copies: []runcvm.Copy{{Source: "/nonexistent", Destination: "/x", Missing: runcvm.MissingFails}},
 	}))
+	layer, rootfs := filepath.Join(work, "layer"), filepath.Join(work, "rootfs")
+	must(t, os.MkdirAll(filepath.Join(layer, "upper", "etc"), 0o755))
+	must(t, os.Mkdir(rootfs, 0o755))
+	must(t, os.WriteFile(filepath.Join(layer, "upper", "etc", "motd"), []byte("changed\n"), 0o644))
+	must(t, runcvm.BuildRootfs(layer, image, nil))
+	must(t, runcvm.WriteBackRootfs(image, rootfs))
+	motd, err := os.ReadFile(filepath.Join(rootfs, "etc", "motd"))
+	must(t, err)
+	if string(motd) != "changed\n" {
+		t.Fatalf("%q", motd)
+	}
+	if _, err := os.Stat(image + ".write-back"); !os.IsNotExist(err) {
+		t.Fatal("a note is left of a write-back that is done")
+	}
+	must(t, os.Remove(image))
+	fails(t, runcvm.NotFound, runcvm.WriteBackRootfs(image, rootfs))
+	must(t, runcvm.BuildRootfs(tree, image, nil))
+	fails(t, runcvm.BadImage, runcvm.WriteBackRootfs(image, rootfs))
+	must(t, os.Remove(image))
 
 	fails(t, runcvm.Cancelled, runcvm.BuildRootfs(tree, image, &runcvm.RootfsOptions{
 		Progress: func(string, uint64, uint64) bool { return false },

@@ -85,6 +85,27 @@ def leave():
     assert not os.path.exists(image)
 
 
+def write_back():
+    layer, rootfs = os.path.join(work, "layer"), os.path.join(work, "rootfs")
+    os.makedirs(os.path.join(layer, "upper", "etc"))
+    os.mkdir(rootfs)
+    with open(os.path.join(layer, "upper", "etc", "motd"), "w") as f:
+        f.write("changed\n")
+    os.symlink("motd", os.path.join(layer, "upper", "etc", "link"))
+    runcvm.build_rootfs(layer, image)
+    runcvm.write_back_rootfs(image, rootfs)
+    with open(os.path.join(rootfs, "etc", "motd")) as f:
+        assert f.read() == "changed\n"
+    assert os.readlink(os.path.join(rootfs, "etc", "link")) == "motd"
+    assert os.listdir(rootfs) == ["etc"], os.listdir(rootfs)
+    assert not os.path.exists(image + ".write-back")
+    os.unlink(image)
+    raises(runcvm.E_NOT_FOUND, runcvm.write_back_rootfs, image, rootfs)
+    runcvm.build_rootfs(tree, image)
+    raises(runcvm.E_IMAGE, runcvm.write_back_rootfs, image, rootfs)
+    os.unlink(image)
+
+
 def errors():
     raises(runcvm.E_NOT_FOUND, runcvm.build_rootfs, os.path.join(work, "nothing"), image)
     raises(runcvm.E_NO_SPACE, runcvm.build_rootfs, tree, image, size=1 << 20)
@@ -93,6 +114,6 @@ def errors():
 
 
 try:
-    main(prepare, build, layers, cancel, leave, errors)
+    main(prepare, build, layers, cancel, leave, write_back, errors)
 finally:
     shutil.rmtree(work)
