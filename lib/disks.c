@@ -196,8 +196,10 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
   put (o, &failed, "ino", json_object_new_uint64 (id.ino));
   put (o, &failed, "overlay", json_object_new_boolean (id.overlay));
   put (o, &failed, "base", json_object_new_string (intent->base));
-  if (intent->delta)
-    put (o, &failed, "delta", json_object_new_string (intent->delta));
+  if (intent->deltas[0])
+    put (o, &failed, "upper", json_object_new_string (intent->deltas[0]));
+  if (intent->deltas[1])
+    put (o, &failed, "init", json_object_new_string (intent->deltas[1]));
   put (o, &failed, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
   put (o, &failed, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
   r = failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
@@ -262,7 +264,7 @@ carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error *
   /* The base helps, and may have been evicted since the VM died. */
   struct rcvmi_writeback_options options
       = { .base = access (base, R_OK) == 0 ? base : NULL,
-          .delta = get_text (record, "delta"),
+          .deltas = { get_text (record, "upper"), get_text (record, "init") },
           .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") } };
   int r = identify (rootfs, &id, err);
 

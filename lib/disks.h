@@ -46,7 +46,7 @@ struct rcvmi_intent
 {
   const char *rootfs;
   const char *base;      /* the image below */
-  const char *delta;     /* what the upper was filled with, or NULL */
+  const char *deltas[2]; /* what the upper was filled with, or NULL */
   struct timespec since; /* before that was read */
 };
 

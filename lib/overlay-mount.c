@@ -22,6 +22,7 @@ rcvmi_overlay_mount_clear (struct rcvmi_overlay_mount *o)
 {
   rcvmi_strv_free (o->lower);
   free (o->upper);
+  free (o->init);
   *o = (struct rcvmi_overlay_mount){ 0 };
 }
 
@@ -194,6 +195,31 @@ all_there (const struct rcvmi_overlay_mount *o)
   return !o->upper || (stat (o->upper, &st) == 0 && S_ISDIR (st.st_mode));
 }
 
+/* overlay2 of Docker: "ID/diff" over "ID-init/diff" over the image's layers. */
+static int
+part_from_init (struct rcvmi_overlay_mount *o, rcvm_error **err)
+{
+  static const char suffix[] = "-init/diff";
+  size_t n = rcvmi_strv_length (o->lower), len;
+  char *real;
+
+  if (!o->upper || n < 2)
+    return 0;
+  real = realpath (o->lower[n - 1], NULL);
+  len = real ? strlen (real) : 0;
+  if (!real && errno == ENOMEM)
+    return rcvmi_fail_nomem (err);
+  if (len <= strlen (suffix) || strcmp (real + len - strlen (suffix), suffix) != 0)
+    {
+      free (real);
+      return 0;
+    }
+  o->init = real;
+  free (o->lower[n - 1]);
+  o->lower[n - 1] = NULL;
+  return 0;
+}
+
 static char *
 two_levels_up (const char *path)
 {
@@ -232,7 +258,11 @@ rcvmi_overlay_mount_find (const char *rootfs, struct rcvmi_overlay_mount *out, r
   while (r >= 0 && getline (&line, &size, mounts) > 0)
     r = rcvmi_overlay_mount_parse (line, real, base, out, err);
   fclose (mounts);
-  if (r < 0 || !all_there (out))
+  if (r >= 0 && all_there (out))
+    r = part_from_init (out, err);
+  else
+    rcvmi_overlay_mount_clear (out);
+  if (r < 0)
     rcvmi_overlay_mount_clear (out);
   return r < 0 ? r : 0;
 }

@@ -12,6 +12,8 @@ struct rcvmi_overlay_mount
 {
   char **lower; /* absolute, the lowest first; NULL: the directory is no overlayfs that can be taken apart */
   char *upper;  /* NULL: it is read-only */
+  /* Docker's layer of mount points, the uppermost of the lower ones, which each container has for itself; or NULL. */
+  char *init;
 };
 
 /* Takes `rootfs` apart.  What cannot be is no error: it is a tree like any other. */

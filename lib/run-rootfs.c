@@ -69,21 +69,26 @@ build_layers (void *user, const char *path, rcvm_error **err)
   return rcvmi_rootfs_build_layers ((const char *const *) overlay->lower, path, &params, err);
 }
 
-/* An overlayfs that refers to its lower directories by name cannot be taken apart. */
+/* The upper is what the host's overlayfs has over the base; or empty, but for the root directory's own metadata. */
 static int
 build_upper (struct rcvmi_run *run, const struct rcvmi_overlay_mount *overlay, rcvm_error **err)
 {
   struct rcvmi_rootfs_params params = RCVMI_ROOTFS_PARAMS_INIT;
-  char *rootfs = overlay->upper ? overlay->upper : run->plan->rootfs;
-  struct rcvmi_rootfs_copy copies[] = {
-    { .source = rootfs, .destination = (char *) "/upper", .delta = overlay->upper, .shallow = !overlay->upper },
-    { .source = run->disks.dir, .destination = (char *) "/work", .shallow = true },
-  };
+  char upper[] = "/upper", work[] = "/work";
+  struct rcvmi_rootfs_copy copies[3];
+  size_t n = 0;
 
+  copies[n++] = (struct rcvmi_rootfs_copy){ .source = run->disks.dir, .destination = work, .shallow = true };
+  if (overlay->init)
+    copies[n++] = (struct rcvmi_rootfs_copy){ .source = overlay->init, .destination = upper, .delta = true };
+  if (overlay->upper)
+    copies[n++] = (struct rcvmi_rootfs_copy){ .source = overlay->upper, .destination = upper, .delta = true };
+  else
+    copies[n++] = (struct rcvmi_rootfs_copy){ .source = run->plan->rootfs, .destination = upper, .shallow = true };
   params.size = run->plan->rootfs_size ? run->plan->rootfs_size : upper_size_default;
   params.sync = run->plan->changes == RCVMI_CHANGES_KEEP;
   params.copies = copies;
-  params.n_copies = 2;
+  params.n_copies = n;
   return rcvmi_rootfs_build (NULL, run->disks.upper, &params, err);
 }
 
@@ -158,7 +163,7 @@ static int
 build_overlay (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, rcvm_error **err)
 {
   struct rcvmi_cache_entry base = RCVMI_CACHE_ENTRY_INIT;
-  struct rcvmi_intent intent = { .rootfs = run->plan->rootfs, .delta = overlay->upper };
+  struct rcvmi_intent intent = { .rootfs = run->plan->rootfs, .deltas = { overlay->upper, overlay->init } };
   autofree char *key = NULL;
   bool exists = false;
   int r = acquire_base (run, overlay, &key, &base, err);
@@ -201,7 +206,7 @@ build_disks (void *user, rcvm_error **err)
         r = build_overlay (run, &overlay, &e);
       if (r == RCVM_E_UNSUPPORTED && overlay.lower)
         {
-          /* Whole, then, as the kernel shows it. */
+          /* One that refers to its lower directories by name.  Whole, then, as the kernel shows it. */
           rcvm_error_free (steal_ptr (e));
           rcvmi_overlay_mount_clear (&overlay);
           r = build_overlay (run, &overlay, &e);

@@ -79,7 +79,7 @@ rcvmi_wb_apply_init (struct rcvmi_wb_apply *a, int image, const char *image_name
     .image = image,
     .image_name = image_name,
     .options = options,
-    .delta = -1,
+    .deltas = { -1, -1 },
     .staging = { .root = root, .where = rootfs, .name = staging, .fd = -1 },
     .order = { .image_size = image_size },
     .file = { .fd = -1, .image = image },
@@ -108,8 +108,11 @@ rcvmi_wb_apply_clear (struct rcvmi_wb_apply *a)
   rcvmi_wb_tree_clear (&a->tree);
   cleanup_close (&a->staging.fd);
   a->staging.fd = -1;
-  cleanup_close (&a->delta);
-  a->delta = -1;
+  for (size_t i = 0; i < RCVMI_WRITEBACK_DELTAS; i++)
+    {
+      cleanup_close (&a->deltas[i]);
+      a->deltas[i] = -1;
+    }
   free (a->staged.slots);
   free (a->copied.slots);
   for (size_t i = 0; i < a->n_shared; i++)
@@ -380,7 +383,8 @@ push (struct rcvmi_wb_apply *a, const struct rcvmi_wb_record *r, bool existed, r
       a->cap = cap;
     }
   l = &a->levels[a->n];
-  *l = (struct rcvmi_wb_apply_level){ .complete = complete, .tracked = existed && (complete || a->delta >= 0) };
+  *l = (struct rcvmi_wb_apply_level){ .complete = complete, .tracked = existed && (complete || a->deltas[0] >= 0
+                                                                                     || a->deltas[1] >= 0) };
   if (rcvmi_wb_keep (&l->dir, r) < 0)
     return rcvmi_fail_nomem (err);
   a->n++;
@@ -422,29 +426,19 @@ was_in_delta (const struct rcvmi_wb_apply *a, int list, const char *name)
              || (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec < since->tv_nsec));
 }
 
-/* Removes what the guest did not have any more: of all that is there, or of what came with the delta.  That would have left
-   no whiteout, as there is nothing below it. */
+/* Removes what the guest did not have any more, of the names in `list`, which is taken over. */
 static int
-remove_others (struct rcvmi_wb_apply *a, struct rcvmi_wb_apply_level *l, rcvm_error **err)
+remove_others_of (struct rcvmi_wb_apply *a, const struct rcvmi_wb_apply_level *l, int list, rcvm_error **err)
 {
-  int fd = rcvmi_wb_tree_fd (&a->tree, err), list = -1, code = 0;
-  DIR *dir;
+  DIR *dir = fdopendir (list);
+  int code = 0;
 
-  if (fd < 0)
-    return -1;
-  list = l->complete ? rcvmi_wb_open_dir (fd, "") : rcvmi_wb_open_dir (a->delta, a->tree.path_len ? a->tree.path : "");
-  if (!l->complete && (list == -ENOENT || list == -ENOTDIR || list == -ELOOP))
-    return 0;
-  dir = list < 0 ? NULL : fdopendir (list);
   if (!dir)
     {
-      code = fail_at (&a->tree, NULL, list < 0 ? -list : errno, "read the directory", err);
-      if (list >= 0)
-        close (list);
+      code = fail_at (&a->tree, NULL, errno, "read the directory", err);
+      close (list);
       return code;
     }
-  if (l->n)
-    qsort (l->names, l->n, sizeof *l->names, compare_names);
   while (code == 0)
     {
       struct dirent *e;
@@ -466,6 +460,35 @@ remove_others (struct rcvmi_wb_apply *a, struct rcvmi_wb_apply_level *l, rcvm_er
         code = rcvmi_wb_remove (&a->tree, &a->staging, name, err);
     }
   closedir (dir);
+  return code;
+}
+
+/* What the guest did not have any more: of all that is there, or of what came with a delta.  That would have left no whiteout,
+   as there is nothing below it. */
+static int
+remove_others (struct rcvmi_wb_apply *a, const struct rcvmi_wb_apply_level *l, rcvm_error **err)
+{
+  int fd = rcvmi_wb_tree_fd (&a->tree, err), list, code = 0;
+
+  if (fd < 0)
+    return -1;
+  if (l->n)
+    qsort (l->names, l->n, sizeof *l->names, compare_names);
+  if (l->complete)
+    {
+      list = rcvmi_wb_open_dir (fd, "");
+      return list < 0 ? fail_at (&a->tree, NULL, -list, "read the directory", err)
+                      : remove_others_of (a, l, list, err);
+    }
+  for (size_t i = 0; code == 0 && i < RCVMI_WRITEBACK_DELTAS; i++)
+    if (a->deltas[i] >= 0)
+      {
+        list = rcvmi_wb_open_dir (a->deltas[i], a->tree.path_len ? a->tree.path : "");
+        if (list >= 0)
+          code = remove_others_of (a, l, list, err);
+        else if (list != -ENOENT && list != -ENOTDIR && list != -ELOOP)
+          code = fail_at (&a->tree, NULL, -list, "read the delta of the directory", err);
+      }
   return code;
 }
 

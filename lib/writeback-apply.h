@@ -51,7 +51,7 @@ struct rcvmi_wb_apply
   int image;
   const char *image_name;
   const struct rcvmi_writeback_options *options;
-  int delta; /* its directory, or -1 */
+  int deltas[RCVMI_WRITEBACK_DELTAS]; /* their directories, or -1 */
   struct rcvmi_wb_tree tree;
   struct rcvmi_wb_staging staging;
   struct rcvmi_wb_order order;

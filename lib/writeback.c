@@ -225,12 +225,13 @@ rcvmi_writeback (const char *image, const char *rootfs,
     {
       rcvmi_wb_apply_init (&a, image_fd, image, root, rootfs, intent.staging, options,
                            (uint64_t) image_st.st_size);
-      if (options && options->delta)
-        {
-          a.delta = open (options->delta, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-          if (a.delta < 0)
-            code = rcvmi_fail_errno (&e, errno, "cannot open the overlay's directory '%s'", options->delta);
-        }
+      for (size_t i = 0; code == 0 && options && i < RCVMI_WRITEBACK_DELTAS; i++)
+        if (options->deltas[i])
+          {
+            a.deltas[i] = open (options->deltas[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (a.deltas[i] < 0)
+              code = rcvmi_fail_errno (&e, errno, "cannot open the overlay's directory '%s'", options->deltas[i]);
+          }
       if (code == 0)
         code = write_back (&a, base_fd, &e);
       rcvmi_wb_apply_clear (&a);

@@ -23,14 +23,19 @@
 
 #include <runcvm/error.h>
 
+enum
+{
+  RCVMI_WRITEBACK_DELTAS = 2
+};
+
 struct rcvmi_writeback_options
 {
   /* The image of the overlay's lower layer.  With it, names of hard links that the guest has only changed through
      another name are known; without it (NULL) they are looked for on the host as far as they can be. */
   const char *base;
-  /* The upper directory of the overlayfs that `rootfs` is a mount of, whose contents were in the image when the VM started,
-     at the time `since`: what is gone from the image since is to go from there.  NULL: the image was empty. */
-  const char *delta;
+  /* Layers of the overlayfs that `rootfs` is a mount of, whose contents were in the image when the VM started, at the
+     time `since`: what is gone from the image since is to go from there.  NULL: none. */
+  const char *deltas[RCVMI_WRITEBACK_DELTAS];
   struct timespec since;
   /* Absolute paths in the container that stay what they are, with all that is below them. */
   const char *const *exclude;

@@ -8,7 +8,7 @@ commands="run create start exec state list kill delete spec check features metri
 overview=$(runcvm --help)
 is $? 0 "--help"
 is "$(runcvm help)" "$overview" "help says the same"
-[ "$(wc -l <<<"$overview")" -lt 45 ] && ok "it fits on a page" || not_ok "the overview is too long"
+[ "$(wc -l <<<"$overview")" -lt 55 ] && ok "it fits on a page" || not_ok "the overview is too long"
 for c in $commands "rootfs build" "rootfs inspect" "rootfs grow" "rootfs verify" "rootfs write-back" "cache add" "cache list" "cache path" "cache prune" "cache verify"; do
   like "$overview" "^  $c  " "the overview has '$c'"
   # shellcheck disable=SC2086

@@ -93,11 +93,14 @@ cp -a "$BUSYBOX" "$ov/low1"
 mkdir -p "$ov/low2/etc"
 echo second >"$ov/low2/etc/layer"
 mknod "$ov/low2/etc/passwd" c 0 0
+# Docker's own layer of each container.
+mkdir -p "$ov/one-init/diff/etc" "$ov/two-init/diff/etc" "$ov/upper2"
+touch "$ov/one-init/diff/.dockerenv" "$ov/one-init/diff/etc/hosts" "$ov/two-init/diff/.dockerenv"
 # For the mount to go with the test, whatever happens to it.
 cat >"$work/overlay.sh" <<'SH'
 set -eu
 . /dev/stdin <<<"$functions"
-mount -t overlay overlay -o "lowerdir=$ov/low2:$ov/low1,upperdir=$ov/upper,workdir=$ov/work" "$ov/merged"
+mount -t overlay overlay -o "lowerdir=$ov/one-init/diff:$ov/low2:$ov/low1,upperdir=$ov/upper,workdir=$ov/work" "$ov/merged"
 echo mine >"$ov/merged/etc/mine"
 rm "$ov/merged/bin/ed"
 tree=$ov/merged
@@ -111,12 +114,17 @@ until runcvm exec ov3 test ! -e /etc/vm; do :; done
 echo "of the host" >"$ov/merged/etc/host"
 runcvm delete --force ov3
 cat "$ov/merged/etc/host" "$ov/merged/etc/vm" 2>&1 | sed 's/.*No such.*/gone/'
+in_root ov4 -- sh -c 'ls -A / /etc | grep -E "docker|hosts"; rm /.dockerenv'
+ls -A "$ov/merged" | grep -c docker || :
+umount "$ov/merged"
+mount -t overlay overlay -o "lowerdir=$ov/two-init/diff:$ov/low2:$ov/low1,upperdir=$ov/upper2,workdir=$ov/work" "$ov/merged"
+in_root ov5 -- ls -A / | grep docker
 SH
 n=$(bases | wc -l)
 functions=$(declare -f in_root runcvm) ov=$ov BUILD=$BUILD unshare --mount bash "$work/overlay.sh" >"$work/out" 2>&1
-is "$(cat "$work/out")" $'second\nmine\n2\n--\nvm\n2\n0\n0:0 character special file\nvm\n1\nof the host\ngone' \
+is "$(cat "$work/out")" $'second\nmine\n2\n--\nvm\n2\n0\n0:0 character special file\nvm\n1\nof the host\ngone\n.dockerenv\nhosts\n0\n.dockerenv' \
   "a root of layers: the VM sees them, changes go into the host's upper directory, the next VM sees those, and what the host adds stays"
-is "$(bases | wc -l)" $((n + 1)) "one base for the layers, whatever the upper directory holds"
+is "$(bases | wc -l)" $((n + 1)) "one base for the layers, whatever the upper directories hold"
 
 # kill -9 of the monitor: what the container had synced is written back by the next call.
 tree=$BUSYBOX
