@@ -86,6 +86,7 @@ export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k -j"$(nproc)" check
 part vm tests/run-vm
 part rootfs tests/rootfs/check-trees.sh
+part write-back tests/rootfs/write-back.sh
 part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
 part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
 part fuzz single fuzz timeout 600 make -C "$build" check-fuzz

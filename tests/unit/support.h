@@ -22,7 +22,7 @@ enum
   TEST_SECONDS = 90
 };
 
-/* valgrind 3.19 knows no pidfd_open, and its vfork loses the error of an exec that fails: what needs them is left
+/* valgrind 3.19 knows neither pidfd_open nor openat2, and its vfork loses the error of an exec that fails: what needs them is left
    to the sanitizers.  `make check-valgrind` sets the variable. */
 #define SKIP_UNDER_VALGRIND()                                                                     \
   do                                                                                              \
