@@ -40,7 +40,7 @@ struct rcvmi_wb_apply_level
 /* A name of the host whose inode has more names. */
 struct rcvmi_wb_shared
 {
-  char *path;
+  char *path;   /* NULL: only an earlier run knew one */
   uint32_t ino; /* in the image */
   dev_t host_dev;
   ino_t host_ino;
@@ -66,6 +66,7 @@ struct rcvmi_wb_apply
   char *timed; /* the directory whose times were kept last */
   struct rcvmi_wb_shared *shared;
   size_t n_shared, cap_shared;
+  bool sharing; /* names have been given to shared inodes, in this run or in one before */
 };
 
 void rcvmi_wb_apply_init (struct rcvmi_wb_apply *a, int image, const char *image_name, int root,
@@ -92,8 +93,8 @@ int rcvmi_wb_install_link (struct rcvmi_wb_apply *a, struct rcvmi_wb_tree *t, ui
    inode: 1, 0 or an error. */
 int rcvmi_wb_share (struct rcvmi_wb_apply *a, uint32_t ino, const char *name, rcvm_error **err);
 int rcvmi_wb_install_shared (struct rcvmi_wb_apply *a, rcvm_error **err);
-/* Gives directories back the times that an earlier run, interrupted, had kept for them. */
-int rcvmi_wb_restore_times (struct rcvmi_wb_apply *a, rcvm_error **err);
+/* Tidies up behind a run that was interrupted.  `again`: what the next run has to know stays. */
+int rcvmi_wb_recover (struct rcvmi_wb_apply *a, bool again, rcvm_error **err);
 /* A name that only the base has. */
 int rcvmi_wb_install_also (struct rcvmi_wb_apply *a, const struct rcvmi_wb_record *record,
                            rcvm_error **err);

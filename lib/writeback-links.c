@@ -7,6 +7,8 @@
  * changed one: found by one look at the whole tree, when all else is done, as names that the guest has
  * removed or replaced share it no more.  The names by which the inode was found are changed after all others, so
  * that a repeated run finds it again: until the last rename, such a name leads to the old inode, and to those that are left.
+ * Those that have the new file already share that one, which is not the repeated run's: it is still in the staging directory,
+ * and kept there as o<inode>.<number>.
  *
  * The directories of these names may be none of the guest's changes: their times stay what they are.  For the time in
  * between they are kept as those of a file in the staging directory, which holds the path.
@@ -28,11 +30,29 @@
 #include "cleanup.h"
 #include "err.h"
 
+static int
+add_shared (struct rcvmi_wb_apply *a, const struct rcvmi_wb_shared *s, rcvm_error **err)
+{
+  if (a->n_shared == a->cap_shared)
+    {
+      size_t cap = a->cap_shared * 2 + 16;
+      struct rcvmi_wb_shared *shared = reallocarray (a->shared, cap, sizeof *shared);
+
+      if (!shared)
+        return rcvmi_fail_nomem (err);
+      a->shared = shared;
+      a->cap_shared = cap;
+    }
+  a->shared[a->n_shared++] = *s;
+  return 0;
+}
+
 int
 rcvmi_wb_share (struct rcvmi_wb_apply *a, uint32_t ino, const char *name, rcvm_error **err)
 {
   int dir = rcvmi_wb_tree_fd (&a->tree, err);
   char staged[32];
+  struct rcvmi_wb_shared shared;
   struct stat st, mine;
   char *path;
 
@@ -44,22 +64,17 @@ rcvmi_wb_share (struct rcvmi_wb_apply *a, uint32_t ino, const char *name, rcvm_e
       || (st.st_mode & S_IFMT) != (mine.st_mode & S_IFMT) || S_ISDIR (st.st_mode)
       || (st.st_dev == mine.st_dev && st.st_ino == mine.st_ino))
     return 0;
-  if (a->n_shared == a->cap_shared)
-    {
-      size_t cap = a->cap_shared * 2 + 16;
-      struct rcvmi_wb_shared *shared = reallocarray (a->shared, cap, sizeof *shared);
-
-      if (!shared)
-        return rcvmi_fail_nomem (err);
-      a->shared = shared;
-      a->cap_shared = cap;
-    }
   if (asprintf (&path, "%s%s%s", a->tree.path_len ? a->tree.path : "", a->tree.path_len ? "/" : "", name)
       < 0)
     return rcvmi_fail_nomem (err);
-  a->shared[a->n_shared++] = (struct rcvmi_wb_shared){
+  shared = (struct rcvmi_wb_shared){
     .path = path, .ino = ino, .host_dev = st.st_dev, .host_ino = st.st_ino
   };
+  if (add_shared (a, &shared, err) < 0)
+    {
+      free (path);
+      return -1;
+    }
   return 1;
 }
 
@@ -162,12 +177,55 @@ restore_one (struct rcvmi_wb_apply *a, int staging, const char *name)
   return futimens (dir, times) < 0 ? -errno : 0;
 }
 
+/* Of an earlier run: i<inode> becomes o<inode>.<number>; one that never got a name goes. */
+static int
+keep_old (int staging, const char *name)
+{
+  struct stat st;
+  char old[64];
+
+  if (fstatat (staging, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return -errno;
+  if (st.st_nlink < 2)
+    return unlinkat (staging, name, 0) < 0 ? -errno : 1;
+  for (unsigned i = 0; name[0] == 'i'; i++)
+    {
+      snprintf (old, sizeof old, "o%.20s.%u", name + 1, i);
+      if (renameat2 (staging, name, staging, old, RENAME_NOREPLACE) == 0)
+        break;
+      if (errno != EEXIST)
+        return -errno;
+    }
+  return 0;
+}
+
+/* 1: it stays. */
+static int
+recover_one (struct rcvmi_wb_apply *a, int staging, const char *name, bool again, rcvm_error **err)
+{
+  int code = 0;
+
+  if (name[0] == 'd')
+    code = restore_one (a, staging, name);
+  else if (again && (name[0] == 'i' || name[0] == 'o'))
+    {
+      code = keep_old (staging, name);
+      if (code == 0)
+        return 1;
+    }
+  if (code < 0)
+    return rcvmi_fail_errno (err, -code, "cannot repeat what has begun in '%s/%s'", a->tree.where,
+                             a->staging.name);
+  return rcvmi_wb_remove_in_place (staging, name, a->staging.where, err);
+}
+
 int
-rcvmi_wb_restore_times (struct rcvmi_wb_apply *a, rcvm_error **err)
+rcvmi_wb_recover (struct rcvmi_wb_apply *a, bool again, rcvm_error **err)
 {
   int staging = rcvmi_wb_open_dir (a->tree.root, a->staging.name), code = 0;
   DIR *dir = staging < 0 ? NULL : fdopendir (staging);
   struct dirent *e;
+  size_t kept = 0;
 
   if (staging == -ENOENT)
     return 0;
@@ -178,13 +236,54 @@ rcvmi_wb_restore_times (struct rcvmi_wb_apply *a, rcvm_error **err)
       cleanup_close (&staging);
       return code;
     }
-  while (code == 0 && (e = readdir (dir)))
-    if (e->d_name[0] == 'd')
-      code = restore_one (a, dirfd (dir), e->d_name);
+  while (code >= 0 && (e = readdir (dir)))
+    if (rcvmi_wb_is_name (e->d_name))
+      {
+        code = recover_one (a, dirfd (dir), e->d_name, again, err);
+        kept += code == 1;
+      }
+  if (code >= 0 && kept && a->staging.fd < 0)
+    {
+      a->sharing = true;
+      a->staging.fd = fcntl (dirfd (dir), F_DUPFD_CLOEXEC, 0);
+      if (a->staging.fd < 0)
+        code = rcvmi_fail_errno (err, errno, "cannot keep a directory open");
+    }
   closedir (dir);
-  return code < 0 ? rcvmi_fail_errno (err, -code, "cannot set the times of a directory of '%s'",
-                                      a->tree.where)
-                  : 0;
+  if (code < 0)
+    return code;
+  return kept ? 0 : rcvmi_wb_staging_clean (&a->staging, err);
+}
+
+/* The files of earlier runs: what still has them gets this run's. */
+static int
+add_old (struct rcvmi_wb_apply *a, rcvm_error **err)
+{
+  int list = rcvmi_wb_open_dir (a->staging.fd, ""), code = 0;
+  DIR *dir = list < 0 ? NULL : fdopendir (list);
+  struct dirent *e;
+
+  if (!dir)
+    {
+      code = rcvmi_fail_errno (err, list < 0 ? -list : errno, "cannot read the directory '%s/%s'",
+                               a->tree.where, a->staging.name);
+      cleanup_close (&list);
+      return code;
+    }
+  while (code == 0 && (e = readdir (dir)))
+    {
+      struct rcvmi_wb_shared s = { .path = NULL };
+      struct stat st;
+
+      if (sscanf (e->d_name, "o%u.", &s.ino) != 1 || s.ino == 0 || !rcvmi_wb_set_has (&a->copied, s.ino)
+          || fstatat (list, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        continue;
+      s.host_dev = st.st_dev;
+      s.host_ino = st.st_ino;
+      code = add_shared (a, &s, err);
+    }
+  closedir (dir);
+  return code;
 }
 
 /* A name that the look at the whole tree came by. */
@@ -205,7 +304,7 @@ look_at (struct rcvmi_wb_apply *a, struct rcvmi_wb_tree *t, const char *name, co
   key = *s;
   /* Those by which it was found are not due yet. */
   for (; s < end && compare_inodes (s, &key) == 0; s++)
-    if (is_path_of (s->path, t, name))
+    if (s->path && is_path_of (s->path, t, name))
       return 0;
   return install_quietly (a, t, key.ino, name, err);
 }
@@ -393,14 +492,18 @@ install_path (struct rcvmi_wb_apply *a, uint32_t ino, const char *path, bool opt
 int
 rcvmi_wb_install_shared (struct rcvmi_wb_apply *a, rcvm_error **err)
 {
-  int code;
+  int code = a->sharing ? add_old (a, err) : 0;
 
   if (a->n_shared == 0)
-    return 0;
+    return code;
+  if (code < 0)
+    return code;
+  a->sharing = true;
   qsort (a->shared, a->n_shared, sizeof *a->shared, compare_inodes);
   code = install_others (a, err);
   for (size_t i = 0; code == 0 && i < a->n_shared; i++)
-    code = install_path (a, a->shared[i].ino, a->shared[i].path, false, err);
+    if (a->shared[i].path)
+      code = install_path (a, a->shared[i].ino, a->shared[i].path, false, err);
   return code;
 }
 

@@ -85,6 +85,9 @@ filter_calls (rcvm_error **err)
     SCMP_SYS (madvise),    SCMP_SYS (exit),    SCMP_SYS (exit_group),    SCMP_SYS (rt_sigreturn),
     SCMP_SYS (getrandom),  SCMP_SYS (getpid),  SCMP_SYS (clock_gettime), SCMP_SYS (time),
     SCMP_SYS (gettimeofday),
+#ifdef __SANITIZE_ADDRESS__
+    SCMP_SYS (sigaltstack), SCMP_SYS (sched_yield), SCMP_SYS (gettid), SCMP_SYS (futex),
+#endif
   };
   scmp_filter_ctx filter = seccomp_init (SCMP_ACT_ERRNO (EPERM));
   int r = filter ? 0 : -ENOMEM;

@@ -136,16 +136,14 @@ run_parser (struct rcvmi_wb_apply *a, int base, rcvm_error **err)
 static int
 write_back (struct rcvmi_wb_apply *a, int base, rcvm_error **err)
 {
-  int code = rcvmi_wb_restore_times (a, err);
+  int code = rcvmi_wb_recover (a, base < 0, err);
 
-  if (code == 0)
-    code = rcvmi_wb_staging_clean (&a->staging, err);
   if (code == 0)
     code = run_parser (a, base, err);
   if (code == 0)
     code = rcvmi_wb_apply_finish (a, err);
-  else if (rcvmi_wb_restore_times (a, NULL) == 0)
-    rcvmi_wb_staging_clean (&a->staging, NULL);
+  if (code < 0)
+    rcvmi_wb_recover (a, a->sharing, NULL);
   if (code == 0 && syncfs (a->tree.root) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot sync the rootfs '%s'", a->tree.where);
   return code;

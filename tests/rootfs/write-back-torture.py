@@ -4,7 +4,7 @@
 write-back-torture.py change DIR: does to it what a container may do; the same in each copy of it.
 
 `change` ends by setting the times of all that it has touched to something that the path decides, so that two copies
-can be compared in their times, too."""
+can be compared in their times, too.  MANY is the size of its largest directory."""
 
 import errno
 import os
@@ -269,7 +269,7 @@ def change(root):
     os.chmod("links/fifo1", 0o611)
     # Many, and deep.
     os.mkdir("big/dir")
-    for i in range(5000):
+    for i in range(int(os.environ.get("MANY", 5000))):
         write(f"big/dir/a file with quite a long name number {i}", "%d" % i if i % 7 else "")
     deep = "big/deep"
     for i in range(120):

@@ -19,8 +19,8 @@ skip () { echo "SKIP: $*"; exit 77; }
 [ "$(id -u)" = 0 ] || skip "needs root"
 [ -e /dev/loop-control ] || skip "needs loop devices"
 grep -qw overlay /proc/filesystems || skip "needs overlayfs"
-make -s -C "$BUILD/tests/unit" write-back-tool
 tool=$BUILD/tests/unit/write-back-tool
+make -s -C "$BUILD/tests/unit" write-back-tool
 runcvm () { "$BUILD/run" runcvm "$@"; }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/write-back.XXXXXX")
@@ -28,7 +28,8 @@ clean ()
 {
   cd /
   for m in hostile/mnt host-merged merged up lower small; do umount "$work/$m" 2> /dev/null || true; done
-  umount "$work" 2> /dev/null || true
+  # A reader whose writer was killed may not be gone yet.
+  umount -l "$work" 2> /dev/null || true
   rm -rf --one-file-system "$work"
 }
 trap clean EXIT
@@ -187,13 +188,19 @@ journal ()
 
 kills ()
 {
+  local MANY=100
+  export MANY
+  make_upper kills.img
+  guest kills.img torture change "$work/merged" "$since"
+  cp -a tree kills-ref
+  torture change "$work/kills-ref" "$since"
   cp -a tree nobase
-  "$tool" upper.img "$work/nobase"
-  check "kill -9, and again" python3 "$here/write-back-kills.py" $((KILLS / 2)) tree ref host upper.img \
-    "$tool" --base base.img upper.img "$work/host"
+  "$tool" kills.img "$work/nobase"
+  check "kill -9, and again" python3 "$here/write-back-kills.py" $((KILLS / 2)) tree kills-ref host kills.img \
+    "$tool" --base base.img kills.img "$work/host"
   check "kill -9, and again, without the base" python3 "$here/write-back-kills.py" $((KILLS / 2)) tree nobase host \
-    upper.img "$tool" upper.img "$work/host"
-  rm -rf host nobase
+    kills.img "$tool" kills.img "$work/host"
+  rm -rf host nobase kills-ref kills.img
 }
 
 # Refused: the write-back fails with this code, and says what.

@@ -484,6 +484,7 @@ TEST (test_forged)
   struct forged f;
   int fds = count_fds ();
 
+  SKIP_UNDER_VALGRIND ();
   make_layer ();
   make_dir_at ("outside");
   make_text ("outside/kept", "kept");
