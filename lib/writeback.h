@@ -37,7 +37,8 @@ struct rcvmi_writeback_options
      time `since`: what is gone from the image since is to go from there.  NULL: none. */
   const char *deltas[RCVMI_WRITEBACK_DELTAS];
   struct timespec since;
-  /* Absolute paths in the container that stay what they are, with all that is below them. */
+  /* Absolute paths in the container that stay what they are, with all that is below them; without "//", ".." and a
+     '/' at the end. */
   const char *const *exclude;
   size_t n_exclude;
 };
