@@ -44,15 +44,30 @@ rcvmi_default_monitor (void)
 char *
 rcvmi_default_data_dir (void)
 {
-  const char *dir = secure_getenv ("RUNCVM_DATA_DIR");
+  const char *dir = secure_getenv ("RUNCVM_DATA_DIR"), *home;
+  char *path;
 
-  return strdup (dir && *dir ? dir : RCVMI_DATA_DIR);
+  if (dir && *dir)
+    return strdup (dir);
+  /* XDG Base Directory Specification */
+  if (geteuid () != 0 && (home = secure_getenv ("XDG_DATA_HOME")) && home[0] == '/')
+    return asprintf (&path, "%s/runcvm", home) < 0 ? NULL : path;
+  if (geteuid () != 0 && (home = secure_getenv ("HOME")) && home[0] == '/')
+    return asprintf (&path, "%s/.local/share/runcvm", home) < 0 ? NULL : path;
+  return strdup (RCVMI_DATA_DIR);
 }
 
 char *
 rcvmi_default_cache_dir (void)
 {
   const char *dir = secure_getenv ("RUNCVM_CACHE_DIR");
+  char *data, *path;
 
-  return dir && *dir ? strdup (dir) : join ("RUNCVM_DATA_DIR", RCVMI_DATA_DIR, "cache");
+  if (dir && *dir)
+    return strdup (dir);
+  data = rcvmi_default_data_dir ();
+  if (!data || asprintf (&path, "%s/cache", data) < 0)
+    path = NULL;
+  free (data);
+  return path;
 }

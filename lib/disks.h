@@ -5,7 +5,7 @@
  *   lock         held (OFD) by the monitor as long as it lives
  *   disks.json   whose they are, and what is to become of them
  *   upper.img    what the container changes of its root
- *   root.img     its whole root, where that was asked for
+ *   root.img     its whole root, where that was asked for, or a base that no key stands for
  *   binds.img    copies of what is bound into it
  *
  * They lie in the data directory, not beside the state: that is a tmpfs, and it does not survive the host's power

@@ -143,6 +143,40 @@ acquire_layers (struct rcvmi_run *run, const struct rcvmi_cache *cache, struct r
   return r < 0 ? r : rcvmi_cache_acquire (cache, *key, &build, base, err);
 }
 
+/* A tree of which nobody can tell whether it has changed: the base is for this VM alone. */
+static int
+build_private (struct rcvmi_run *run, struct rcvmi_cache_entry *base, rcvm_error **err)
+{
+  struct rcvmi_rootfs_params params = RCVMI_CACHE_ROOTFS_PARAMS;
+  int r;
+
+  params.sync = false;
+  r = rcvmi_rootfs_build (run->plan->rootfs, run->disks.root, &params, err);
+  if (r < 0)
+    return r;
+  base->path = strdup (run->disks.root);
+  base->fd = open (run->disks.root, O_RDONLY | O_CLOEXEC);
+  if (base->fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open '%s'", run->disks.root);
+  return base->path ? 0 : rcvmi_fail_nomem (err);
+}
+
+static int
+acquire_tree (struct rcvmi_run *run, const struct rcvmi_cache *cache, char **key, struct rcvmi_cache_entry *base,
+              rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int r = rcvmi_cache_acquire_tree (cache, run->plan->rootfs, (const char *const *) run->plan->digests, NULL, key,
+                                    base, &e);
+
+  if ((r == RCVM_E_UNSUPPORTED || r == RCVM_E_STATE) && run->plan->changes != RCVMI_CHANGES_KEEP)
+    {
+      rcvm_error_free (steal_ptr (e));
+      r = build_private (run, base, &e);
+    }
+  return r < 0 ? rcvmi_error_pass (err, e) : 0;
+}
+
 static int
 acquire_base (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, char **key, struct rcvmi_cache_entry *base,
               rcvm_error **err)
@@ -150,11 +184,9 @@ acquire_base (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, char *
   struct rcvmi_cache cache = RCVMI_CACHE_INIT;
   int r = rcvmi_cache_open (&cache, NULL, err);
 
-  if (r == 0 && overlay->lower)
-    r = acquire_layers (run, &cache, overlay, key, base, err);
-  else if (r == 0)
-    r = rcvmi_cache_acquire_tree (&cache, run->plan->rootfs, (const char *const *) run->plan->digests, NULL, key,
-                                  base, err);
+  if (r == 0)
+    r = overlay->lower ? acquire_layers (run, &cache, overlay, key, base, err)
+                       : acquire_tree (run, &cache, key, base, err);
   rcvmi_cache_close (&cache);
   return r;
 }
