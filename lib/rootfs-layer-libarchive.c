@@ -20,7 +20,8 @@ rcvmi_libarchive_load (struct rcvmi_libarchive *lib, rcvm_error **err)
 
   lib->handle = dlopen (SONAME, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (!lib->handle)
-    return rcvmi_fail (err, RCVM_E_HOST, 0, "cannot load " SONAME ", which layers are read with; install libarchive");
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "cannot load " SONAME ", which layers are read with; install libarchive");
 #define X(name)                                                                                   \
   *(void **) &lib->name = dlsym (lib->handle, #name);                                             \
   if (!lib->name)                                                                                 \

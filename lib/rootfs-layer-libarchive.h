@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libarchive, loaded when the first tar is read.  It brings libxml2 and ICU along: linked, they would cost every process that
- * uses this library, and every VM's monitor, 1.2 ms at its start and 300 KiB of memory.
+ * libarchive, loaded when the first tar is read.  It brings libxml2 and ICU along: linked, they
+ * would cost every process that uses this library, and every VM's monitor, 1.2 ms at its start and
+ * 300 KiB of memory.
  */
 #ifndef RCVM_LIB_ROOTFS_LAYER_LIBARCHIVE_H
 #define RCVM_LIB_ROOTFS_LAYER_LIBARCHIVE_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libarchive takes the names in pax headers for text: it converts them to the locale's encoding, and where that is
- * UTF-8 it composes what was decomposed.  A name is bytes, and must stay what it is.  In the locale "C", which
- * this thread has while a header is read, nothing but ASCII can be converted, and libarchive then says so and gives
- * the bytes as they were.
+ * libarchive takes the names in pax headers for text: it converts them to the locale's encoding,
+ * and where that is UTF-8 it composes what was decomposed.  A name is bytes, and must stay what it
+ * is.  In the locale "C", which this thread has while a header is read, nothing but ASCII can be
+ * converted, and libarchive then says so and gives the bytes as they were.
  */
 #include "config.h"
 
@@ -23,7 +23,8 @@
 #include "rootfs-layer-libarchive.h"
 #include "rootfs-layer-stream.h"
 
-/* A header with all its attributes and the map of a sparse file.  Unpacked, a few bytes may be very many. */
+/* A header with all its attributes and the map of a sparse file.  Unpacked, a few bytes may be
+   very many. */
 #define HEADER_MAX (4 * 1024 * 1024)
 #define NANOSECONDS 1000000000
 /* What the host's device numbers and ext4's have room for. */
@@ -177,7 +178,8 @@ finish (struct rcvmi_layer_reader *r, int64_t behind_last, rcvm_error **err)
   r->e = NULL;
   /* A packed one has its own end to tell by, and some programs leave the mark out. */
   if (!packed && r->lib.archive_filter_bytes (r->a, 0) == behind_last)
-    return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "it is cut short, as the mark at its end is missing", err);
+    return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE,
+                                    "it is cut short, as the mark at its end is missing", err);
   if (!packed && r->number)
     return 0;
   while ((n = rcvmi_layer_stream_read (r->stream, &data, err)) > 0)
@@ -232,7 +234,8 @@ describe (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_er
   entry->hardlink = r->lib.archive_entry_hardlink (e);
   if (entry->hardlink)
     return 0;
-  entry->mode = (uint16_t) ((r->lib.archive_entry_filetype (e) & S_IFMT) | (r->lib.archive_entry_perm (e) & 07777));
+  entry->mode = (uint16_t) ((r->lib.archive_entry_filetype (e) & S_IFMT)
+                            | (r->lib.archive_entry_perm (e) & 07777));
   entry->mtime = pack_time (r->lib.archive_entry_mtime (e), r->lib.archive_entry_mtime_nsec (e));
   entry->atime = entry->mtime;
   if (r->lib.archive_entry_atime_is_set (e))
@@ -260,7 +263,8 @@ describe (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_er
     case S_IFBLK:
       if (r->lib.archive_entry_rdevmajor (e) > MAJOR_MAX || r->lib.archive_entry_rdevminor (e) > MINOR_MAX)
         return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "a device number that is out of range", err);
-      entry->rdev = makedev ((unsigned) r->lib.archive_entry_rdevmajor (e), (unsigned) r->lib.archive_entry_rdevminor (e));
+      entry->rdev = makedev ((unsigned) r->lib.archive_entry_rdevmajor (e),
+                             (unsigned) r->lib.archive_entry_rdevminor (e));
       return 0;
     case S_IFDIR:
     case S_IFIFO:
