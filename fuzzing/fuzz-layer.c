@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libFuzzer: a layer's tar, packed or not, over itself, all the way to the image, which must then be in order.
+ * libFuzzer: a layer's tar, packed or not, over itself, all the way to the image, which must then
+ * be in order.
  *
- * The checksums of headers are put right unless the last byte is odd: most inputs would not come far without.
+ * The checksums of headers are put right unless the last byte is odd: most inputs would not come
+ * far without.
  */
 #include <fcntl.h>
 #include <stdint.h>

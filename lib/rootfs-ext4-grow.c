@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Growing a finished image: further groups at its end, and the last one made whole.  What is there stays where it is.
+ * Growing a finished image: further groups at its end, and the last one made whole.  What is there
+ * stays where it is.
  *
- * The table of groups has no room to grow in, so what does not fit into its last block is described at the start
- * of the new groups themselves (meta_bg), as the kernel does it when it grows a mounted file system.
+ * The table of groups has no room to grow in, so what does not fit into its last block is described
+ * at the start of the new groups themselves (meta_bg), as the kernel does it when it grows a
+ * mounted file system.
  */
 #include "config.h"
 
@@ -67,8 +69,8 @@ fail_ext2 (struct grow *g, errcode_t code, const char *what)
     return rcvmi_fail_errno (g->err, (int) code, "cannot %s the image '%s'", what, g->image);
   if (code == EXT2_ET_NO_MEMORY)
     return rcvmi_fail_nomem (g->err);
-  return rcvmi_fail (g->err, RCVM_E_IMAGE, 0, "cannot %s the image '%s': libext2fs says error %ld", what, g->image,
-                     (long) code);
+  return rcvmi_fail (g->err, RCVM_E_IMAGE, 0, "cannot %s the image '%s': libext2fs says error %ld",
+                     what, g->image, (long) code);
 }
 
 static int
@@ -116,7 +118,8 @@ check_end (struct grow *g)
   if (st.st_size < end)
     return rcvmi_fail (g->err, RCVM_E_IMAGE, 0, "the image '%s' is cut short", g->image);
   if (st.st_size > end && (lseek (g->fd, end, SEEK_DATA) >= 0 || errno != ENXIO))
-    return rcvmi_fail (g->err, RCVM_E_IMAGE, 0, "the image '%s' has something behind its file system", g->image);
+    return rcvmi_fail (g->err, RCVM_E_IMAGE, 0, "the image '%s' has something behind its file system",
+                       g->image);
   return 0;
 }
 
@@ -158,7 +161,8 @@ choose_blocks (struct grow *g, uint64_t bytes)
   groups = (g->blocks + per_group - 1) / per_group;
   if (g->blocks > UINT32_MAX || groups * s->s_inodes_per_group > UINT32_MAX)
     return rcvmi_fail (g->err, RCVM_E_UNSUPPORTED, 0,
-                       "the image '%s' cannot have %" PRIu64 " bytes: that is more than 16 TiB, or than 2^32 inodes",
+                       "the image '%s' cannot have %" PRIu64 " bytes: that is more than 16 TiB, or than "
+                       "2^32 inodes",
                        g->image, bytes);
   return 0;
 }
@@ -182,7 +186,8 @@ extend_tables (struct grow *g)
       code = ext2fs_resize_mem (old_desc * fs->blocksize, fs->desc_blocks * fs->blocksize, &fs->group_desc);
       if (code)
         return fail_ext2 (g, code, "grow");
-      memset ((char *) fs->group_desc + old_desc * fs->blocksize, 0, (fs->desc_blocks - old_desc) * fs->blocksize);
+      memset ((char *) fs->group_desc + old_desc * fs->blocksize, 0,
+              (fs->desc_blocks - old_desc) * fs->blocksize);
       if (!ext2fs_has_feature_meta_bg (s))
         {
           ext2fs_set_feature_meta_bg (s);
@@ -334,7 +339,8 @@ grow_image (struct grow *g)
   /* Still the old one. */
   if (set_state (g, false) < 0)
     return -1;
-  if (lengthen (g, old_size, size) < 0 || extend_tables (g) < 0 || add_groups (g) < 0 || reserve_space (g) < 0)
+  if (lengthen (g, old_size, size) < 0 || extend_tables (g) < 0 || add_groups (g) < 0
+      || reserve_space (g) < 0)
     {
       ext2_filsys fs = g->fs;
 

@@ -79,7 +79,8 @@ fill_up_to (struct filling *f, uint64_t offset)
   return 0;
 }
 
-/* Data at `offset`, which is where the last one ended, or behind. -1: it has no place there, or an error. */
+/* Data at `offset`, which is where the last one ended, or behind. -1: it has no place there, or
+   an error. */
 static int
 fill_data (struct filling *f, uint64_t offset, const unsigned char *data, size_t len)
 {

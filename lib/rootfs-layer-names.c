@@ -154,7 +154,8 @@ rcvmi_layer_names_put (struct rcvmi_layer_names *l, struct rcvmi_dir *dir, struc
   return 0;
 }
 
-/* A directory of below that is hidden, but has something of the archive in it: as if nobody had named it. */
+/* A directory of below that is hidden, but has something of the archive in it: as if nobody had
+   named it. */
 static void
 forget_metadata (struct rcvmi_dir *parent, struct rcvmi_inode *inode)
 {

@@ -128,7 +128,8 @@ rcvmi_layer_names_resolve (struct rcvmi_layer_names *l, const char *path, bool m
           continue;
         }
       if (len > RCVMI_NAME_MAX)
-        return rcvmi_fail (err, RCVM_E_IMAGE, 0, "a symlink on the way leads to a name of more than 255 bytes");
+        return rcvmi_fail (err, RCVM_E_IMAGE, 0,
+                           "a symlink on the way leads to a name of more than 255 bytes");
       if (rcvmi_layer_names_find (l, dir, p, len, &node, err) < 0)
         return -1;
       if (node && rcvmi_inode_is (node->inode, S_IFLNK))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libarchive takes the names in pax headers for text: it converts them to the locale's encoding, and where that is
- * UTF-8 it composes what was decomposed.  A name is bytes, and must stay what it is.  In the locale "C", which
- * this thread has while a header is read, nothing but ASCII can be converted, and libarchive then says so and gives
- * the bytes as they were.
+ * libarchive takes the names in pax headers for text: it converts them to the locale's encoding,
+ * and where that is UTF-8 it composes what was decomposed.  A name is bytes, and must stay what it
+ * is.  In the locale "C", which this thread has while a header is read, nothing but ASCII can be
+ * converted, and libarchive then says so and gives the bytes as they were.
  */
 #include "config.h"
 
@@ -11,8 +11,6 @@
 
 #include "rootfs-layer-reader.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <endian.h>
 #include <errno.h>
 #include <locale.h>
@@ -22,9 +20,11 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "rootfs-layer-libarchive.h"
 #include "rootfs-layer-stream.h"
 
-/* A header with all its attributes and the map of a sparse file.  Unpacked, a few bytes may be very many. */
+/* A header with all its attributes and the map of a sparse file.  Unpacked, a few bytes may be
+   very many. */
 #define HEADER_MAX (4 * 1024 * 1024)
 #define NANOSECONDS 1000000000
 /* What the host's device numbers and ext4's have room for. */
@@ -36,6 +36,7 @@ struct rcvmi_layer_reader
   const char *path;
   struct rcvmi_layer_stream *stream;
   struct rcvmi_rootfs_progress *progress;
+  struct rcvmi_libarchive lib;
   struct archive *a;
   struct archive_entry *e;
   locale_t c_locale;
@@ -78,7 +79,7 @@ read_callback (struct archive *a, void *user, const void **data)
     n = -1;
   if (n < 0)
     {
-      archive_set_error (a, EIO, "see the reader");
+      r->lib.archive_set_error (a, EIO, "see the reader");
       return -1;
     }
   return n;
@@ -96,7 +97,7 @@ skip_callback (struct archive *a, void *user, la_int64_t n)
 int
 rcvmi_layer_reader_fail (const struct rcvmi_layer_reader *r, int code, const char *what, rcvm_error **err)
 {
-  const char *name = r->e ? archive_entry_pathname (r->e) : NULL;
+  const char *name = r->e ? r->lib.archive_entry_pathname (r->e) : NULL;
   const char *verb = code == RCVM_E_IMAGE ? "is damaged" : "cannot be used";
 
   if (name)
@@ -107,11 +108,11 @@ rcvmi_layer_reader_fail (const struct rcvmi_layer_reader *r, int code, const cha
 static int
 fail_archive (struct rcvmi_layer_reader *r, rcvm_error **err)
 {
-  const char *what = archive_error_string (r->a);
+  const char *what = r->lib.archive_error_string (r->a);
 
   if (r->failure)
     return rcvmi_error_pass (err, steal_ptr (r->failure));
-  if (archive_errno (r->a) == ENOMEM)
+  if (r->lib.archive_errno (r->a) == ENOMEM)
     return rcvmi_fail_nomem (err);
   return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, what && *what ? what : "it is no tar", err);
 }
@@ -128,18 +129,20 @@ rcvmi_layer_reader_open (struct rcvmi_layer_reader **out, const struct rcvmi_ori
   r->path = origin->path;
   r->progress = p;
   r->c_locale = newlocale (LC_CTYPE_MASK, "C", (locale_t) 0);
-  r->a = archive_read_new ();
-  if (!r->c_locale || !r->a)
+  code = rcvmi_libarchive_load (&r->lib, err);
+  if (code == 0)
+    r->a = r->lib.archive_read_new ();
+  if (code == 0 && (!r->c_locale || !r->a))
     code = rcvmi_fail_nomem (err);
-  else
+  if (code == 0)
     code = rcvmi_layer_stream_open (&r->stream, origin->fd, r->path, err);
   if (code < 0)
     {
       rcvmi_layer_reader_close (r);
       return code;
     }
-  archive_read_support_format_tar (r->a);
-  if (archive_read_open2 (r->a, r, NULL, read_callback, skip_callback, NULL) != ARCHIVE_OK)
+  r->lib.archive_read_support_format_tar (r->a);
+  if (r->lib.archive_read_open2 (r->a, r, NULL, read_callback, skip_callback, NULL) != ARCHIVE_OK)
     {
       code = fail_archive (r, err);
       rcvmi_layer_reader_close (r);
@@ -155,11 +158,12 @@ rcvmi_layer_reader_close (struct rcvmi_layer_reader *r)
   if (!r)
     return;
   if (r->a)
-    archive_read_free (r->a);
+    r->lib.archive_read_free (r->a);
   rcvmi_layer_stream_close (r->stream);
   if (r->c_locale)
     freelocale (r->c_locale);
   rcvm_error_free (r->failure);
+  rcvmi_libarchive_unload (&r->lib);
   free (r);
 }
 
@@ -173,8 +177,9 @@ finish (struct rcvmi_layer_reader *r, int64_t behind_last, rcvm_error **err)
 
   r->e = NULL;
   /* A packed one has its own end to tell by, and some programs leave the mark out. */
-  if (!packed && archive_filter_bytes (r->a, 0) == behind_last)
-    return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "it is cut short, as the mark at its end is missing", err);
+  if (!packed && r->lib.archive_filter_bytes (r->a, 0) == behind_last)
+    return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE,
+                                    "it is cut short, as the mark at its end is missing", err);
   if (!packed && r->number)
     return 0;
   while ((n = rcvmi_layer_stream_read (r->stream, &data, err)) > 0)
@@ -195,7 +200,7 @@ finish (struct rcvmi_layer_reader *r, int64_t behind_last, rcvm_error **err)
 static int
 check_ids (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_error **err)
 {
-  int64_t uid = archive_entry_uid (r->e), gid = archive_entry_gid (r->e);
+  int64_t uid = r->lib.archive_entry_uid (r->e), gid = r->lib.archive_entry_gid (r->e);
 
   if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
     return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "an owner that no file can have", err);
@@ -223,17 +228,18 @@ describe (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_er
 {
   struct archive_entry *e = r->e;
 
-  *entry = (struct rcvmi_layer_entry){ .number = r->number, .path = archive_entry_pathname (e) };
+  *entry = (struct rcvmi_layer_entry){ .number = r->number, .path = r->lib.archive_entry_pathname (e) };
   if (!entry->path)
     return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "an entry without a name", err);
-  entry->hardlink = archive_entry_hardlink (e);
+  entry->hardlink = r->lib.archive_entry_hardlink (e);
   if (entry->hardlink)
     return 0;
-  entry->mode = (uint16_t) ((archive_entry_filetype (e) & S_IFMT) | (archive_entry_perm (e) & 07777));
-  entry->mtime = pack_time (archive_entry_mtime (e), archive_entry_mtime_nsec (e));
+  entry->mode = (uint16_t) ((r->lib.archive_entry_filetype (e) & S_IFMT)
+                            | (r->lib.archive_entry_perm (e) & 07777));
+  entry->mtime = pack_time (r->lib.archive_entry_mtime (e), r->lib.archive_entry_mtime_nsec (e));
   entry->atime = entry->mtime;
-  if (archive_entry_atime_is_set (e))
-    entry->atime = pack_time (archive_entry_atime (e), archive_entry_atime_nsec (e));
+  if (r->lib.archive_entry_atime_is_set (e))
+    entry->atime = pack_time (r->lib.archive_entry_atime (e), r->lib.archive_entry_atime_nsec (e));
   if (check_ids (r, entry, err) < 0)
     return -1;
   /* Which is what the host gives to each. */
@@ -242,22 +248,23 @@ describe (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_er
   switch (entry->mode & S_IFMT)
     {
     case S_IFREG:
-      if (archive_entry_size (e) < 0)
+      if (r->lib.archive_entry_size (e) < 0)
         return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "a negative size", err);
-      entry->size = (uint64_t) archive_entry_size (e);
-      archive_entry_sparse_reset (e);
+      entry->size = (uint64_t) r->lib.archive_entry_size (e);
+      r->lib.archive_entry_sparse_reset (e);
       return 0;
     case S_IFLNK:
-      entry->target = archive_entry_symlink (e);
+      entry->target = r->lib.archive_entry_symlink (e);
       if (!entry->target || !*entry->target || strlen (entry->target) >= RCVMI_BLOCK)
         return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "a symlink with a target of an impossible length",
                                         err);
       return 0;
     case S_IFCHR:
     case S_IFBLK:
-      if (archive_entry_rdevmajor (e) > MAJOR_MAX || archive_entry_rdevminor (e) > MINOR_MAX)
+      if (r->lib.archive_entry_rdevmajor (e) > MAJOR_MAX || r->lib.archive_entry_rdevminor (e) > MINOR_MAX)
         return rcvmi_layer_reader_fail (r, RCVM_E_IMAGE, "a device number that is out of range", err);
-      entry->rdev = makedev ((unsigned) archive_entry_rdevmajor (e), (unsigned) archive_entry_rdevminor (e));
+      entry->rdev = makedev ((unsigned) r->lib.archive_entry_rdevmajor (e),
+                             (unsigned) r->lib.archive_entry_rdevminor (e));
       return 0;
     case S_IFDIR:
     case S_IFIFO:
@@ -269,9 +276,9 @@ describe (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry *entry, rcvm_er
 
 /* The only warnings that leave an entry whole: see above. */
 static bool
-is_about_encoding (struct archive *a)
+is_about_encoding (const struct rcvmi_layer_reader *r)
 {
-  const char *what = archive_error_string (a);
+  const char *what = r->lib.archive_error_string (r->a);
 
   return what && strstr (what, "can't be converted");
 }
@@ -283,19 +290,19 @@ rcvmi_layer_reader_next (struct rcvmi_layer_reader *r, struct rcvmi_layer_entry 
   locale_t old;
   int code;
 
-  if (r->e && archive_read_data_skip (r->a) != ARCHIVE_OK)
+  if (r->e && r->lib.archive_read_data_skip (r->a) != ARCHIVE_OK)
     return fail_archive (r, err);
   if (r->e)
-    behind_last = archive_filter_bytes (r->a, 0);
+    behind_last = r->lib.archive_filter_bytes (r->a, 0);
   r->header = 0;
   r->in_header = true;
   old = uselocale (r->c_locale);
-  code = archive_read_next_header (r->a, &r->e);
+  code = r->lib.archive_read_next_header (r->a, &r->e);
   uselocale (old);
   r->in_header = false;
   if (code == ARCHIVE_EOF)
     return finish (r, behind_last, err);
-  if (code != ARCHIVE_OK && (code != ARCHIVE_WARN || !is_about_encoding (r->a)))
+  if (code != ARCHIVE_OK && (code != ARCHIVE_WARN || !is_about_encoding (r)))
     {
       if (code != ARCHIVE_WARN)
         r->e = NULL;
@@ -345,9 +352,9 @@ compare_acl (const void *a, const void *b)
 }
 
 static int
-add_acl (struct archive_entry *e, int type, const char *name, struct rcvmi_xattr_list *list)
+add_acl (struct rcvmi_layer_reader *r, int type, const char *name, struct rcvmi_xattr_list *list)
 {
-  int count = archive_entry_acl_reset (e, type), got_type, permset, tag, id;
+  int count = r->lib.archive_entry_acl_reset (r->e, type), got_type, permset, tag, id;
   autofree char *value = NULL;
   struct acl_entry *entries;
   const char *who;
@@ -363,7 +370,7 @@ add_acl (struct archive_entry *e, int type, const char *name, struct rcvmi_xattr
     return -ENOMEM;
   *(uint32_t *) (void *) value = htole32 (2);
   entries = (struct acl_entry *) (void *) (value + sizeof (uint32_t));
-  while (archive_entry_acl_next (e, type, &got_type, &permset, &tag, &id, &who) == ARCHIVE_OK
+  while (r->lib.archive_entry_acl_next (r->e, type, &got_type, &permset, &tag, &id, &who) == ARCHIVE_OK
          && n < (size_t) count + 3)
     {
       uint16_t t = acl_tag (tag);
@@ -388,23 +395,23 @@ rcvmi_layer_reader_xattrs (struct rcvmi_layer_reader *r, struct rcvmi_xattr_list
   size_t len;
   int code;
 
-  archive_entry_xattr_reset (r->e);
-  while (archive_entry_xattr_next (r->e, &name, &value, &len) == ARCHIVE_OK)
+  r->lib.archive_entry_xattr_reset (r->e);
+  while (r->lib.archive_entry_xattr_next (r->e, &name, &value, &len) == ARCHIVE_OK)
     {
       code = name ? rcvmi_xattr_list_add (list, name, value, len) : 0;
       if (code < 0)
         return code;
     }
-  code = add_acl (r->e, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", list);
+  code = add_acl (r, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", list);
   if (code == 0)
-    code = add_acl (r->e, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", list);
+    code = add_acl (r, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", list);
   return code;
 }
 
 bool
 rcvmi_layer_reader_is_sparse (struct rcvmi_layer_reader *r)
 {
-  return archive_entry_sparse_reset (r->e) > 0;
+  return r->lib.archive_entry_sparse_reset (r->e) > 0;
 }
 
 int
@@ -412,7 +419,7 @@ rcvmi_layer_reader_segment (struct rcvmi_layer_reader *r, uint64_t *offset, uint
 {
   la_int64_t at, n;
 
-  if (archive_entry_sparse_next (r->e, &at, &n) != ARCHIVE_OK)
+  if (r->lib.archive_entry_sparse_next (r->e, &at, &n) != ARCHIVE_OK)
     return 0;
   *offset = (uint64_t) at;
   *len = (uint64_t) n;
@@ -424,7 +431,7 @@ rcvmi_layer_reader_data (struct rcvmi_layer_reader *r, const void **data, size_t
                          rcvm_error **err)
 {
   la_int64_t at = 0;
-  int code = archive_read_data_block (r->a, data, len, &at);
+  int code = r->lib.archive_read_data_block (r->a, data, len, &at);
 
   if (code == ARCHIVE_EOF)
     return 0;

@@ -234,7 +234,8 @@ add_inode (struct layer *l, struct rcvmi_dir *dir, const char *name, const struc
   return put_name (l, dir, name, inode, 0);
 }
 
-/* Files of directories are read by their names there: one is kept in mind for each that gets others here. */
+/* Files of directories are read by their names there: one is kept in mind for each that gets
+   others here. */
 static int
 remember_origin (struct layer *l, struct rcvmi_dir *dir, struct rcvmi_node *node)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * zlib and libzstd are asked directly: libarchive's own filter for gzip does not look at the checksum, and what
- * it has unpacked ahead could not be counted.
+ * zlib and libzstd are asked directly: libarchive's own filter for gzip does not look at the
+ * checksum, and what it has unpacked ahead could not be counted.
  */
 #include "config.h"
 

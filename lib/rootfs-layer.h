@@ -4,6 +4,7 @@
  *
  *   rootfs-layer-stream.c   the bytes of a tar, decompressed
  *   rootfs-layer-reader.c   its entries, by libarchive, cleared of what a locale would do to names
+ *   rootfs-layer-libarchive.c  libarchive, which is loaded only now
  *   rootfs-layer-names.c    the tree's names by hash, and what hides what
  *   rootfs-layer-scan.c     first pass: entries into the tree, data skipped
  *   rootfs-layer-data.c     second pass: data to its place in the image

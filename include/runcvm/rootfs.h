@@ -43,8 +43,9 @@ int rcvm_rootfs_options_set_sync (rcvm_rootfs_options *options, int sync, rcvm_e
    directories that lack are made.  Copies are applied in the order in which they were added.  Since 0.1. */
 int rcvm_rootfs_options_add_copy (rcvm_rootfs_options *options, const char *source,
                                   const char *destination, rcvm_error **err);
-/* What becomes of a copy whose source is not there: enum rcvm_rootfs_missing.  It holds for the copies that are added
-   afterwards.  A directory that is in the image already stays; a file is replaced.  Since 0.1. */
+/* What becomes of a copy whose source is not there: enum rcvm_rootfs_missing.  It holds for the
+   copies that are added afterwards.  A directory that is in the image already stays; a file is
+   replaced.  Since 0.1. */
 int rcvm_rootfs_options_set_missing_source (rcvm_rootfs_options *options, int missing, rcvm_error **err);
 /* Since 0.1. */
 int rcvm_rootfs_options_set_progress (rcvm_rootfs_options *options, rcvm_progress_fn fn, void *user,
@@ -56,24 +57,27 @@ int rcvm_rootfs_options_set_progress (rcvm_rootfs_options *options, rcvm_progres
 int rcvm_rootfs_build (const char *source, const char *image, const rcvm_rootfs_options *options,
                        rcvm_error **err);
 
-/* The same from the layers of an OCI image: names of files and directories, the lowest first, ended by NULL.  A file is
-   a tar, plain or packed by gzip or zstd, with OCI's whiteouts; a directory is in the form that overlayfs gives
-   its upper ones.  Files are read twice, and must be regular ones.  RCVM_E_IMAGE names the layer and the entry that
-   is damaged or makes no sense.  Since 0.1. */
+/* The same from the layers of an OCI image: names of files and directories, the lowest first,
+   ended by NULL.  A file is a tar, plain or packed by gzip or zstd, with OCI's whiteouts; a
+   directory is in the form that overlayfs gives its upper ones.  Files are read twice, and must
+   be regular ones.  RCVM_E_IMAGE names the layer and the entry that is damaged or makes no
+   sense.  Since 0.1. */
 int rcvm_rootfs_build_layers (const char *const *layers, const char *image,
                               const rcvm_rootfs_options *options, rcvm_error **err);
 
-/* Makes an image file that is not mounted larger: to `bytes`, rounded down to what its file system can use.  For images of
-   this library, grown or not; RCVM_E_UNSUPPORTED for others.  What is in it stays in place.  RCVM_E_INVALID for a size
-   that is smaller, RCVM_E_STATE while another process has the file locked.  After an interruption e2fsck is needed, and
+/* Makes an image file that is not mounted larger: to `bytes`, rounded down to what its file
+   system can use.  For images of this library, grown or not; RCVM_E_UNSUPPORTED for others. 
+   What is in it stays in place.  RCVM_E_INVALID for a size that is smaller, RCVM_E_STATE while
+   another process has the file locked.  After an interruption e2fsck is needed, and
    rcvm_rootfs_verify says so.  Since 0.1. */
 int rcvm_rootfs_grow (const char *image, uint64_t bytes, rcvm_error **err);
 
 /* Reads all metadata of an unmounted image and checks it: checksums, owners of blocks, names, bitmaps.
    RCVM_E_IMAGE says what is wrong.  Nothing is changed.  Since 0.1. */
 int rcvm_rootfs_verify (const char *image, rcvm_error **err);
-/* What an image or block device is, as JSON: type (as libblkid names it: ext4, xfs, swap, squashfs, ...), usage, uuid,
-   label, size; of ext2 to ext4 also free, blockSize, inodes, freeInodes, journal, checksums, clean.  Freed with rcvm_free.  Since 0.1. */
+/* What an image or block device is, as JSON: type (as libblkid names it: ext4, xfs, swap,
+   squashfs, ...), usage, uuid, label, size; of ext2 to ext4 also free, blockSize, inodes,
+   freeInodes, journal, checksums, clean.  Freed with rcvm_free.  Since 0.1. */
 char *rcvm_rootfs_inspect_json (const char *image, rcvm_error **err);
 
 /* Writes what a VM has changed in its root back into the directory `rootfs`: `upper_image` is the ext4 image that was the

@@ -13,8 +13,8 @@ json.h            -
 ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] fuzzing/fuzz-writeback*.c tests/*
 et/*              lib/rootfs-ext4*.[ch]
 blkid/*           lib/rootfs*.c lib/vol*.c tests/*
-archive.h         lib/rootfs-layer-reader.c tests/*
-archive_entry.h   lib/rootfs-layer-reader.c tests/*
+archive.h         lib/rootfs-layer-libarchive.[ch] lib/rootfs-layer-reader.c tests/*
+archive_entry.h   lib/rootfs-layer-libarchive.[ch] lib/rootfs-layer-reader.c tests/*
 zlib.h            lib/rootfs-layer-stream.c tests/*
 zstd.h            lib/rootfs-layer-stream.c tests/*
 netlink/*         lib/net*.c tests/*

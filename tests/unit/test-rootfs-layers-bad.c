@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Root disks from layers that are damaged, or meant to do harm: a clear error or a correct image, and nothing left. */
+/* Root disks from layers that are damaged, or meant to do harm: a clear error or a correct
+   image, and nothing left. */
 #include "config.h"
 
 #include <errno.h>

@@ -109,7 +109,9 @@ test_metadata (void **state)
 static void
 test_names (void **state)
 {
-  static const char *const odd[] = { "e\xcc\x81-two", "\xc3\xa9-one", "bad-\xff\xfe", "new\nline", " x", "-", "\xe6\x97\xa5" };
+  static const char *const odd[] = {
+    "e\xcc\x81-two", "\xc3\xa9-one", "bad-\xff\xfe", "new\nline", " x", "-", "\xe6\x97\xa5",
+  };
   static const char *const locales[] = { "C", "C.UTF-8" };
   char text[64], path[80];
 
