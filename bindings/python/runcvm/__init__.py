@@ -146,6 +146,13 @@ def _with_options(table):
     return decorate
 
 
+def _add_each(function):
+    def add(vm, values):
+        for value in values:
+            function(vm, value)
+    return add
+
+
 def _set_vm_env(vm, environment):
     for entry in _strings(environment):
         raw.rcvm_vm_add_env(vm, entry)
@@ -191,6 +198,14 @@ def _set_process_env(process, environment):
     "rootfs_changes": (raw.rcvm_vm_set_rootfs_changes, "'writeback', 'discard' or 'keep'."),
     "rootfs_digests": (_add_rootfs_digests,
                        "Digests of the layers that the root is made of, lowest first; they are added."),
+    "network": (raw.rcvm_vm_set_network,
+                "'none', 'host', 'netns', 'pid:NUMBER' or the path of a network namespace to take over."),
+    "network_join": (raw.rcvm_vm_set_network_join, "'tc' or 'bridge'."),
+    "tap_name": (raw.rcvm_vm_set_tap_name, "Name of the first TAP."),
+    "dhcp": (raw.rcvm_vm_set_dhcp, "Seconds that a DHCP server has for its first answer; 0: no DHCP."),
+    "nics": (_add_each(raw.rcvm_vm_add_nic),
+             "'NAME,address=...,gateway=...' strings: what the VM has in place of what an interface has; they are added."),
+    "ports": (_add_each(raw.rcvm_vm_add_port), "'[ADDRESS:]HOST:VM[/udp]' strings: ports of the host; they are added."),
     "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "What the root can hold in bytes; 0: the default."),
 })
 class VM(_Options):
@@ -307,6 +322,21 @@ class VM(_Options):
         with self._handle as vm:
             return [Phase(raw.rcvm_vm_phase_name(vm, i), raw.rcvm_vm_phase_usec(vm, i) / 1e6)
                     for i in range(raw.rcvm_vm_phase_count(vm))]
+
+    def net(self):
+        """The network: a dict of "host" (what was taken from where) and "guest" (what the guest has)."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_net_json(vm))
+
+    def attach_nic(self, name):
+        """Returns when the VM has the interface `name` of its network namespace."""
+        with self._handle as vm:
+            raw.rcvm_vm_attach_nic(vm, name)
+
+    def detach_nic(self, name):
+        """Takes it away, until it is attached again."""
+        with self._handle as vm:
+            raw.rcvm_vm_detach_nic(vm, name)
 
     def metrics(self):
         """The same and more as Prometheus text."""
