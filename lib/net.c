@@ -352,7 +352,7 @@ plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct
         return nic;
       goto fail;
     }
-  r = rcvmi_net_ingress_read (&net->nl, done->index, net->cookie, &ingress);
+  r = rcvmi_net_ingress_bury (&net->nl, done->index, net->cookie, &ingress);
   if (r < 0)
     rcvmi_fail_errno (err, -r, "cannot read the ingress of '%s'%s", done->name, net->nl.text);
   else if (ingress.shared_block)
@@ -366,7 +366,8 @@ plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct
     rcvmi_fail_nomem (err);
   else
     {
-      done->qdisc = !ingress.qdisc;
+      /* The qdisc of a dead VM's is ours to remove. */
+      done->qdisc = !ingress.qdisc || (ingress.buried && ingress.others == 0);
       return nic;
     }
 fail:

@@ -180,6 +180,22 @@ def killed():
 
 
 @test
+def dead_before():
+    "a VM that comes after one that died, and of which nobody has cleaned up, has its network"
+    n = Net()
+    before = dump(n.c)
+    for _ in range(2):
+        Ctl("--netns", path(n.c)).kill()
+    ctl = Ctl("--netns", path(n.c), "--vm", path(n.vm))
+    assert "warnings" not in ctl.json
+    ctl.configure(n.vm)
+    ping(n.vm, "192.168.1.1")
+    ctl.undo()
+    ctl.end()
+    same(before, dump(n.c))
+
+
+@test
 def killed_elsewhere():
     "kill -9, and the namespace has another name, or none, or is gone"
     n = Net()
@@ -374,13 +390,13 @@ def no_tun():
 def rounds():
     "500 rounds leave no device, qdisc, filter, route, fd or namespace"
     n = Net()
-    before, names = dump(n.c), os.listdir("/run/netns")
+    before = dump(n.c)
     for command in (["rounds", 500, "--netns", path(n.c)], ["rounds", 50, "--netns", path(n.c), "--bridge"],
                     ["taps", 500, path(n.c)]):
         out = run(NETCTL, *command, timeout=120).split()
         assert out[0] == "fds" and out[1] == out[2], out
         same(before, dump(n.c))
-    assert names == os.listdir("/run/netns")
+    assert sorted(made) == sorted(x for x in os.listdir("/run/netns") if x.startswith(PREFIX))
 
 
 main()
