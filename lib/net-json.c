@@ -55,7 +55,7 @@ put_true (struct builder *b, struct json_object *o, const char *key, bool value)
 static void
 put_ip (struct builder *b, struct json_object *o, const char *key, const struct rcvmi_net_ip *ip, int prefix)
 {
-  char text[INET6_ADDRSTRLEN], full[INET6_ADDRSTRLEN + 8];
+  char text[INET6_ADDRSTRLEN], full[INET6_ADDRSTRLEN + 16];
 
   if (ip->family == AF_UNSPEC)
     return;

@@ -387,6 +387,28 @@ def no_tun():
 
 
 @test
+def half_way():
+    "a failure anywhere (no more fds, a record that cannot be written) leaves nothing behind"
+    n = Net()
+    n.plug(1)
+    ip(n.c, "addr add 10.1.0.5/24 dev eth1")
+    ip(n.c, "link set eth1 up")
+    settle(n.c)
+    for options in JOINS:
+        before = dump(n.c)
+        failed = 0
+        for fds in range(4, 20):
+            out = run("prlimit", f"--nofile={fds}", NETCTL, "rounds", 1, "--netns", path(n.c), *options, check=False)
+            failed += out.startswith("error RCVM_E_SYSTEM")
+            assert out.startswith("error RCVM_E_SYSTEM") or out.startswith("fds "), out
+            same(before, dump(n.c))
+        assert 4 < failed < 16, failed
+        out = run(NETCTL, "rounds", 1, "--netns", path(n.c), "--record", "/nonexistent/record", *options, check=False)
+        assert "RCVM_E_NOT_FOUND" in out, out
+        same(before, dump(n.c))
+
+
+@test
 def rounds():
     "500 rounds leave no device, qdisc, filter, route, fd or namespace"
     n = Net()
