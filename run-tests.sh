@@ -87,6 +87,8 @@ part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k
 part vm tests/run-vm
 part rootfs tests/rootfs/check-trees.sh
 part net tests/net/run
+part layers tests/rootfs/check-layers.sh
+part write-back tests/rootfs/write-back.sh
 part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
 part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
 part fuzz single fuzz timeout 600 make -C "$build" check-fuzz

@@ -223,6 +223,45 @@ strv_from (PyObject *object, PyObject **owner)
   Py_XDECREF (owner$argnum);
 %}
 
+/* Paths: as argv, but never None. */
+%typemap(arginit) const char *const *layers
+%{
+  $1 = NULL;
+%}
+%typemap(in) const char *const *layers (PyObject *owner = NULL)
+%{
+  $1 = (char **) strv_from ($input, &owner);
+  if (!$1)
+    SWIG_fail;
+%}
+%typemap(freearg) const char *const *layers
+%{
+  PyMem_Free ((void *) $1);
+  Py_XDECREF (owner$argnum);
+%}
+
+%apply char *const argv[] { char *const digests[] };
+
+/* Comes back beside the text: (text, fd). */
+%typemap(in, numinputs = 0) int *fd (int fd = -1)
+%{
+  $1 = &fd;
+%}
+%typemap(argout) int *fd
+%{
+  $result = $result ? Py_BuildValue ("(Ni)", $result, *$1) : NULL;
+%}
+
+%typemap(in, numinputs = 0) uint64_t *freed (uint64_t freed = 0)
+%{
+  $1 = &freed;
+%}
+%typemap(argout) uint64_t *freed
+%{
+  Py_XDECREF ($result);
+  $result = PyLong_FromUnsignedLongLong (*$1);
+%}
+
 %typemap(in, numinputs = 0) int *exit_code (int code = 0)
 %{
   $1 = &code;
@@ -340,6 +379,7 @@ call_progress (void *user, const char *phase, uint64_t files, uint64_t bytes)
 %ignore rcvm_free;
 
 %include <runcvm/error.h>
+%include <runcvm/cache.h>
 %include <runcvm/host.h>
 %include <runcvm/net.h>
 %include <runcvm/rootfs.h>

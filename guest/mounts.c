@@ -25,6 +25,12 @@
 #define ROOT "/run/root"
 #define STAGE "/run/stage"
 
+/* Hard links of the base stay links when one of them is written to ("index").  The upper says all by itself: no
+   references to the base that only this kernel could follow. */
+#define OVERLAY_OPTIONS                                                                           \
+  "lowerdir=" LOWER ",upperdir=" UPPER "/upper,workdir=" UPPER                                    \
+  "/work,index=on,redirect_dir=off,metacopy=off"
+
 static bool
 is_bind (const struct setup_mount *m)
 {
@@ -162,9 +168,7 @@ prepare_root (const struct setup *s, struct failure *f)
     return fail (f, "rootfs", errno, "cannot load the kernel module of overlay");
   if (mount_at (LOWER, s->root_disk, s->root_fstype, flags, s->root_data, f) < 0
       || mount_at (UPPER, s->upper_disk, s->root_fstype, 0, "", f) < 0
-      || mount_at (WORK, "overlay", "overlay", 0,
-                   "lowerdir=" LOWER ",upperdir=" UPPER "/upper,workdir=" UPPER "/work", f)
-             < 0)
+      || mount_at (WORK, "overlay", "overlay", 0, OVERLAY_OPTIONS, f) < 0)
     return -1;
   tree = detach (WORK, f);
   /* The overlay holds both of them. */

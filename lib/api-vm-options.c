@@ -277,6 +277,36 @@ rcvm_vm_set_rootfs_size (rcvm_vm *vm, uint64_t bytes, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_vm_set_rootfs_disk (rcvm_vm *vm, const char *kind, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.rootfs_disk, kind, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_rootfs_changes (rcvm_vm *vm, const char *what, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.rootfs_changes, what, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_add_rootfs_digest (rcvm_vm *vm, const char *digest, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  if (code < 0)
+    return code;
+  if (!digest || !*digest)
+    return finish (vm, rcvmi_fail (err, RCVM_E_INVALID, 0, "the digest of a layer is missing"));
+  if (rcvmi_strv_append (&vm->options.rootfs_digests, digest) < 0)
+    return finish (vm, rcvmi_fail_nomem (err));
+  return finish (vm, 0);
+}
+
+RCVM_PUBLIC int
 rcvm_vm_set_log (rcvm_vm *vm, int level, rcvm_log_fn fn, void *user, rcvm_free_fn free_fn,
                  rcvm_error **err)
 {

@@ -119,28 +119,31 @@ read_state (rcvm_vm *vm, rcvm_error **err)
   return 0;
 }
 
-/* Ends whatever is there.  The monitor is asked; one that does not answer is killed. */
-static void
+/* Ends whatever is there.  The monitor is asked; one that does not answer is killed.  True: it did, and may have changes of
+   the container's root to write back, which takes as long as it takes. */
+static bool
 stop (rcvm_vm *vm)
 {
   rcvm_error *e = NULL;
+  int code;
 
   if (vm->link.fd < 0)
-    return;
-  if (rcvmi_handle_request (vm, CONTROL_STOP, NULL, NULL, STOP_TIMEOUT_MS, &e) == RCVM_E_TIMEOUT
-      && vm->state.pid > 0 && vm->state.pid_start)
+    return false;
+  code = rcvmi_handle_request (vm, CONTROL_STOP, NULL, NULL, STOP_TIMEOUT_MS, &e);
+  if (code == RCVM_E_TIMEOUT && vm->state.pid > 0 && vm->state.pid_start)
     rcvmi_proc_kill_stranger (vm->state.pid, vm->state.pid_start);
   rcvm_error_free (e);
+  return code == 0;
 }
 
-/* A monitor that has refused ends by itself; its connection goes with it. */
+/* A monitor that ends closes its connection. */
 static void
-await_end (struct rcvmi_link *link)
+await_end (struct rcvmi_link *link, int timeout_ms)
 {
   const unsigned char *payload;
   struct agent_header h;
 
-  while (link->fd >= 0 && rcvmi_link_wait (link, STOP_TIMEOUT_MS, &h, &payload, NULL) > 0)
+  while (link->fd >= 0 && rcvmi_link_wait (link, timeout_ms, &h, &payload, NULL) > 0)
     ;
 }
 
@@ -172,7 +175,7 @@ create (rcvm_vm *vm, rcvm_error **err)
     }
   if (code < 0)
     {
-      await_end (&vm->link);
+      await_end (&vm->link, STOP_TIMEOUT_MS);
       rcvmi_link_clear (&vm->link);
       vm->status = RCVM_STATUS_NEW;
     }
@@ -182,7 +185,7 @@ create (rcvm_vm *vm, rcvm_error **err)
 }
 
 static int
-remove_state (rcvm_vm *vm, rcvm_error **err)
+remove_state (rcvm_vm *vm, bool force, rcvm_error **err)
 {
   struct rcvmi_state_dir dir;
   int code;
@@ -193,7 +196,7 @@ remove_state (rcvm_vm *vm, rcvm_error **err)
     rcvmi_proc_kill_stranger (vm->state.pid, vm->state.pid_start);
   code = rcvmi_state_dir_open (&dir, vm->root, vm->id, err);
   if (code == 0)
-    code = rcvmi_state_dir_remove (&dir, err);
+    code = rcvmi_state_dir_remove (&dir, force, err);
   rcvmi_state_dir_close (&dir);
   return code;
 }
@@ -231,7 +234,7 @@ rcvm_vm_start (rcvm_vm *vm, rcvm_error **err)
       else if (created_here)
         {
           stop (vm);
-          remove_state (vm, NULL);
+          remove_state (vm, true, NULL);
           vm->status = RCVM_STATUS_STOPPED;
           vm->settled = true;
         }
@@ -394,9 +397,10 @@ rcvm_vm_delete (rcvm_vm *vm, int force, rcvm_error **err)
     {
       if (force)
         {
-          stop (vm);
+          bool answered = stop (vm);
+
           /* What it says at last is for those who wait. */
-          await_end (&vm->link);
+          await_end (&vm->link, answered ? -1 : STOP_TIMEOUT_MS);
           rcvmi_handle_refresh (vm, NULL);
         }
       else
@@ -404,7 +408,7 @@ rcvm_vm_delete (rcvm_vm *vm, int force, rcvm_error **err)
                            rcvm_status_name (vm->status));
     }
   if (code == 0)
-    code = remove_state (vm, &e);
+    code = remove_state (vm, force, &e);
   if (code == RCVM_E_NOT_FOUND && force)
     {
       rcvm_error_free (steal_ptr (e));

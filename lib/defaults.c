@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static char *
@@ -38,4 +39,35 @@ char *
 rcvmi_default_monitor (void)
 {
   return join ("RUNCVM_LIBEXEC", RCVMI_LIBEXEC_DIR, "runcvm-monitor");
+}
+
+char *
+rcvmi_default_data_dir (void)
+{
+  const char *dir = secure_getenv ("RUNCVM_DATA_DIR"), *home;
+  char *path;
+
+  if (dir && *dir)
+    return strdup (dir);
+  /* XDG Base Directory Specification */
+  if (geteuid () != 0 && (home = secure_getenv ("XDG_DATA_HOME")) && home[0] == '/')
+    return asprintf (&path, "%s/runcvm", home) < 0 ? NULL : path;
+  if (geteuid () != 0 && (home = secure_getenv ("HOME")) && home[0] == '/')
+    return asprintf (&path, "%s/.local/share/runcvm", home) < 0 ? NULL : path;
+  return strdup (RCVMI_DATA_DIR);
+}
+
+char *
+rcvmi_default_cache_dir (void)
+{
+  const char *dir = secure_getenv ("RUNCVM_CACHE_DIR");
+  char *data, *path;
+
+  if (dir && *dir)
+    return strdup (dir);
+  data = rcvmi_default_data_dir ();
+  if (!data || asprintf (&path, "%s/cache", data) < 0)
+    path = NULL;
+  free (data);
+  return path;
 }

@@ -10,5 +10,9 @@ char *rcvmi_default_kernel (void);
 char *rcvmi_default_initramfs (void);
 /* $RUNCVM_LIBEXEC/runcvm-monitor (for an uninstalled tree), or the installed one. */
 char *rcvmi_default_monitor (void);
+/* $RUNCVM_DATA_DIR, or LOCALSTATEDIR/lib/runcvm. */
+char *rcvmi_default_data_dir (void);
+/* $RUNCVM_CACHE_DIR, or "cache" in the data directory. */
+char *rcvmi_default_cache_dir (void);
 
 #endif

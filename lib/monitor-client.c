@@ -342,7 +342,7 @@ do_create (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size
   if (code < 0)
     {
       unlinkat (dir.fd, RCVMI_CONTROL_SOCKET, 0);
-      rcvmi_state_dir_remove (&dir, NULL);
+      rcvmi_state_dir_remove (&dir, true, NULL);
       rcvmi_state_dir_close (&dir);
       return code;
     }
@@ -466,9 +466,15 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
           }
         break;
       case CONTROL_STOP:
-        c->waits_stop = true;
-        rcvmi_run_stop (m->run);
-        return;
+        if (rcvmi_run_state (m->run)->status == RCVM_STATUS_CREATING)
+          {
+            c->waits_stop = true;
+            rcvmi_run_stop (m->run);
+            return;
+          }
+        /* Answered at once, which says that somebody is there; the end of the connection tells the rest. */
+        rcvmi_run_stop_gently (m->run);
+        break;
       case CONTROL_KILL:
       case CONTROL_RESIZE:
         code = forward (c, h->type, &n, &e);

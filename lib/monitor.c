@@ -104,7 +104,7 @@ rcvmi_monitor_leave (struct rcvmi_monitor *m)
     return;
   unlinkat (dir->fd, RCVMI_CONTROL_SOCKET, 0);
   if (m->remove_dir)
-    rcvmi_state_dir_remove (dir, NULL);
+    rcvmi_state_dir_remove (dir, true, NULL);
   rcvmi_state_dir_close (dir);
 }
 

@@ -19,11 +19,6 @@
 #include "net-parts.h"
 
 #include <arpa/inet.h>
-#include <libnftnl/chain.h>
-#include <libnftnl/common.h>
-#include <libnftnl/expr.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/table.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
@@ -37,6 +32,7 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "net-nftnl.h"
 
 enum
 {
@@ -58,6 +54,7 @@ struct batch
   size_t used, size;
   uint32_t seq;
   const char *table;
+  struct rcvmi_nftnl lib;
   bool failed; /* out of memory */
 };
 
@@ -77,49 +74,49 @@ advance (struct batch *b, const struct nlmsghdr *h)
 static struct nlmsghdr *
 begin (struct batch *b, int type, int flags)
 {
-  return nftnl_nlmsg_build_hdr (at_end (b), (uint16_t) type, NFPROTO_IPV4, (uint16_t) flags, b->seq);
+  return b->lib.nftnl_nlmsg_build_hdr (at_end (b), (uint16_t) type, NFPROTO_IPV4, (uint16_t) flags, b->seq);
 }
 
 static void
 put_table (struct batch *b, int type, int flags, bool owner)
 {
-  struct nftnl_table *t = nftnl_table_alloc ();
+  struct nftnl_table *t = b->lib.nftnl_table_alloc ();
   struct nlmsghdr *h;
 
-  if (!t || nftnl_table_set_str (t, NFTNL_TABLE_NAME, b->table) < 0)
+  if (!t || b->lib.nftnl_table_set_str (t, NFTNL_TABLE_NAME, b->table) < 0)
     b->failed = true;
   else
     {
       if (owner)
-        nftnl_table_set_u32 (t, NFTNL_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+        b->lib.nftnl_table_set_u32 (t, NFTNL_TABLE_FLAGS, NFT_TABLE_F_OWNER);
       h = begin (b, type, flags);
-      nftnl_table_nlmsg_build_payload (h, t);
+      b->lib.nftnl_table_nlmsg_build_payload (h, t);
       advance (b, h);
     }
   if (t)
-    nftnl_table_free (t);
+    b->lib.nftnl_table_free (t);
 }
 
 static void
 put_chain (struct batch *b, const char *name, const char *type, uint32_t hook, int32_t priority)
 {
-  struct nftnl_chain *c = nftnl_chain_alloc ();
+  struct nftnl_chain *c = b->lib.nftnl_chain_alloc ();
   struct nlmsghdr *h;
 
-  if (!c || nftnl_chain_set_str (c, NFTNL_CHAIN_TABLE, b->table) < 0
-      || nftnl_chain_set_str (c, NFTNL_CHAIN_NAME, name) < 0 || nftnl_chain_set_str (c, NFTNL_CHAIN_TYPE, type) < 0)
+  if (!c || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TABLE, b->table) < 0
+      || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_NAME, name) < 0 || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TYPE, type) < 0)
     b->failed = true;
   else
     {
-      nftnl_chain_set_u32 (c, NFTNL_CHAIN_HOOKNUM, hook);
-      nftnl_chain_set_s32 (c, NFTNL_CHAIN_PRIO, priority);
-      nftnl_chain_set_u32 (c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+      b->lib.nftnl_chain_set_u32 (c, NFTNL_CHAIN_HOOKNUM, hook);
+      b->lib.nftnl_chain_set_s32 (c, NFTNL_CHAIN_PRIO, priority);
+      b->lib.nftnl_chain_set_u32 (c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
       h = begin (b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-      nftnl_chain_nlmsg_build_payload (h, c);
+      b->lib.nftnl_chain_nlmsg_build_payload (h, c);
       advance (b, h);
     }
   if (c)
-    nftnl_chain_free (c);
+    b->lib.nftnl_chain_free (c);
 }
 
 /* Rules: expressions in a row, each of which may end it. */
@@ -127,13 +124,13 @@ put_chain (struct batch *b, const char *name, const char *type, uint32_t hook, i
 static struct nftnl_rule *
 new_rule (struct batch *b, const char *chain)
 {
-  struct nftnl_rule *r = nftnl_rule_alloc ();
+  struct nftnl_rule *r = b->lib.nftnl_rule_alloc ();
 
   if (r
-      && (nftnl_rule_set_str (r, NFTNL_RULE_TABLE, b->table) < 0
-          || nftnl_rule_set_str (r, NFTNL_RULE_CHAIN, chain) < 0))
+      && (b->lib.nftnl_rule_set_str (r, NFTNL_RULE_TABLE, b->table) < 0
+          || b->lib.nftnl_rule_set_str (r, NFTNL_RULE_CHAIN, chain) < 0))
     {
-      nftnl_rule_free (r);
+      b->lib.nftnl_rule_free (r);
       r = NULL;
     }
   if (!r)
@@ -144,10 +141,10 @@ new_rule (struct batch *b, const char *chain)
 static struct nftnl_expr *
 add (struct batch *b, struct nftnl_rule *r, const char *name)
 {
-  struct nftnl_expr *e = r ? nftnl_expr_alloc (name) : NULL;
+  struct nftnl_expr *e = r ? b->lib.nftnl_expr_alloc (name) : NULL;
 
   if (e)
-    nftnl_rule_add_expr (r, e);
+    b->lib.nftnl_rule_add_expr (r, e);
   else
     b->failed = true;
   return e;
@@ -163,10 +160,10 @@ finish_rule (struct batch *b, struct nftnl_rule *r)
   if (!b->failed)
     {
       h = begin (b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-      nftnl_rule_nlmsg_build_payload (h, r);
+      b->lib.nftnl_rule_nlmsg_build_payload (h, r);
       advance (b, h);
     }
-  nftnl_rule_free (r);
+  b->lib.nftnl_rule_free (r);
 }
 
 static void
@@ -176,9 +173,9 @@ compare (struct batch *b, struct nftnl_rule *r, enum nft_cmp_ops op, const void 
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_OP, op);
-  if (nftnl_expr_set (e, NFTNL_EXPR_CMP_DATA, data, size) < 0)
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_OP, op);
+  if (b->lib.nftnl_expr_set (e, NFTNL_EXPR_CMP_DATA, data, size) < 0)
     b->failed = true;
 }
 
@@ -189,8 +186,8 @@ match_meta (struct batch *b, struct nftnl_rule *r, enum nft_meta_keys key, const
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_META_KEY, key);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_META_KEY, key);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_META_DREG, NFT_REG_1);
   compare (b, r, NFT_CMP_EQ, data, size);
 }
 
@@ -211,10 +208,10 @@ load (struct batch *b, struct nftnl_rule *r, enum nft_payload_bases base, uint32
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_BASE, base);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_LEN, size);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_BASE, base);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_LEN, size);
 }
 
 /* 127.0.0.0/8 is what its first byte says. */
@@ -242,9 +239,9 @@ match_local (struct batch *b, struct nftnl_rule *r)
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
   compare (b, r, NFT_CMP_EQ, &local, sizeof local);
 }
 
@@ -255,8 +252,8 @@ drop (struct batch *b, struct nftnl_rule *r)
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
 }
 
 static void
@@ -266,8 +263,8 @@ immediate (struct batch *b, struct nftnl_rule *r, uint32_t reg, const void *data
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, reg);
-  if (nftnl_expr_set (e, NFTNL_EXPR_IMM_DATA, data, size) < 0)
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, reg);
+  if (b->lib.nftnl_expr_set (e, NFTNL_EXPR_IMM_DATA, data, size) < 0)
     b->failed = true;
 }
 
@@ -282,11 +279,11 @@ dnat (struct batch *b, struct nftnl_rule *r, const struct rcvmi_net_ip *to, uint
   e = add (b, r, "nat");
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG_2);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG_2);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
 static void
@@ -344,7 +341,7 @@ compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const st
 {
   b->used = 0;
   b->seq = 1;
-  advance (b, nftnl_batch_begin (at_end (b), b->seq));
+  advance (b, b->lib.nftnl_batch_begin (at_end (b), b->seq));
   put_table (b, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, owner);
   put_chain (b, "guard", "filter", NF_INET_PRE_ROUTING, PRIORITY_RAW);
   put_chain (b, "prerouting", "nat", NF_INET_PRE_ROUTING, PRIORITY_DSTNAT);
@@ -357,7 +354,7 @@ compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const st
       put_port (b, "prerouting", &net->ports[i], guest);
       put_port (b, "output", &net->ports[i], guest);
     }
-  advance (b, nftnl_batch_end (at_end (b), b->seq));
+  advance (b, b->lib.nftnl_batch_end (at_end (b), b->seq));
   return b->failed ? -ENOMEM : 0;
 }
 
@@ -383,7 +380,9 @@ rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_n
   b.data = data;
   if (!data)
     return rcvmi_fail_nomem (err);
-  code = open_socket (&net->ns, &net->nft, err);
+  code = rcvmi_nftnl_load (&b.lib, err);
+  if (code == 0)
+    code = open_socket (&net->ns, &net->nft, err);
   if (code < 0)
     return code;
   r = compose (&b, net, tap, guest, true);
@@ -417,12 +416,12 @@ rcvmi_net_nft_delete (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, const 
   b.data = data;
   if (!data)
     return -ENOMEM;
-  if (nft->fd < 0 && open_socket (ns, nft, NULL) < 0)
-    return 0; /* a kernel that cannot have one */
+  if (rcvmi_nftnl_load (&b.lib, NULL) < 0 || (nft->fd < 0 && open_socket (ns, nft, NULL) < 0))
+    return 0; /* a host that cannot have made one */
   b.seq = 1;
-  advance (&b, nftnl_batch_begin (at_end (&b), b.seq));
+  advance (&b, b.lib.nftnl_batch_begin (at_end (&b), b.seq));
   put_table (&b, NFT_MSG_DELTABLE, NLM_F_ACK, false);
-  advance (&b, nftnl_batch_end (at_end (&b), b.seq));
+  advance (&b, b.lib.nftnl_batch_end (at_end (&b), b.seq));
   r = b.failed ? -ENOMEM : rcvmi_nl_batch (nft, b.data, b.used);
   return r == -ENOENT ? 0 : r;
 }

@@ -9,7 +9,7 @@
  *   net-json.c     the same as JSON, for the state and `runcvm net show`
  *   net-redirect.c joining an interface to its TAP by tc
  *   net-bridge.c   the same by a bridge
- *   net-private.c  host mode: a link of the VM's own, with NAT (net-nft.c)
+ *   net-private.c  host mode: a link of the VM's own, with NAT (net-nft.c, net-nftnl.c)
  *   net-record.c   what was done, so that it can be undone by another process
  *   net.c          prepare, rescan, undo
  *

@@ -60,6 +60,9 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 20, KIND_UNSIGNED, rows),
   OPTION (rcvmi_options, 21, KIND_UNSIGNED, cols),
   OPTION (rcvmi_options, 22, KIND_INT, log_level),
+  OPTION (rcvmi_options, 23, KIND_STR, rootfs_disk),
+  OPTION (rcvmi_options, 24, KIND_STR, rootfs_changes),
+  OPTION (rcvmi_options, 25, KIND_LIST, rootfs_digests),
 };
 
 static const struct option exec_options[] = {

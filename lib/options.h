@@ -36,6 +36,9 @@ struct rcvmi_options
   uint64_t memory;
   unsigned cpus;
   uint64_t rootfs_size;
+  char *rootfs_disk;    /* "overlay", "single" */
+  char *rootfs_changes; /* "writeback", "discard", "keep" */
+  char **rootfs_digests;
   unsigned rows;
   unsigned cols;
   int log_level;

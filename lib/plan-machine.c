@@ -45,6 +45,8 @@ enum key
   KEY_KERNEL,
   KEY_INITRAMFS,
   KEY_KERNEL_ARGS,
+  KEY_ROOTFS,
+  KEY_ROOTFS_DISK,
   KEY_ROOTFS_SIZE,
   KEY_LOG_LEVEL,
   KEY_DISKS,
@@ -67,6 +69,8 @@ static const struct
   [KEY_KERNEL] = { "RUNCVM_KERNEL", PREFIX "kernel", true },
   [KEY_INITRAMFS] = { "RUNCVM_INITRAMFS", PREFIX "initramfs", true },
   [KEY_KERNEL_ARGS] = { "RUNCVM_KERNEL_ARGS", PREFIX "kernel-args", true },
+  [KEY_ROOTFS] = { "RUNCVM_ROOTFS", PREFIX "rootfs", true },
+  [KEY_ROOTFS_DISK] = { "RUNCVM_ROOTFS_DISK", PREFIX "rootfs-disk", true },
   [KEY_ROOTFS_SIZE] = { "RUNCVM_ROOTFS_SIZE", PREFIX "rootfs-size", true },
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
   [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", false },
@@ -462,6 +466,59 @@ plan_rootfs_size (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
 }
 
 static int
+plan_root_disk (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
+{
+  struct setting disk = { 0 }, changes = { 0 };
+
+  from_option (&disk, options->rootfs_disk, "rootfs_disk");
+  from_config (&disk, plan, KEY_ROOTFS_DISK);
+  from_option (&changes, options->rootfs_changes, "rootfs_changes");
+  from_config (&changes, plan, KEY_ROOTFS);
+  if (disk.value && strcmp (disk.value, "single") == 0)
+    plan->root_disk = RCVMI_ROOT_SINGLE;
+  else if (disk.value && strcmp (disk.value, "overlay") != 0)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s names the root disk '%.40s', and only overlay and single are known",
+                       disk.from, disk.value);
+  plan->changes = plan->root_disk == RCVMI_ROOT_SINGLE || options->rootfs_digests
+                      ? RCVMI_CHANGES_DISCARD
+                      : RCVMI_CHANGES_WRITE_BACK;
+  if (!changes.value)
+    return 0;
+  if (strcmp (changes.value, "writeback") == 0)
+    plan->changes = RCVMI_CHANGES_WRITE_BACK;
+  else if (strcmp (changes.value, "discard") == 0)
+    plan->changes = RCVMI_CHANGES_DISCARD;
+  else if (strcmp (changes.value, "keep") == 0)
+    plan->changes = RCVMI_CHANGES_KEEP;
+  else
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s says '%.40s' of the root's changes, and only writeback, discard and "
+                       "keep are known",
+                       changes.from, changes.value);
+  if (plan->root_disk == RCVMI_ROOT_SINGLE && plan->changes != RCVMI_CHANGES_DISCARD)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s asks for the root's changes, which a single root disk cannot tell from "
+                       "the rest: use an overlay, or discard them",
+                       changes.from);
+  if (options->rootfs_digests && plan->changes == RCVMI_CHANGES_WRITE_BACK)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s asks to write the root's changes back, and the root is named by digests, "
+                       "which would no longer be true: discard or keep them",
+                       changes.from);
+  return 0;
+}
+
+static int
+plan_digests (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
+{
+  if (!options->rootfs_digests)
+    return 0;
+  plan->digests = rcvmi_strv_copy (options->rootfs_digests);
+  return plan->digests ? 0 : rcvmi_fail_nomem (err);
+}
+
+static int
 plan_log_level (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
 {
   static const struct
@@ -522,6 +579,10 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
     rc = plan_kernel_args (plan, options, err);
   if (rc == 0)
     rc = plan_rootfs_size (plan, options, err);
+  if (rc == 0)
+    rc = plan_root_disk (plan, options, err);
+  if (rc == 0)
+    rc = plan_digests (plan, options, err);
   if (rc == 0)
     rc = plan_log_level (plan, options, err);
   return rc;

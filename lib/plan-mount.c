@@ -261,7 +261,7 @@ plan_virtual (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
 }
 
 static int
-add_copy (struct rcvmi_plan *plan, const char *source, const struct parsed *p, rcvm_error **err)
+add_copy (struct rcvmi_plan *plan, const char *source, const char *destination, rcvm_error **err)
 {
   struct rcvmi_plan_copy *copies
       = reallocarray (plan->copies, plan->n_copies + 1, sizeof *copies), *copy;
@@ -271,8 +271,7 @@ add_copy (struct rcvmi_plan *plan, const char *source, const struct parsed *p, r
   plan->copies = copies;
   copy = &copies[plan->n_copies];
   *copy = (struct rcvmi_plan_copy){ .source = strdup (source),
-                                    .destination = strdup (p->destination),
-                                    .readonly = p->flags & MS_RDONLY };
+                                    .destination = strdup (destination) };
   plan->n_copies++; /* rcvmi_plan_free sees to a half-filled one */
   return copy->source && copy->destination ? 0 : rcvmi_fail_nomem (err);
 }
@@ -307,6 +306,28 @@ plan_ipc_bind (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
   return rc;
 }
 
+/* Of the disk of binds, which is mounted out of the container's sight when the first one needs it. */
+static int
+put_bind_of_disk (struct rcvmi_plan *plan, const struct parsed *p, const char *place, rcvm_error **err)
+{
+  struct parsed bind = *p;
+
+  if (plan->n_copies == 1)
+    put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE,
+                                       .type = "ext4",
+                                       .source = RCVMI_PLAN_BINDS_DISK });
+  bind.type = "bind";
+  bind.source = rcvmi_arena_printf (&plan->spec->arena, RCVMI_PLAN_BINDS_STAGE "%s", place);
+  if (!bind.source)
+    return rcvmi_fail_nomem (err);
+  bind.flags |= MS_BIND | MS_REC;
+  bind.propagation = 0;
+  bind.data = NULL;
+  bind.is_copy_up = false;
+  put_mount (plan, &bind);
+  return 0;
+}
+
 static int
 plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
            const struct parsed *earlier, rcvm_error **err)
@@ -314,6 +335,7 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   static const char *const special[] = { "/dev", "/proc", "/sys" };
   struct rcvmi_arena *arena = &plan->spec->arena;
   const char *clean, *source;
+  char place[32] = "";
   int rc;
 
   if (!p->source || !p->source[0])
@@ -347,13 +369,15 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
                         "the host's root file system cannot be copied; bind what is needed of it",
                         err);
   /* The copy lies in the root disk: what is mounted above it before would hide it. */
-  for (size_t i = 0; i < p->index; i++)
+  for (size_t i = 0; plan->root_disk == RCVMI_ROOT_SINGLE && i < p->index; i++)
     if (earlier[i].is_cover && is_within (p->destination, earlier[i].destination))
       return refuse_bind (p,
                           "it would be copied below a file system that an earlier mount puts "
                           "there; choose another destination",
                           err);
-  rc = add_copy (plan, source, p, err);
+  if (plan->root_disk == RCVMI_ROOT_OVERLAY)
+    snprintf (place, sizeof place, "/%zu", plan->n_copies);
+  rc = add_copy (plan, source, *place ? place : p->destination, err);
   if (rc == 0)
     rc = rcvmi_plan_warn (plan, err,
                           "'mounts[%zu]': '%.160s' is copied to '%.160s' at the start, not live: "
@@ -367,6 +391,8 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   if (rc < 0)
     return rc;
   p->flags &= ~(uint64_t) (MS_BIND | MS_REC);
+  if (*place)
+    return put_bind_of_disk (plan, p, place, err);
   /* In a read-only root, a mount of its own is what keeps the copy writable. */
   if (p->flags || readonly_root)
     {

@@ -47,6 +47,11 @@ put_root (struct rcvmi_plan *plan, bool readonly, rcvm_error **err)
 
   tlv_put_str (w, S_ROOT_DISK, RCVMI_PLAN_ROOT_DISK);
   tlv_put_str (w, S_ROOT_FSTYPE, "ext4");
+  if (plan->root_disk == RCVMI_ROOT_OVERLAY)
+    {
+      tlv_put_u32 (w, S_ROOT_DISK_RO, 1);
+      tlv_put_str (w, S_UPPER_DISK, RCVMI_PLAN_UPPER_DISK);
+    }
   if (readonly)
     tlv_put_u32 (w, S_ROOT_READONLY, 1);
   if (name && name[0])

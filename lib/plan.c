@@ -300,6 +300,7 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
       free (plan->copies[i].destination);
     }
   free (plan->copies);
+  rcvmi_strv_free (plan->digests);
   free (plan->netns);
   tlv_writer_free (&plan->setup);
   tlv_writer_free (&plan->exec);

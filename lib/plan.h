@@ -23,12 +23,26 @@ enum rcvmi_hypervisor
   RCVMI_HYPERVISOR_FIRECRACKER
 };
 
-/* A bind mount that is copied into the root disk. */
+/* What the container's root lies on. */
+enum rcvmi_root_disk
+{
+  RCVMI_ROOT_OVERLAY, /* a shared base, a disk of its own over it */
+  RCVMI_ROOT_SINGLE   /* one disk with a copy of everything */
+};
+
+/* What becomes of the container's changes to it. */
+enum rcvmi_changes
+{
+  RCVMI_CHANGES_WRITE_BACK,
+  RCVMI_CHANGES_DISCARD,
+  RCVMI_CHANGES_KEEP
+};
+
+/* A bind mount that is copied into a disk. */
 struct rcvmi_plan_copy
 {
   char *source;      /* absolute, on the host */
-  char *destination; /* absolute, in the container */
-  bool readonly;
+  char *destination; /* absolute: in the container (single), or in the disk of binds */
 };
 
 struct rcvmi_plan
@@ -45,7 +59,10 @@ struct rcvmi_plan
   uint64_t memory;   /* bytes */
   unsigned cpus;
 
-  uint64_t rootfs_size; /* bytes; 0: as large as needed */
+  enum rcvmi_root_disk root_disk;
+  enum rcvmi_changes changes;
+  char **digests;       /* what names the contents of rootfs; NULL: nothing does */
+  uint64_t rootfs_size; /* bytes; 0: as large as needed (single) */
   struct rcvmi_plan_copy *copies;
   size_t n_copies;
 
@@ -68,9 +85,11 @@ struct rcvmi_defaults
   const char *initramfs;
 };
 
-/* Where the guest finds its root disk.  It is the first one, and Firecracker's disks have no
-   serial. */
+/* Where the guest finds its disks: by their order, since Firecracker's have no serial. */
 #define RCVMI_PLAN_ROOT_DISK "dev:vda"
+#define RCVMI_PLAN_UPPER_DISK "dev:vdb"
+#define RCVMI_PLAN_BINDS_DISK "dev:vdc"
+#define RCVMI_PLAN_BINDS_STAGE "stage:binds"
 
 /* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor
    "..". */

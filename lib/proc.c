@@ -159,13 +159,42 @@ report_error (int fd, const rcvm_error *e)
   return write (fd, &r, size) == (ssize_t) size ? 0 : -1;
 }
 
+/* In the child: the report becomes FIRST_FD, the others follow it, and nothing else stays open: the monitor's lock,
+   sockets and the container's streams must not live on in here. */
+static int
+keep_fds (int report, const int *fds, size_t n_fds)
+{
+  int high[MAX_FDS + 1], base = RCVMI_PROC_FORK_FD + (int) n_fds;
+
+  for (size_t i = 0; i < n_fds; i++)
+    if ((high[i] = fcntl (fds[i], F_DUPFD_CLOEXEC, base)) < 0)
+      return -1;
+  if ((high[n_fds] = fcntl (report, F_DUPFD_CLOEXEC, base)) < 0
+      || dup3 (high[n_fds], FIRST_FD, O_CLOEXEC) < 0)
+    return -1;
+  for (size_t i = 0; i < n_fds; i++)
+    if (dup3 (high[i], RCVMI_PROC_FORK_FD + (int) i, O_CLOEXEC) < 0)
+      return -1;
+  close_range ((unsigned) base, ~0U, 0);
+  return 0;
+}
+
 int
 rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user,
                  int *error_fd, rcvm_error **err)
 {
+  return rcvmi_proc_fork_with (proc, fn, user, NULL, 0, error_fd, err);
+}
+
+int
+rcvmi_proc_fork_with (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err),
+                      void *user, const int *fds, size_t n_fds, int *error_fd, rcvm_error **err)
+{
   int report[2], code;
   pid_t pid, parent = getpid ();
 
+  if (n_fds > MAX_FDS)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d fds for a worker", MAX_FDS);
   if (pipe2 (report, O_CLOEXEC) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make a pipe");
   pid = fork ();
@@ -182,10 +211,8 @@ rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **er
 
       die_with_parent (parent);
       reset_signals ();
-      /* The monitor's lock, sockets and the container's streams must not live on in here. */
-      if (dup3 (report[1], FIRST_FD, O_CLOEXEC) < 0 && report[1] != FIRST_FD)
+      if (keep_fds (report[1], fds, n_fds) < 0)
         _exit (125);
-      close_range (FIRST_FD + 1, ~0U, 0);
       if (fn (user, &e) == 0)
         _exit (0);
       _exit (report_error (FIRST_FD, e) == 0 ? 1 : 125);

@@ -26,6 +26,11 @@ int rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const arg
    pipe whose read end is stored in *error_fd: see rcvmi_proc_read_error. */
 int rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user,
                      int *error_fd, rcvm_error **err);
+/* The same with fds to keep: fds[i] becomes fd RCVMI_PROC_FORK_FD + i of the child. */
+#define RCVMI_PROC_FORK_FD 4
+int rcvmi_proc_fork_with (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err),
+                          void *user, const int *fds, size_t n_fds, int *error_fd,
+                          rcvm_error **err);
 /* What the child of rcvmi_proc_fork reported, to be called when it has ended; `what` stands in where it was
    killed before it could.  Returns 0 where it succeeded. */
 int rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm_error **err);

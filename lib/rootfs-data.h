@@ -5,7 +5,29 @@
 
 #include "rootfs-ext4.h"
 #include "rootfs-tree.h"
+#include "rootfs-writer.h"
 #include "rootfs.h"
+
+/* What the parts of the writing share. */
+struct rcvmi_data
+{
+  struct rcvmi_tree *tree;
+  const struct rcvmi_ext4 *e;
+  struct rcvmi_rootfs_progress *progress;
+  const struct rcvmi_origin *origin;
+  struct rcvmi_writer writer;
+  int image;
+  bool sync;
+  uint64_t unsynced; /* bytes */
+  struct rcvmi_data_host
+  {
+    bool no_clone, no_copy; /* the host cannot do that between this file system and the image's */
+  } *hosts; /* by device */
+  rcvm_error **err;
+};
+
+/* To be told of all that is written: reports, and has the writing to disk go on meanwhile. */
+int rcvmi_data_advance (struct rcvmi_data *d, uint64_t bytes);
 
 /* Reads every regular file of the tree.  One that is not what the scan has seen is an error. `sync`: the
    image will be synced when it is complete. */

@@ -41,7 +41,7 @@ close_image (ext2_filsys *fs)
 }
 
 static int
-open_image (const char *image, ext2_filsys *fs, rcvm_error **err)
+open_image (const char *image, const char *otherwise, ext2_filsys *fs, rcvm_error **err)
 {
   autoclose int fd = open (image, O_RDONLY | O_CLOEXEC);
   struct stat st;
@@ -57,7 +57,7 @@ open_image (const char *image, ext2_filsys *fs, rcvm_error **err)
   /* Closed by libext2fs in any case. */
   steal_fd (&fd);
   if (code == EXT2_ET_BAD_MAGIC || code == EXT2_ET_SHORT_READ)
-    return rcvmi_fail (err, RCVM_E_IMAGE, 0, "'%s' is no ext4 image", image);
+    return rcvmi_fail (err, RCVM_E_IMAGE, 0, "'%s' is no %s", image, otherwise);
   if (code == EXT2_ET_NO_MEMORY)
     return rcvmi_fail_nomem (err);
   if (code)
@@ -208,7 +208,7 @@ rcvm_rootfs_verify (const char *image, rcvm_error **err)
 
   if (!image || !*image)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "no image was named");
-  r = open_image (image, &fs, err);
+  r = open_image (image, "ext4 image", &fs, err);
   if (r < 0)
     return r;
   v.fs = fs;
@@ -228,43 +228,27 @@ rcvm_rootfs_verify (const char *image, rcvm_error **err)
   return v.result;
 }
 
-static void
-print_uuid (const unsigned char *uuid, char out[37])
-{
-  char *p = out;
-
-  for (int i = 0; i < 16; i++)
-    p += sprintf (p, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
-}
-
-RCVM_PUBLIC char *
-rcvm_rootfs_inspect_json (const char *image, rcvm_error **err)
+char *
+rcvmi_ext4_describe (const char *image, const char **type, rcvm_error **err)
 {
   __attribute__ ((cleanup (close_image))) ext2_filsys fs = NULL;
   struct ext2_super_block *s;
-  char uuid[37], *json;
+  bool clean;
+  char *json;
 
-  if (!image || !*image)
-    {
-      rcvmi_fail (err, RCVM_E_INVALID, 0, "no image was named");
-      return NULL;
-    }
-  if (open_image (image, &fs, err) < 0)
+  if (open_image (image, "image of a file system that is known", &fs, err) < 0)
     return NULL;
   s = fs->super;
-  print_uuid (s->s_uuid, uuid);
+  clean = s->s_state & EXT2_VALID_FS && !ext2fs_has_feature_journal_needs_recovery (s);
+  *type = ext2fs_has_feature_extents (s) ? "ext4" : ext2fs_has_feature_journal (s) ? "ext3" : "ext2";
   if (asprintf (&json,
-                "{\"type\":\"%s\",\"uuid\":\"%s\",\"size\":%" PRIu64 ",\"free\":%" PRIu64
-                ",\"blockSize\":%u,\"inodes\":%u,\"freeInodes\":%u,\"journal\":%s,"
-                "\"checksums\":%s,\"clean\":%s}",
-                ext2fs_has_feature_extents (s) ? "ext4" : ext2fs_has_feature_journal (s) ? "ext3" : "ext2",
-                uuid, (uint64_t) ext2fs_blocks_count (s) * fs->blocksize,
+                "\"size\":%" PRIu64 ",\"free\":%" PRIu64 ",\"blockSize\":%u,\"inodes\":%u,"
+                "\"freeInodes\":%u,\"journal\":%s,\"checksums\":%s,\"clean\":%s",
+                (uint64_t) ext2fs_blocks_count (s) * fs->blocksize,
                 (uint64_t) ext2fs_free_blocks_count (s) * fs->blocksize, fs->blocksize,
                 s->s_inodes_count, s->s_free_inodes_count,
                 ext2fs_has_feature_journal (s) ? "true" : "false",
-                ext2fs_has_feature_metadata_csum (s) ? "true" : "false",
-                s->s_state & EXT2_VALID_FS && !ext2fs_has_feature_journal_needs_recovery (s) ? "true"
-                                                                                             : "false")
+                ext2fs_has_feature_metadata_csum (s) ? "true" : "false", clean ? "true" : "false")
       < 0)
     {
       rcvmi_fail_nomem (err);

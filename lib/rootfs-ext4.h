@@ -45,6 +45,10 @@ uint64_t rcvmi_ext4_map (const struct rcvmi_ext4 *e, uint64_t index, uint64_t wa
    superblocks. */
 int rcvmi_ext4_finish (struct rcvmi_ext4 *e, uint64_t used, rcvm_error **err);
 
+/* rootfs-ext4-verify.c: what an image says of itself, as the members of a JSON object; malloc'ed.  *type is a constant
+   text. */
+char *rcvmi_ext4_describe (const char *image, const char **type, rcvm_error **err);
+
 /* A contiguous part of a file. */
 struct rcvmi_extent
 {

@@ -180,7 +180,8 @@ count_groups (uint64_t blocks)
   return (blocks + RCVMI_EXT4_GROUP_BLOCKS - 1) / RCVMI_EXT4_GROUP_BLOCKS;
 }
 
-/* What the last group must have to be worth its tables; libext2fs leaves it off otherwise. */
+/* What the last group (which may be the only one) must have to be worth its tables; libext2fs leaves it off
+   otherwise. */
 static uint64_t
 last_group_min (uint64_t blocks, uint64_t inodes)
 {
@@ -208,7 +209,7 @@ image_blocks (const struct rcvmi_layout *l, uint64_t contents, uint64_t inodes, 
       if (need < blocks)
         need = blocks;
       rest = need % RCVMI_EXT4_GROUP_BLOCKS;
-      if (need > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < min)
+      if (rest > 0 && rest < min)
         need += min - rest;
       if (need == blocks)
         return blocks;
@@ -222,7 +223,7 @@ fits (const struct rcvmi_layout *l, uint64_t blocks, uint64_t inodes, uint32_t j
 {
   uint64_t rest = blocks % RCVMI_EXT4_GROUP_BLOCKS;
 
-  if (blocks > RCVMI_EXT4_GROUP_BLOCKS && rest > 0 && rest < last_group_min (blocks, inodes))
+  if (rest > 0 && rest < last_group_min (blocks, inodes))
     blocks -= rest;
   return inodes <= count_groups (blocks) * RCVMI_EXT4_GROUP_BLOCKS
          && l->blocks + rcvmi_ext4_overhead (blocks, inodes, journal) <= blocks;
@@ -342,6 +343,21 @@ assign_inode (struct rcvmi_layout *l, struct rcvmi_inode *inode, const struct rc
     l->used += rcvmi_ext4_index_blocks (e, inode);
 }
 
+/* In the order in which the archive has them: its second reading then writes from front to back. */
+static int
+assign_archive (struct rcvmi_layout *l, struct rcvmi_tree *tree, size_t origin, const struct rcvmi_ext4 *e,
+                rcvm_error **err)
+{
+  size_t n;
+  autofree struct rcvmi_inode **files = rcvmi_tree_archive_files (tree, origin, &n);
+
+  if (!files)
+    return rcvmi_fail_nomem (err);
+  for (size_t i = 0; i < n; i++)
+    assign_inode (l, files[i], e, rcvmi_ext4_free_blocks (e));
+  return 0;
+}
+
 int
 rcvmi_layout_assign (struct rcvmi_layout *l, struct rcvmi_tree *tree, const struct rcvmi_ext4 *e,
                      rcvm_error **err)
@@ -355,6 +371,14 @@ rcvmi_layout_assign (struct rcvmi_layout *l, struct rcvmi_tree *tree, const stru
     {
       uint32_t last = RCVMI_EXT4_ROOT_INO;
 
+      if (pass && tree->origins[pass - 1].archive)
+        {
+          int r = assign_archive (l, tree, pass - 1, e, err);
+
+          if (r < 0)
+            return r;
+          continue;
+        }
       for (struct rcvmi_dir *dir = root; dir; dir = rcvmi_tree_next_dir (root, dir))
         for (struct rcvmi_node *n = dir->first; n; n = n->next)
           {

@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "err.h"
 #include "rootfs-delta.h"
+#include "rootfs-layer.h"
 #include "rootfs-scan.h"
 
 #define DIRENTS_SIZE 65536
@@ -34,6 +35,8 @@ struct scan
   struct rcvmi_node **found; /* of the directory that is being read */
   size_t n_found, cap_found;
   char *dirents;
+  bool overlay;  /* the source is an upper directory of an overlayfs */
+  bool whiteout; /* the inode that was just read only hides what is below */
   rcvm_error **err;
 };
 
@@ -241,6 +244,23 @@ fill_inode (struct scan *s, struct rcvmi_inode *inode, const struct stat *st)
   return 0;
 }
 
+/* In an upper directory: what the inode's attributes say to overlayfs, which is not for the image. */
+static int
+read_overlay (struct scan *s, struct rcvmi_dir *dir, const char *name, struct rcvmi_inode *inode,
+              struct rcvmi_overlay *marks)
+{
+  autofree char *path = NULL;
+
+  rcvmi_overlay_take (inode, marks);
+  if (!marks->refers)
+    return 0;
+  path = rcvmi_source_path (s->origin, dir, name);
+  return rcvmi_fail (s->err, RCVM_E_UNSUPPORTED, 0,
+                     "'%s' refers to other layers by overlayfs's redirect_dir or metacopy; mount the overlay "
+                     "and give its directory",
+                     path ? path : name);
+}
+
 /* Everything but directories.  `st` was asked for by `name` in `dirfd`. */
 static struct rcvmi_inode *
 scan_inode (struct scan *s, struct rcvmi_dir *dir, int dirfd, const char *name,
@@ -275,6 +295,16 @@ scan_inode (struct scan *s, struct rcvmi_dir *dir, int dirfd, const char *name,
     {
       fail_path (s, -r, "read the extended attributes of", dir, name);
       return NULL;
+    }
+  if (s->overlay)
+    {
+      struct rcvmi_overlay marks;
+
+      if (read_overlay (s, dir, name, inode, &marks) < 0)
+        return NULL;
+      s->whiteout = marks.whiteout && S_ISREG (st->st_mode) && st->st_size == 0;
+      if (s->whiteout)
+        return inode;
     }
   switch (st->st_mode & S_IFMT)
     {
@@ -328,11 +358,14 @@ scan_entry (struct scan *s, struct rcvmi_dir *dir, int dirfd, const char *name)
       if (fill_inode (s, node->inode, &st) < 0)
         return -1;
     }
-  else
+  else if (!s->overlay || !S_ISCHR (st.st_mode) || st.st_rdev != 0)
     {
+      s->whiteout = false;
       node->inode = scan_inode (s, dir, dirfd, name, &st);
       if (!node->inode)
         return -1;
+      if (s->whiteout)
+        node->inode = NULL;
     }
   if (s->n_found == s->cap_found)
     {
@@ -386,6 +419,13 @@ merge_found (struct scan *s, struct rcvmi_dir *dir)
       while (*at && (c = rcvmi_node_compare (*at, node)) < 0)
         at = &(*at)->next;
       old = *at && c == 0 ? *at : NULL;
+      /* A whiteout. */
+      if (!node->inode)
+        {
+          if (old)
+            *at = old->next;
+          continue;
+        }
       if (adopt (s, dir, node, old) < 0)
         return -1;
       node->next = old ? old->next : *at;
@@ -395,9 +435,8 @@ merge_found (struct scan *s, struct rcvmi_dir *dir)
   return 0;
 }
 
-/* Kernel interfaces: their "files" have no contents that could be kept. */
-static bool
-is_virtual (int fd)
+bool
+rcvmi_scan_is_virtual (int fd)
 {
   static const unsigned long kinds[] = {
     PROC_SUPER_MAGIC, SYSFS_MAGIC,      CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
@@ -457,11 +496,20 @@ scan_dir (struct scan *s, struct rcvmi_dir *dir)
       || s->tree->devs[inode->source_dev] != (uint64_t) before.st_dev)
     return fail_changed (s, dir, NULL);
   if (dir != s->origin->dir && dir->parent
-      && inode->source_dev != dir->parent->self->inode->source_dev && is_virtual (fd))
+      && inode->source_dev != dir->parent->self->inode->source_dev && rcvmi_scan_is_virtual (fd))
     return 0;
   r = rcvmi_xattrs_read (s->tree, fd, NULL, &inode->xattrs);
   if (r < 0)
     return fail_path (s, -r, "read the extended attributes of", dir, NULL);
+  if (s->overlay)
+    {
+      struct rcvmi_overlay marks;
+
+      if (read_overlay (s, dir, NULL, inode, &marks) < 0)
+        return -1;
+      if (marks.opaque)
+        dir->first = NULL;
+    }
   /* As with symlinks. */
   if (!s->origin->quiet && !(fcntl (fd, F_GETFL) & O_NOATIME))
     inode->atime = inode->mtime;
@@ -497,21 +545,11 @@ open_view (const char *path)
 static int
 add_origin (struct rcvmi_tree *tree, const char *path, const char *dir, rcvm_error **err)
 {
-  struct rcvmi_origin *o;
+  struct rcvmi_origin *o = rcvmi_tree_origin (tree, path, err);
   bool quiet = false;
 
-  if (tree->n_origins >= UINT16_MAX - 1)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d copies in one image", UINT16_MAX - 2);
-  o = reallocarray (tree->origins, tree->n_origins + 1, sizeof *o);
   if (!o)
-    return rcvmi_fail_nomem (err);
-  tree->origins = o;
-  o += tree->n_origins;
-  *o = (struct rcvmi_origin){ .fd = -1, .view = -1 };
-  o->path = strdup (path);
-  if (!o->path)
-    return rcvmi_fail_nomem (err);
-  tree->n_origins++;
+    return -1;
   o->view = open_view (dir);
   o->quiet = o->view >= 0;
   o->fd = o->quiet ? openat (o->view, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -630,11 +668,43 @@ copy_dir (struct scan *s, struct rcvmi_dir *dir, const char *name, const struct 
     {
       int r = rcvmi_xattrs_read (s->tree, s->origin->fd, NULL, &node->inode->xattrs);
 
+      s->origin->dir = node->inode->u.dir;
+
       return r < 0 ? rcvmi_fail_errno (s->err, -r, "cannot read the extended attributes of '%s'", s->origin->path) : 0;
     }
   if (scan_below (s, node->inode->u.dir) < 0)
     return -1;
   return copy->delta ? rcvmi_delta_prepare (node->inode->u.dir, s->err) : 0;
+}
+
+/* An empty directory or file where the source of a copy is not there. */
+static int
+make_missing (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *copy, rcvm_error **err)
+{
+  bool is_dir = copy->missing == RCVM_ROOTFS_MISSING_DIRECTORY;
+  autofree char *name = NULL;
+  struct rcvmi_node *node;
+  struct rcvmi_dir *dir;
+  int r = rcvmi_tree_resolve (tree, copy->destination, &dir, &name, err);
+
+  if (r < 0)
+    return r;
+  node = name ? rcvmi_tree_lookup (dir, name, strlen (name)) : tree->root;
+  if (is_dir && node && rcvmi_inode_is (node->inode, S_IFDIR))
+    return 0;
+  if (!name)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the missing file '%s' cannot be the root directory '%s'",
+                       copy->source, copy->destination);
+  node = rcvmi_tree_node (tree, name, strlen (name));
+  if (!node || !(node->inode = rcvmi_tree_alloc (tree, sizeof *node->inode)))
+    return rcvmi_fail_nomem (err);
+  node->inode->mode = is_dir ? S_IFDIR | 0755 : S_IFREG | 0644;
+  node->inode->mtime = node->inode->atime = dir->self->inode->mtime;
+  node->inode->origin = RCVMI_NO_ORIGIN;
+  if (is_dir && !rcvmi_tree_dir (tree, node, dir))
+    return rcvmi_fail_nomem (err);
+  rcvmi_tree_insert (dir, node);
+  return 0;
 }
 
 int
@@ -648,6 +718,8 @@ rcvmi_scan_copy (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *copy,
   char *slash;
   int r;
 
+  if (!real && errno == ENOENT && copy->missing != RCVM_ROOTFS_MISSING_FAILS)
+    return make_missing (tree, copy, err);
   if (!real || stat (real, &st) < 0)
     return rcvmi_fail_errno (err, errno, "cannot read '%s', which is to be copied to '%s'",
                              copy->source, copy->destination);
@@ -658,11 +730,28 @@ rcvmi_scan_copy (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *copy,
   slash = strrchr (real, '/');
   if (!S_ISDIR (st.st_mode))
     *slash = 0;
-  r = add_origin (tree, copy->source, *real ? real : "/", err);
-  if (r < 0)
-    return r;
+  if (add_origin (tree, copy->source, *real ? real : "/", err) < 0)
+    return error_code (err);
   s.origin = &tree->origins[s.index];
   r = S_ISDIR (st.st_mode) ? copy_dir (&s, dir, name, copy)
                            : copy_file (&s, dir, copy->destination, name, slash + 1);
   return r < 0 ? error_code (err) : 0;
+}
+
+int
+rcvmi_scan_layer (struct rcvmi_tree *tree, const char *source, struct rcvmi_rootfs_progress *p,
+                  rcvm_error **err)
+{
+  static const struct rcvmi_rootfs_copy whole = { 0 };
+  autofree char *real = realpath (source, NULL);
+  __attribute__ ((cleanup (scan_clear))) struct scan s = { 0 };
+
+  if (!real)
+    return rcvmi_fail_errno (err, errno, "cannot open the layer '%s'", source);
+  if (scan_start (&s, tree, p, err) < 0 || add_origin (tree, source, real, err) < 0)
+    return error_code (err);
+  s.overlay = true;
+  s.index = (uint16_t) (tree->n_origins - 1);
+  s.origin = &tree->origins[s.index];
+  return copy_dir (&s, NULL, NULL, &whole) < 0 ? error_code (err) : 0;
 }

@@ -17,6 +17,13 @@ int rcvmi_scan_root (struct rcvmi_tree *tree, const char *source, struct rcvmi_r
 int rcvmi_scan_copy (struct rcvmi_tree *tree, const struct rcvmi_rootfs_copy *copy,
                      struct rcvmi_rootfs_progress *p, rcvm_error **err);
 
+/* Kernel interfaces (/proc and its like): their "files" have no contents that could be kept. */
+bool rcvmi_scan_is_virtual (int fd);
+
+/* A layer's directory, in the form that overlayfs gives its upper ones: over all that is there. */
+int rcvmi_scan_layer (struct rcvmi_tree *tree, const char *source, struct rcvmi_rootfs_progress *p,
+                      rcvm_error **err);
+
 /* rootfs-dirfd.c: directories of one origin, opened by their names one after the other.  Only the last few
    stay open, however deep the tree is. */
 struct rcvmi_dirfd
@@ -42,6 +49,21 @@ int rcvmi_origin_openat (const struct rcvmi_origin *origin, int fd, const char *
 /* rootfs-xattr.c: the attributes of `name` in `fd`, or of `fd` itself where name is NULL.  *out stays NULL
    where there are none.  Those that ext4 has no namespace for are left out.  Negative errno. */
 int rcvmi_xattrs_read (struct rcvmi_tree *tree, int fd, const char *name, struct rcvmi_xattrs **out);
+
+/* Attributes that are being gathered; all zero at first. */
+struct rcvmi_xattr_list
+{
+  unsigned char *data;
+  size_t len, cap;
+  uint32_t n;
+};
+
+void rcvmi_xattr_list_clear (struct rcvmi_xattr_list *list);
+/* By its full name, in the form that the kernel's interface has; one of the same name gives way.  Negative
+   errno: E2BIG for what no file can have, EINVAL for an ACL that is none. */
+int rcvmi_xattr_list_add (struct rcvmi_xattr_list *list, const char *name, const void *value, size_t len);
+int rcvmi_xattr_list_store (struct rcvmi_tree *tree, const struct rcvmi_xattr_list *list,
+                            struct rcvmi_xattrs **out);
 
 /* Walks the list: NULL first, then what it returned. */
 const struct rcvmi_xattr *rcvmi_xattrs_next (const struct rcvmi_xattrs *list,

@@ -73,6 +73,7 @@ rcvmi_tree_clear (struct rcvmi_tree *tree)
     }
   free (tree->origins);
   free (tree->devs);
+  free (tree->links);
   if (tree->arena)
     for (struct chunk *c = tree->arena->chunks, *next; c; c = next)
       {
@@ -90,6 +91,7 @@ rcvmi_tree_alloc (struct rcvmi_tree *tree, size_t size)
   void *p;
 
   size = (size + 7) & ~(size_t) 7;
+  tree->allocated += size;
   if (!c || c->size - c->used < size)
     {
       size_t chunk = 256 * 1024 - sizeof *c;
@@ -147,6 +149,33 @@ rcvmi_tree_dir (struct rcvmi_tree *tree, struct rcvmi_node *node, struct rcvmi_d
   dir->depth = parent ? parent->depth + 1 : 0;
   node->inode->u.dir = dir;
   return dir;
+}
+
+struct rcvmi_origin *
+rcvmi_tree_origin (struct rcvmi_tree *tree, const char *path, rcvm_error **err)
+{
+  struct rcvmi_origin *o;
+
+  if (tree->n_origins >= RCVMI_NO_ORIGIN - 1)
+    {
+      rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d copies and layers in one image",
+                  RCVMI_NO_ORIGIN - 2);
+      return NULL;
+    }
+  o = reallocarray (tree->origins, tree->n_origins + 1, sizeof *o);
+  if (o)
+    {
+      tree->origins = o;
+      o += tree->n_origins;
+      *o = (struct rcvmi_origin){ .fd = -1, .view = -1, .path = strdup (path) };
+    }
+  if (!o || !o->path)
+    {
+      rcvmi_fail_nomem (err);
+      return NULL;
+    }
+  tree->n_origins++;
+  return o;
 }
 
 int64_t
@@ -222,6 +251,51 @@ rcvmi_tree_next_dir (const struct rcvmi_dir *top, struct rcvmi_dir *dir)
       dir = dir->parent;
     }
   return next;
+}
+
+static int
+compare_numbers (const void *a, const void *b)
+{
+  uint64_t x = (*(struct rcvmi_inode *const *) a)->source_ino;
+  uint64_t y = (*(struct rcvmi_inode *const *) b)->source_ino;
+
+  return (x > y) - (x < y);
+}
+
+struct rcvmi_inode **
+rcvmi_tree_archive_files (const struct rcvmi_tree *tree, size_t origin, size_t *n)
+{
+  struct rcvmi_dir *root = tree->root->inode->u.dir;
+  autofree struct rcvmi_inode **list = NULL;
+  size_t cap = 0, found = 0, unique = 0;
+
+  for (struct rcvmi_dir *dir = root; dir; dir = rcvmi_tree_next_dir (root, dir))
+    for (struct rcvmi_node *node = dir->first; node; node = node->next)
+      {
+        if (!rcvmi_inode_is (node->inode, S_IFREG) || node->inode->origin != origin)
+          continue;
+        if (found == cap)
+          {
+            size_t more = cap ? cap * 2 : 1024;
+            struct rcvmi_inode **grown = reallocarray (list, more, sizeof *list);
+
+            if (!grown)
+              return NULL;
+            list = grown;
+            cap = more;
+          }
+        list[found++] = node->inode;
+      }
+  if (!list)
+    list = malloc (sizeof *list);
+  if (found)
+    qsort (list, found, sizeof *list, compare_numbers);
+  /* Those with several names were found several times. */
+  for (size_t i = 0; i < found; i++)
+    if (unique == 0 || list[unique - 1] != list[i])
+      list[unique++] = list[i];
+  *n = unique;
+  return steal_ptr (list);
 }
 
 char *

@@ -61,6 +61,9 @@ struct rcvmi_dir
   uint32_t leaves; /* hash-ordered leaf blocks; 0: one plain block */
   uint32_t blocks;
   uint32_t depth;
+  uint32_t layer; /* the last archive that had its names looked up */
+  uint32_t hidden; /* the last archive that hid all that was below it in there */
+  bool touched;   /* that archive has put something into it, or below it */
 };
 
 enum
@@ -93,22 +96,40 @@ struct rcvmi_inode
   uint8_t flags;
 };
 
+enum
+{
+  RCVMI_NODE_OWN = 1,    /* of the layer that is being applied */
+  RCVMI_NODE_GONE = 2,   /* replaced or hidden by it, and not yet taken out of its list */
+  RCVMI_NODE_LINKED = 4  /* a further name that the inode's origin does not have */
+};
+
 /* One name of an inode. */
 struct rcvmi_node
 {
   struct rcvmi_inode *inode;
   struct rcvmi_node *next; /* in its directory */
   uint8_t len;
+  uint8_t flags;
   char name[];
 };
 
+/* Where the origin of an inode has it, whatever became of that name since. */
+struct rcvmi_link
+{
+  struct rcvmi_dir *dir;
+  struct rcvmi_node *node;
+};
+
 /* A place of the host that (part of) the tree comes from.  Every file of it lies at the same path
-   below `fd` as its node does below `dir`. */
+   below `fd` as its node does below `dir`; but an archive is `fd` itself, and its files are known by their
+   number in it (source_ino). */
 struct rcvmi_origin
 {
   char *path;            /* for messages */
   int view;              /* a private mount that fd lies in, or -1 */
   int fd;                /* the directory; for a single file, the directory that holds it */
+  bool archive;
+  struct stat identity;  /* of an archive, to notice changes */
   bool quiet;            /* reading through fd leaves access times as they are */
   struct rcvmi_dir *dir; /* NULL for a single file */
   char *file;            /* the single file's name in fd */
@@ -122,7 +143,10 @@ struct rcvmi_tree
   size_t n_origins;
   uint64_t *devs;
   size_t n_devs;
+  struct rcvmi_link *links; /* of inodes with RCVMI_NODE_LINKED names */
+  size_t n_links;
   struct rcvmi_arena *arena;
+  uint64_t allocated; /* bytes in the arena */
 };
 
 /* 34 bits of seconds from 1901-12-13 on, as ext4 has them, and 30 of nanoseconds; clamped. */
@@ -140,6 +164,11 @@ struct rcvmi_node *rcvmi_tree_node (struct rcvmi_tree *tree, const char *name, s
 /* Makes the inode a directory of `parent`. */
 struct rcvmi_dir *rcvmi_tree_dir (struct rcvmi_tree *tree, struct rcvmi_node *node,
                                   struct rcvmi_dir *parent);
+/* A new origin, to be filled in; NULL with *err set. */
+struct rcvmi_origin *rcvmi_tree_origin (struct rcvmi_tree *tree, const char *path, rcvm_error **err);
+/* The regular files of an archive that the image holds, in the archive's order; malloc'ed, *n of them.
+   NULL: out of memory. */
+struct rcvmi_inode **rcvmi_tree_archive_files (const struct rcvmi_tree *tree, size_t origin, size_t *n);
 /* The index of a device number; -1: out of memory. */
 int64_t rcvmi_tree_dev (struct rcvmi_tree *tree, uint64_t dev);
 

@@ -89,20 +89,20 @@ convert_acl (unsigned char *value, size_t len)
   return (ssize_t) out;
 }
 
-struct buffer
+static size_t
+padded_size (const struct rcvmi_xattr *x)
 {
-  unsigned char *data;
-  size_t len, cap;
-};
+  return (sizeof *x + x->name_len + x->value_len + 7) & ~(size_t) 7;
+}
 
-static void
-buffer_free (struct buffer *b)
+void
+rcvmi_xattr_list_clear (struct rcvmi_xattr_list *b)
 {
   free (b->data);
 }
 
 static void *
-buffer_grow (struct buffer *b, size_t n)
+list_grow (struct rcvmi_xattr_list *b, size_t n)
 {
   void *p;
 
@@ -127,10 +127,72 @@ get_value (const char *path, int fd, const char *name, void *value)
   return path ? lgetxattr (path, name, value, VALUE_MAX) : fgetxattr (fd, name, value, VALUE_MAX);
 }
 
+/* The value lies behind the name. */
 static int
-add_value (struct buffer *b, const char *path, int fd, const char *name)
+commit (struct rcvmi_xattr_list *b, struct rcvmi_xattr *x, uint8_t index, const char *name, ssize_t len)
 {
-  size_t at = b->len, size;
+  size_t name_len = strlen (name);
+  unsigned char *value = (unsigned char *) (x + 1) + name_len;
+
+  if (index == INDEX_ACL_ACCESS || index == INDEX_ACL_DEFAULT)
+    {
+      len = convert_acl (value, (size_t) len);
+      if (len < 0)
+        return -EINVAL;
+    }
+  x->index = index;
+  x->name_len = (uint8_t) name_len;
+  x->value_len = (uint32_t) len;
+  memcpy (x + 1, name, name_len);
+  memset ((char *) x + sizeof *x + name_len + (size_t) len, 0, 8);
+  b->len += padded_size (x);
+  b->n++;
+  return 0;
+}
+
+static void
+remove_named (struct rcvmi_xattr_list *b, uint8_t index, const char *name)
+{
+  for (size_t at = 0; at < b->len;)
+    {
+      struct rcvmi_xattr *x = (struct rcvmi_xattr *) (b->data + at);
+      size_t size = padded_size (x);
+
+      if (x->index != index || x->name_len != strlen (name)
+          || memcmp (x + 1, name, x->name_len) != 0)
+        {
+          at += size;
+          continue;
+        }
+      memmove (b->data + at, b->data + at + size, b->len - at - size);
+      b->len -= size;
+      b->n--;
+    }
+}
+
+int
+rcvmi_xattr_list_add (struct rcvmi_xattr_list *b, const char *name, const void *value, size_t len)
+{
+  const char *rest;
+  uint8_t index = name_index (name, &rest);
+  struct rcvmi_xattr *x;
+
+  if (!index)
+    return 0;
+  if (strlen (rest) > RCVMI_NAME_MAX || len > VALUE_MAX || b->len + len > 2 * VALUE_MAX)
+    return -E2BIG;
+  remove_named (b, index, rest);
+  x = list_grow (b, sizeof *x + strlen (rest) + len + 8);
+  if (!x)
+    return -ENOMEM;
+  if (len)
+    memcpy ((char *) (x + 1) + strlen (rest), value, len);
+  return commit (b, x, index, rest, (ssize_t) len);
+}
+
+static int
+read_value (struct rcvmi_xattr_list *b, const char *path, int fd, const char *name)
+{
   const char *rest;
   struct rcvmi_xattr *x;
   unsigned char *value;
@@ -139,27 +201,14 @@ add_value (struct buffer *b, const char *path, int fd, const char *name)
 
   if (!index)
     return 0;
-  x = buffer_grow (b, sizeof *x + strlen (rest) + VALUE_MAX + 8);
+  x = list_grow (b, sizeof *x + strlen (rest) + VALUE_MAX + 8);
   if (!x)
     return -ENOMEM;
   value = (unsigned char *) (x + 1) + strlen (rest);
   len = get_value (path, fd, name, value);
   if (len < 0)
     return errno == ENODATA ? 0 : -errno;
-  if (index == INDEX_ACL_ACCESS || index == INDEX_ACL_DEFAULT)
-    {
-      len = convert_acl (value, (size_t) len);
-      if (len < 0)
-        return -EINVAL;
-    }
-  x->index = index;
-  x->name_len = (uint8_t) strlen (rest);
-  x->value_len = (uint32_t) len;
-  memcpy (x + 1, rest, x->name_len);
-  size = sizeof *x + x->name_len + x->value_len;
-  memset ((char *) x + size, 0, 8);
-  b->len = at + ((size + 7) & ~(size_t) 7);
-  return 1;
+  return commit (b, x, index, rest, len);
 }
 
 const struct rcvmi_xattr *
@@ -168,7 +217,7 @@ rcvmi_xattrs_next (const struct rcvmi_xattrs *list, const struct rcvmi_xattr *x)
   const char *start = (const char *) (list + 1), *p = start;
 
   if (x)
-    p = (const char *) x + ((sizeof *x + x->name_len + x->value_len + 7) & ~(size_t) 7);
+    p = (const char *) x + padded_size (x);
   return (size_t) (p - start) < list->size ? (const struct rcvmi_xattr *) p : NULL;
 }
 
@@ -186,29 +235,34 @@ compare (const void *a, const void *b)
   return memcmp (rcvmi_xattr_name (x), rcvmi_xattr_name (y), x->name_len);
 }
 
-static int
-store (struct rcvmi_tree *tree, const struct buffer *b, uint32_t n, struct rcvmi_xattrs **out)
+int
+rcvmi_xattr_list_store (struct rcvmi_tree *tree, const struct rcvmi_xattr_list *b, struct rcvmi_xattrs **out)
 {
-  autofree const struct rcvmi_xattr **sorted = calloc (n, sizeof *sorted);
-  struct rcvmi_xattrs *list = rcvmi_tree_alloc (tree, sizeof *list + b->len);
-  struct rcvmi_xattrs unsorted = { .n = n, .size = (uint32_t) b->len };
+  autofree const struct rcvmi_xattr **sorted = NULL;
+  struct rcvmi_xattrs *list;
+  uint32_t n = b->n;
   char *p;
 
+  *out = NULL;
+  if (n == 0)
+    return 0;
+  sorted = calloc (n, sizeof *sorted);
+  list = rcvmi_tree_alloc (tree, sizeof *list + b->len);
   if (!sorted || !list)
     return -ENOMEM;
-  *list = unsorted;
+  *list = (struct rcvmi_xattrs){ .n = n, .size = (uint32_t) b->len };
   for (size_t i = 0, at = 0; i < n; i++)
     {
       const struct rcvmi_xattr *x = (const struct rcvmi_xattr *) (b->data + at);
 
       sorted[i] = x;
-      at += (sizeof *x + x->name_len + x->value_len + 7) & ~(size_t) 7;
+      at += padded_size (x);
     }
   qsort (sorted, n, sizeof *sorted, compare);
   p = (char *) (list + 1);
   for (size_t i = 0; i < n; i++)
     {
-      size_t size = (sizeof *sorted[i] + sorted[i]->name_len + sorted[i]->value_len + 7) & ~(size_t) 7;
+      size_t size = padded_size (sorted[i]);
 
       memcpy (p, sorted[i], size);
       p += size;
@@ -220,11 +274,10 @@ store (struct rcvmi_tree *tree, const struct buffer *b, uint32_t n, struct rcvmi
 int
 rcvmi_xattrs_read (struct rcvmi_tree *tree, int fd, const char *name, struct rcvmi_xattrs **out)
 {
-  __attribute__ ((cleanup (buffer_free))) struct buffer values = { 0 };
+  __attribute__ ((cleanup (rcvmi_xattr_list_clear))) struct rcvmi_xattr_list values = { 0 };
   autofree char *names = NULL;
   char path[sizeof "/proc/self/fd/" + 12 + RCVMI_NAME_MAX], few[512];
   const char *list = few;
-  uint32_t n = 0;
   ssize_t len;
 
   *out = NULL;
@@ -242,11 +295,10 @@ rcvmi_xattrs_read (struct rcvmi_tree *tree, int fd, const char *name, struct rcv
     return errno == ENOTSUP ? 0 : -errno;
   for (const char *p = list; p < list + len; p += strlen (p) + 1)
     {
-      int r = add_value (&values, name ? path : NULL, fd, p);
+      int r = read_value (&values, name ? path : NULL, fd, p);
 
       if (r < 0)
         return r;
-      n += (uint32_t) r;
     }
-  return n ? store (tree, &values, n, out) : 0;
+  return rcvmi_xattr_list_store (tree, &values, out);
 }

@@ -16,6 +16,7 @@
 #include "err.h"
 #include "rootfs-data.h"
 #include "rootfs-ext4.h"
+#include "rootfs-layer.h"
 #include "rootfs-layout.h"
 #include "rootfs-scan.h"
 #include "visibility.h"
@@ -23,6 +24,15 @@
 #define METADATA_BUFFER (256 * 1024)
 #define REPORT_FILES 256
 #define REPORT_BYTES (UINT64_C (4) << 20)
+#define TREE_MEMORY_MIN (UINT64_C (64) << 20)
+#define TREE_MEMORY_MAX (UINT64_C (1) << 30)
+
+/* One of them, or none. */
+struct source
+{
+  const char *directory;
+  const char *const *layers;
+};
 
 struct rcvm_rootfs_options
 {
@@ -103,6 +113,15 @@ rcvm_rootfs_options_set_progress (rcvm_rootfs_options *o, rcvm_progress_fn fn, v
 }
 
 RCVM_PUBLIC int
+rcvm_rootfs_options_set_missing_source (rcvm_rootfs_options *o, int missing, rcvm_error **err)
+{
+  if (!o || missing < RCVM_ROOTFS_MISSING_FAILS || missing > RCVM_ROOTFS_MISSING_FILE)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%d says nothing about missing sources", missing);
+  o->params.missing = (enum rcvm_rootfs_missing) missing;
+  return 0;
+}
+
+RCVM_PUBLIC int
 rcvm_rootfs_options_add_copy (rcvm_rootfs_options *o, const char *source, const char *destination,
                               rcvm_error **err)
 {
@@ -121,8 +140,11 @@ rcvm_rootfs_options_add_copy (rcvm_rootfs_options *o, const char *source, const 
     o->params.copies = copies;
   if (!copies || !from || !to)
     return rcvmi_fail_nomem (err);
-  copies[o->params.n_copies].source = steal_ptr (from);
-  copies[o->params.n_copies++].destination = steal_ptr (to);
+  copies[o->params.n_copies++] = (struct rcvmi_rootfs_copy){
+    .source = steal_ptr (from),
+    .destination = steal_ptr (to),
+    .missing = o->params.missing,
+  };
   return 0;
 }
 
@@ -135,6 +157,20 @@ rcvm_rootfs_build (const char *source, const char *image, const rcvm_rootfs_opti
   if (!source || !*source || !image || !*image)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a root disk needs a source and an image");
   return rcvmi_rootfs_build (source, image, options ? &options->params : &defaults, err);
+}
+
+RCVM_PUBLIC int
+rcvm_rootfs_build_layers (const char *const *layers, const char *image, const rcvm_rootfs_options *options,
+                          rcvm_error **err)
+{
+  struct rcvmi_rootfs_params defaults = RCVMI_ROOTFS_PARAMS_INIT;
+
+  if (!layers || !layers[0] || !image || !*image)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a root disk needs at least one layer and an image");
+  for (size_t i = 0; layers[i]; i++)
+    if (!*layers[i])
+      return rcvmi_fail (err, RCVM_E_INVALID, 0, "layer %zu has no name", i + 1);
+  return rcvmi_rootfs_build_layers (layers, image, options ? &options->params : &defaults, err);
 }
 
 int
@@ -345,13 +381,41 @@ out:
   return r;
 }
 
+/* A tree of more memory than that would not fit into an image of that size; what is left over is for entries that
+   other layers replace. */
+static struct rcvmi_layer_limits
+layer_limits (uint64_t size)
+{
+  uint64_t memory = TREE_MEMORY_MAX;
+
+  if (size && size < TREE_MEMORY_MAX / 2 - TREE_MEMORY_MIN)
+    memory = TREE_MEMORY_MIN + size * 2;
+  return (struct rcvmi_layer_limits){ .memory = memory };
+}
+
 static int
-scan_sources (struct rcvmi_tree *tree, const char *source, const struct rcvmi_rootfs_params *params,
+scan_layers (struct rcvmi_tree *tree, const char *const *layers, const struct rcvmi_rootfs_params *params,
+             struct rcvmi_rootfs_progress *p, rcvm_error **err)
+{
+  struct rcvmi_layer_limits limits = layer_limits (params->size);
+
+  for (; *layers; layers++)
+    if (rcvmi_layer_scan (tree, *layers, &limits, p, err) < 0)
+      return -1;
+  return 0;
+}
+
+static int
+scan_sources (struct rcvmi_tree *tree, const struct source *source, const struct rcvmi_rootfs_params *params,
               struct rcvmi_rootfs_progress *p, rcvm_error **err)
 {
   rcvmi_rootfs_phase (p, "scan");
   if (rcvmi_tree_init (tree, err) < 0
-      || (source ? rcvmi_scan_root (tree, source, p, err) : rcvmi_tree_empty_root (tree, err)) < 0)
+      || (source->directory ? rcvmi_scan_root (tree, source->directory, p, err)
+                            : rcvmi_tree_empty_root (tree, err))
+             < 0)
+    return -1;
+  if (source->layers && scan_layers (tree, source->layers, params, p, err) < 0)
     return -1;
   for (size_t i = 0; i < params->n_copies; i++)
     if (rcvmi_scan_copy (tree, &params->copies[i], p, err) < 0)
@@ -359,9 +423,9 @@ scan_sources (struct rcvmi_tree *tree, const char *source, const struct rcvmi_ro
   return rcvmi_rootfs_report (p, err);
 }
 
-int
-rcvmi_rootfs_build (const char *source, const char *image,
-                    const struct rcvmi_rootfs_params *params, rcvm_error **err)
+static int
+build (const struct source *source, const char *image, const struct rcvmi_rootfs_params *params,
+       rcvm_error **err)
 {
   __attribute__ ((cleanup (rcvmi_tree_clear))) struct rcvmi_tree tree = { 0 };
   __attribute__ ((cleanup (file_clear))) struct file f = { .image = image, .fd = -1 };
@@ -378,4 +442,18 @@ rcvmi_rootfs_build (const char *source, const char *image,
       return rcvmi_error_pass (err, e);
     }
   return 0;
+}
+
+int
+rcvmi_rootfs_build (const char *source, const char *image, const struct rcvmi_rootfs_params *params,
+                    rcvm_error **err)
+{
+  return build (&(struct source){ .directory = source }, image, params, err);
+}
+
+int
+rcvmi_rootfs_build_layers (const char *const *layers, const char *image,
+                           const struct rcvmi_rootfs_params *params, rcvm_error **err)
+{
+  return build (&(struct source){ .layers = layers }, image, params, err);
 }

@@ -5,7 +5,8 @@
  *   rootfs.c        options, the image file (invisible until it is complete), the order of the steps
  *   rootfs-scan.c   walks the sources, reading metadata alone, into the tree of rootfs-tree.c;
  *                   extended attributes by rootfs-xattr.c, directories opened by rootfs-dirfd.c
- *   rootfs-plan.c   inode numbers, sizes, and which block is whose: pure arithmetic
+ *   rootfs-layer*.c the same from the layers of an OCI image; see rootfs-layer.h
+ *   rootfs-layout.c inode numbers, sizes, and which block is whose: pure arithmetic
  *   rootfs-delta.c  makes the upper directory of one overlayfs fit for another
  *   rootfs-data.c   moves file data straight to its place in the image
  *   rootfs-ext4*.c  everything whose form ext4 prescribes; the only files that know libext2fs
@@ -24,6 +25,7 @@ struct rcvmi_rootfs_copy
 {
   char *source;      /* on the host; a symlink is followed */
   char *destination; /* absolute, resolved inside the image */
+  enum rcvm_rootfs_missing missing;
   bool shallow;      /* of a directory, what it is and not what it holds */
   bool delta;        /* the upper directory of an overlayfs, to be one again: see rootfs-delta.c */
 };
@@ -36,6 +38,7 @@ struct rcvmi_rootfs_params
   bool sync;         /* on disk before the image gets its name */
   struct rcvmi_rootfs_copy *copies;
   size_t n_copies;
+  enum rcvm_rootfs_missing missing; /* of the copies to come */
   rcvm_progress_fn progress;
   void *progress_user;
 };
@@ -47,6 +50,10 @@ struct rcvmi_rootfs_params
    empty root directory of root's, to be filled by copies. */
 int rcvmi_rootfs_build (const char *source, const char *image,
                         const struct rcvmi_rootfs_params *params, rcvm_error **err);
+
+/* From layers, the lowest first, ended by NULL: tars or directories, see rootfs-layer.h. */
+int rcvmi_rootfs_build_layers (const char *const *layers, const char *image,
+                               const struct rcvmi_rootfs_params *params, rcvm_error **err);
 
 /* What is passed down through the steps to report on them. */
 struct rcvmi_rootfs_progress

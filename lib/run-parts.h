@@ -8,6 +8,7 @@
 
 #include "run.h"
 
+#include "disks.h"
 #include "plan.h"
 #include "proc.h"
 #include "spec.h"
@@ -28,6 +29,14 @@ enum rcvmi_run_step
   RCVMI_STEP_FAILED
 };
 
+/* A forked child, whose memory goes with it. */
+struct rcvmi_worker
+{
+  struct rcvmi_proc proc;
+  struct rcvmi_ev_source *source;
+  int error_fd;
+};
+
 struct rcvmi_run
 {
   struct rcvmi_ev *ev;
@@ -46,10 +55,13 @@ struct rcvmi_run
 
   struct rcvmi_spec *spec;
   struct rcvmi_plan *plan;
-  char *image;
-  struct rcvmi_proc builder;
-  struct rcvmi_ev_source *builder_source;
-  int builder_error_fd;
+  struct rcvmi_disks disks;
+  char *base; /* the shared image; in use as long as base_fd is open */
+  int base_fd;
+  struct rcvmi_worker worker; /* of the rootfs stage, and of the end */
+  int worker_fd;              /* our end of what it reports on */
+  void (*written_back) (struct rcvmi_run *run);
+  bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
   struct rcvmi_vmm vmm;
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
@@ -77,6 +89,8 @@ enum rcvmi_run_step rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **er
 /* run-rootfs.c */
 enum rcvmi_run_step rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
+/* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
+bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
 
 /* run-vmm.c */
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;

@@ -15,6 +15,12 @@
 #include "clock.h"
 #include "err.h"
 
+enum
+{
+  /* For a guest that is told to kill what runs in it. */
+  KILL_TIMEOUT_MS = 5000
+};
+
 static void
 on_shutdown_timeout (void *user, uint32_t events)
 {
@@ -148,6 +154,18 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
   if (signum == SIGKILL)
     rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
   return rcvmi_agent_signal (run->agent, RCVMI_AGENT_INIT, signum, all, err);
+}
+
+void
+rcvmi_run_stop_gently (struct rcvmi_run *run)
+{
+  /* One that shuts down already has its own time for that. */
+  if (run->process_ended && !run->ending)
+    return;
+  if (!run->changes_wanted || rcvmi_run_kill (run, SIGKILL, true, NULL) < 0)
+    rcvmi_run_stop (run);
+  else if (!run->process_ended)
+    rcvmi_run_set_timer (run, KILL_TIMEOUT_MS, on_kill_timeout);
 }
 
 int

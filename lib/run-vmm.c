@@ -47,6 +47,24 @@ on_vmm_timeout (void *user, uint32_t events)
   rcvmi_run_fail (user, e);
 }
 
+/* In the order in which the plan has told the guest of them. */
+static void
+put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
+{
+  struct rcvmi_vmm_disk *disk = config->disks;
+
+  if (run->plan->root_disk == RCVMI_ROOT_SINGLE)
+    *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.root, .serial = "root" };
+  else
+    {
+      *disk++ = (struct rcvmi_vmm_disk){ .path = run->base, .serial = "root", .readonly = true };
+      *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.upper, .serial = "upper" };
+      if (run->plan->n_copies)
+        *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds" };
+    }
+  config->n_disks = (size_t) (disk - config->disks);
+}
+
 enum rcvmi_run_step
 rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
 {
@@ -57,11 +75,10 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .kernel_args = run->plan->kernel_args,
     .memory = run->plan->memory,
     .cpus = run->plan->cpus,
-    .disks = { { .path = run->image, .serial = "root" } },
-    .n_disks = 1,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
+  put_disks (run, &config);
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);
   if (rcvmi_vmm_start (&run->vmm, &config, err) < 0)
     return RCVMI_STEP_FAILED;

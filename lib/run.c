@@ -83,6 +83,17 @@ end (struct rcvmi_run *run)
 {
   bool was_created = run->stage == N_STAGES;
 
+  if (was_created)
+    {
+      /* Nobody writes to the disks any more. */
+      rcvmi_run_set_timer (run, 0, NULL);
+      rcvmi_run_undo_agent (run);
+      rcvmi_run_undo_vmm (run);
+      if (rcvmi_run_write_back (run, end))
+        return;
+    }
+  else
+    run->changes_wanted = false;
   undo_all (run);
   if (!was_created)
     {
@@ -271,8 +282,10 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
   *options = RCVMI_OPTIONS_INIT;
   memcpy (run->stdio, stdio, sizeof run->stdio);
   run->dir = RCVMI_STATE_DIR_INIT;
-  run->builder = RCVMI_PROC_INIT;
-  run->builder_error_fd = -1;
+  run->disks = RCVMI_DISKS_INIT;
+  run->base_fd = -1;
+  run->worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
+  run->worker_fd = -1;
   run->vmm = (struct rcvmi_vmm){ .ev = ev,
                                  .log = log,
                                  .handler = &rcvmi_run_vmm_handler,

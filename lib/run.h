@@ -45,6 +45,8 @@ int rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_
 void rcvmi_run_undo (struct rcvmi_run *run);
 /* Ends it at once, in whatever state; `stopped` (or `failed`) follows. */
 void rcvmi_run_stop (struct rcvmi_run *run);
+/* The same, but a guest that answers may bring home what it has not written to its disks yet. */
+void rcvmi_run_stop_gently (struct rcvmi_run *run);
 
 /* A further process; takes the fds over in any case.  Returns its number. */
 int64_t rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options, const int fds[3],

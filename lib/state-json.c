@@ -20,6 +20,7 @@ rcvmi_state_clear (struct rcvmi_state *s)
   free (s->oci_version);
   free (s->bundle);
   free (s->rootfs);
+  free (s->disks);
   rcvmi_strv_free (s->annotations);
   free (s->vmm);
   free (s->accel);
@@ -97,6 +98,7 @@ ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
       return NULL;
     }
   put_str (b, o, "rootfs", s->rootfs);
+  put_str (b, o, "disks", s->disks);
   put_str (b, o, "vmm", s->vmm);
   put_str (b, o, "accelerator", s->accel);
   put_str (b, o, "kernel", s->kernel);
@@ -249,6 +251,7 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   struct json_object *v;
 
   s->rootfs = get_str (r, o, "rootfs");
+  s->disks = get_str (r, o, "disks");
   s->vmm = get_str (r, o, "vmm");
   s->accel = get_str (r, o, "accelerator");
   s->kernel = get_str (r, o, "kernel");

@@ -15,6 +15,7 @@
 
 #include "agent-wire.h"
 #include "cleanup.h"
+#include "disks.h"
 #include "plan.h"
 #include "proc.h"
 
@@ -264,54 +265,89 @@ is_there (const struct rcvmi_state_dir *d)
          && ours.st_dev == there.st_dev;
 }
 
-/* The lock of the directory is free and that of the root is the caller's, so the monitor is dead and there will be
-   no other.  The caller does not take the first one: who looks would take the caller for a monitor. */
+/* The monitor is dead and has left this. */
 static void
-bury (const char *id, struct rcvmi_state *s)
+bury (const char *id, struct rcvmi_state *s, rcvm_error *disks)
 {
   static const char *const doing[]
       = { "was made", "was made", "waited to be started", "ran", "was paused", "had stopped" };
 
-  rcvmi_proc_kill_stranger (s->vmm_pid, s->vmm_start);
   rcvm_error_free (s->error);
   s->error = NULL;
   rcvmi_fail_at (&s->error, "monitor", RCVM_E_MONITOR, 0,
-                 "the monitor of VM '%s' (pid %d) died while the container %s; what it left has been cleaned "
-                 "up",
-                 id, s->pid, doing[s->status]);
+                 "the monitor of VM '%s' (pid %d) died while the container %s; %s%s", id, s->pid, doing[s->status],
+                 disks ? "its changes could not be written back: " : "what it left has been cleaned up",
+                 disks ? rcvm_error_get_message (disks) : "");
   s->status = RCVM_STATUS_STOPPED;
 }
 
+/* A state that cannot be read is that of a VM of which nothing is known. */
+static int
+read_or_guess (const struct rcvmi_state_dir *d, const char *id, struct rcvmi_state *s, rcvm_error **err)
+{
+  int code = rcvmi_state_dir_read (d, s, NULL);
+
+  if (code == RCVM_E_NOMEM)
+    return rcvmi_fail_nomem (err);
+  if (code < 0)
+    *s = (struct rcvmi_state){ .status = RCVM_STATUS_CREATING, .id = strdup (id) };
+  return 0;
+}
+
+/* The lock of the directory is free and that of the root is the caller's, so the monitor is dead and there will be
+   no other.  The caller does not take the first one: who looks would take the caller for a monitor. */
+static int
+lock_out_monitors (const struct rcvmi_state_dir *d, const char *id, int *root_lock, bool *alive, rcvm_error **err)
+{
+  *alive = true;
+  *root_lock = lock_root (d->root, err);
+  if (*root_lock < 0)
+    return *root_lock;
+  if (!is_there (d))
+    return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "VM '%s' has just been deleted", id);
+  *alive = rcvmi_state_dir_alive (d);
+  return 0;
+}
+
+/* What takes its time is done without the root's lock: other VMs are not held up.  The disks have one of their own. */
 int
 rcvmi_state_dir_recover (const struct rcvmi_state_dir *d, const char *id, rcvm_error **err)
 {
   autoclose int root_lock = -1;
+  rcvm_error *disks = NULL;
   struct rcvmi_state s;
+  bool alive;
   int code;
 
   if (rcvmi_state_dir_alive (d))
     return 0;
-  root_lock = lock_root (d->root, err);
-  if (root_lock < 0)
-    return root_lock;
-  if (!is_there (d))
-    return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "VM '%s' has just been deleted", id);
-  if (rcvmi_state_dir_alive (d))
-    return 0;
-  code = rcvmi_state_dir_read (d, &s, NULL);
-  if (code == RCVM_E_NOMEM)
-    return rcvmi_fail_nomem (err);
+  code = lock_out_monitors (d, id, &root_lock, &alive, err);
+  if (code < 0 || alive)
+    return code;
+  code = read_or_guess (d, id, &s, err);
   if (code < 0)
-    s = (struct rcvmi_state){ .status = RCVM_STATUS_CREATING, .id = strdup (id) };
-  if (s.status != RCVM_STATUS_STOPPED)
+    return code;
+  if (s.status == RCVM_STATUS_STOPPED)
     {
-      bury (id, &s);
+      rcvmi_state_clear (&s);
+      return 0;
+    }
+  rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+  if (s.disks)
+    {
+      close (steal_fd (&root_lock));
+      if (rcvmi_disks_recover (s.disks, false, &disks) == 0)
+        free (steal_ptr (s.disks));
+      code = lock_out_monitors (d, id, &root_lock, &alive, err);
+    }
+  if (code == 0 && !alive)
+    {
+      bury (id, &s, disks);
       code = empty_dir (d, "state.json", err);
       if (code == 0)
         code = rcvmi_state_dir_write (d, &s, err);
     }
-  else
-    code = 0;
+  rcvm_error_free (disks);
   rcvmi_state_clear (&s);
   return code;
 }
@@ -381,23 +417,45 @@ fail:
   return code;
 }
 
+/* The disks of a VM that died, or whose changes could not be written back when it stopped. */
+static int
+remove_disks (const char *dir, bool force, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int code = rcvmi_disks_recover (dir, false, &e);
+
+  if (code < 0 && force)
+    {
+      rcvm_error_free (e);
+      return rcvmi_disks_recover (dir, true, err);
+    }
+  return code < 0 ? rcvmi_error_pass (err, e) : 0;
+}
+
 int
-rcvmi_state_dir_remove (struct rcvmi_state_dir *d, rcvm_error **err)
+rcvmi_state_dir_remove (struct rcvmi_state_dir *d, bool force, rcvm_error **err)
 {
   autoclose int root_lock = lock_root (d->root, err);
-  struct rcvmi_state s;
+  int code = 0;
 
   if (root_lock < 0)
     return root_lock;
   if (d->lock_fd < 0)
     {
+      struct rcvmi_state s;
+
       if (!is_there (d))
         return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "the VM of '%s' has just been deleted", d->path);
       if (rcvmi_state_dir_alive (d))
         return rcvmi_fail (err, RCVM_E_STATE, 0, "the VM of '%s' still lives", d->path);
-      if (rcvmi_state_dir_read (d, &s, NULL) == 0 && s.status != RCVM_STATUS_STOPPED)
-        rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+      if (rcvmi_state_dir_read (d, &s, NULL) == 0)
+        {
+          if (s.status != RCVM_STATUS_STOPPED)
+            rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+          if (s.disks)
+            code = remove_disks (s.disks, force, err);
+        }
       rcvmi_state_clear (&s);
     }
-  return remove_dir (d, err);
+  return code < 0 ? code : remove_dir (d, err);
 }

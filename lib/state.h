@@ -39,6 +39,7 @@ struct rcvmi_state
   char *oci_version;
   char *bundle;
   char *rootfs;
+  char *disks; /* the directory of its own disks; NULL: it has none any more */
   char **annotations; /* KEY=VALUE */
   int status;         /* enum rcvm_status */
   pid_t pid;          /* the monitor */
@@ -89,10 +90,11 @@ int rcvmi_state_dir_write (const struct rcvmi_state_dir *d, const struct rcvmi_s
 int rcvmi_state_dir_read (const struct rcvmi_state_dir *d, struct rcvmi_state *s, rcvm_error **err);
 /* Whether a monitor lives. */
 bool rcvmi_state_dir_alive (const struct rcvmi_state_dir *d);
-/* If the monitor died before it could say "stopped": kills what it left, removes all but the state, and
-   writes down what happened.  Otherwise nothing. */
+/* If the monitor died before it could say "stopped": kills what it left, brings the changes of its disks home, removes
+   all but the state, and writes down what happened.  Otherwise nothing. */
 int rcvmi_state_dir_recover (const struct rcvmi_state_dir *d, const char *id, rcvm_error **err);
-/* Removes the directory; the monitor must be dead, or be the caller. */
-int rcvmi_state_dir_remove (struct rcvmi_state_dir *d, rcvm_error **err);
+/* Removes the directory; the monitor must be dead, or be the caller.  Changes of the container's root that could not be
+   written back are tried again, and are lost only with `force`. */
+int rcvmi_state_dir_remove (struct rcvmi_state_dir *d, bool force, rcvm_error **err);
 
 #endif

@@ -260,7 +260,28 @@ func (vm *VM) SetCPUs(cpus uint) error {
 	})
 }
 
-// SetRootfsSize sets the size of the root disk; 0: as large as its contents need, with room to write.
+// SetRootfsDisk says what the root lies on: "overlay" or "single".
+func (vm *VM) SetRootfsDisk(kind string) error {
+	return vm.callString(kind, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_set_rootfs_disk(p, s, e)
+	})
+}
+
+// SetRootfsChanges says what becomes of the changes to the root: "writeback", "discard" or "keep".
+func (vm *VM) SetRootfsChanges(what string) error {
+	return vm.callString(what, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_set_rootfs_changes(p, s, e)
+	})
+}
+
+// AddRootfsDigest names a layer that the root, unchanged, is made of; the lowest first.
+func (vm *VM) AddRootfsDigest(digest string) error {
+	return vm.callString(digest, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_add_rootfs_digest(p, s, e)
+	})
+}
+
+// SetRootfsSize sets what the root can hold, in bytes; 0: the default.
 func (vm *VM) SetRootfsSize(bytes uint64) error {
 	return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int {
 		return C.rcvm_vm_set_rootfs_size(p, C.uint64_t(bytes), e)

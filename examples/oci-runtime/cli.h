@@ -78,7 +78,9 @@ struct command
 };
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
-    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_metrics, cmd_help;
+    cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_cache_add,
+    cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_help;
 
 /* main.c */
 
@@ -139,6 +141,9 @@ void json_print_string (FILE *to, const char *text);
 /* The value at a path of keys (ended by NULL) in a JSON document: a string without its quotes and
    escapes, or the text of what is no string.  NULL if it is not there. */
 char *json_get (const char *document, const char *const *path);
+/* The elements of an array, one after the other: *at is the document first.  Their text, to be freed; NULL behind
+   the last. */
+char *json_next (const char **at);
 
 /* terminal.c */
 
@@ -180,8 +185,8 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file;
-  struct list env, annotations;
+      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes;
+  struct list env, annotations, rootfs_digests;
   uint64_t memory, rootfs_size;
   unsigned cpus;
   int tty, read_only;

@@ -16,7 +16,7 @@ print_overview (void)
         "\n"
         "Commands:");
   for (const struct command *const *c = commands; *c; c++)
-    printf ("  %-14s %s\n", (*c)->name, (*c)->summary);
+    printf ("  %-18s %s\n", (*c)->name, (*c)->summary);
   puts ("\nGlobal options:");
   print_options (stdout, global_tables);
   puts ("\n'runcvm COMMAND --help' has the options of a command, runcvm(1) the rest.");

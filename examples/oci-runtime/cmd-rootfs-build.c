@@ -11,7 +11,9 @@ struct build_values
 {
   uint64_t size;
   const char *headroom;
+  struct list layers;
   struct list copies;
+  const char *missing;
   int no_journal, no_sync;
 };
 
@@ -22,8 +24,12 @@ static const struct option_spec options[] = {
     "size of the image (default: what the contents need, and room)" },
   { "headroom", 0, TEXT, AT (headroom), "PERCENT",
     "room beyond the contents (default 30, and 128 MiB in all)" },
+  { "layer", 0, LIST, AT (layers), "LAYER",
+    "instead of SOURCE: a tar or an overlay's directory; repeat it, the lowest first" },
   { "copy", 0, LIST, AT (copies), "SRC:DST",
     "copy SRC of the host to the absolute path DST in the image" },
+  { "missing", 0, TEXT, AT (missing), "WHAT",
+    "a SRC that is not there: fail (default), dir or file, empty" },
   { "no-journal", 0, FLAG, AT (no_journal), NULL, "no journal: for images that are only read" },
   { "no-sync", 0, FLAG, AT (no_sync), NULL, "do not wait until the image is on disk" },
   { NULL, 0, FLAG, 0, NULL, NULL },
@@ -137,6 +143,18 @@ set_headroom (rcvm_rootfs_options *o, const char *text, rcvm_error **err)
   return rcvm_rootfs_options_set_headroom (o, (unsigned) percent, err);
 }
 
+static int
+set_missing (rcvm_rootfs_options *o, const char *text, rcvm_error **err)
+{
+  static const char *const names[] = { "fail", "dir", "file" };
+
+  for (int i = 0; i < 3; i++)
+    if (strcmp (text, names[i]) == 0)
+      return rcvm_rootfs_options_set_missing_source (o, i, err);
+  usage_error (&cmd_rootfs_build, "'%s' is neither fail, dir nor file", text);
+  return -1;
+}
+
 static rcvm_rootfs_options *
 new_options (const struct build_values *v, struct progress *p)
 {
@@ -147,6 +165,7 @@ new_options (const struct build_values *v, struct progress *p)
       || (v->headroom && set_headroom (o, v->headroom, &err) < 0)
       || (v->no_journal && rcvm_rootfs_options_set_journal (o, 0, &err) < 0)
       || (v->no_sync && rcvm_rootfs_options_set_sync (o, 0, &err) < 0)
+      || (v->missing && set_missing (o, v->missing, &err) < 0)
       || rcvm_rootfs_options_set_progress (o, on_progress, p, &err) < 0)
     goto fail;
   for (size_t i = 0; i < v->copies.n; i++)
@@ -161,6 +180,23 @@ fail:
 }
 
 static int
+build_layers (const struct list *list, const char *image, const rcvm_rootfs_options *o, rcvm_error **err)
+{
+  const char **layers = calloc (list->n + 1, sizeof *layers);
+  int code;
+
+  if (!layers)
+    {
+      complain ("cli", "out of memory");
+      return RCVM_E_NOMEM;
+    }
+  memcpy (layers, list->items, list->n * sizeof *layers);
+  code = rcvm_rootfs_build_layers (layers, image, o, err);
+  free (layers);
+  return code;
+}
+
+static int
 build (const struct cli *cli, void *values, int argc, char **argv)
 {
   const struct build_values *v = values;
@@ -169,14 +205,14 @@ build (const struct cli *cli, void *values, int argc, char **argv)
   struct progress p = { .on_terminal = isatty (STDERR_FILENO) };
   rcvm_error *err = NULL;
   rcvm_rootfs_options *o;
-  int code;
+  int code, wanted = v->layers.n ? 1 : 2;
 
   (void) cli;
-  if (argc < 2)
+  if (argc < wanted)
     return usage_error (&cmd_rootfs_build,
-                        argc < 1 ? "SOURCE and IMAGE are missing" : "IMAGE is missing");
-  if (argc > 2)
-    return usage_error (&cmd_rootfs_build, "'%s' is one argument too many", argv[2]);
+                        argc < wanted - 1 ? "SOURCE and IMAGE are missing" : "IMAGE is missing");
+  if (argc > wanted)
+    return usage_error (&cmd_rootfs_build, "'%s' is one argument too many", argv[wanted]);
   o = new_options (v, &p);
   if (!o)
     return 1;
@@ -184,7 +220,8 @@ build (const struct cli *cli, void *values, int argc, char **argv)
   sigaction (SIGINT, &action, NULL);
   sigaction (SIGTERM, &action, NULL);
   sigaction (SIGHUP, &action, NULL);
-  code = rcvm_rootfs_build (argv[0], argv[1], o, &err);
+  code = v->layers.n ? build_layers (&v->layers, argv[0], o, &err)
+                     : rcvm_rootfs_build (argv[0], argv[1], o, &err);
   rcvm_rootfs_options_free (o);
   if (code == 0 && p.on_terminal)
     draw (&p, "done", p.total, p.written);
@@ -197,15 +234,16 @@ build (const struct cli *cli, void *values, int argc, char **argv)
       rcvm_error_free (err);
       return 128 + interrupted;
     }
-  return fail_with (err, 1);
+  return err ? fail_with (err, 1) : 1;
 }
 
 const struct command cmd_rootfs_build = {
   .name = "rootfs build",
-  .usage = "[OPTIONS] SOURCE IMAGE",
-  .summary = "make an ext4 image of a directory, without mounting anything",
+  .usage = "[OPTIONS] SOURCE IMAGE\n       runcvm rootfs build [OPTIONS] --layer LAYER... IMAGE",
+  .summary = "make an ext4 image of a directory or of layers, mounting nothing",
   .details = "The same input gives the same bytes.  IMAGE must not exist.",
   .examples = "  runcvm rootfs build /srv/alpine alpine.img\n"
+              "  runcvm rootfs build --layer base.tar.gz --layer app.tar.zst app.img\n"
               "  runcvm rootfs build --size 4G --copy ./site:/srv/www /srv/debian web.img",
   .options = { options },
   .values_size = sizeof (struct build_values),

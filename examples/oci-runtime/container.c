@@ -20,8 +20,13 @@ const struct option_spec container_options[] = {
   { "read-only", 0, FLAG, AT (read_only), NULL, "the root file system cannot be written to" },
   { "memory", 'm', BYTES, AT (memory), "SIZE", "memory of the VM: 512M, 2G" },
   { "cpus", 0, NUMBER, AT (cpus), "N", "virtual CPUs" },
-  { "rootfs-size", 0, BYTES, AT (rootfs_size), "SIZE",
-    "size of the root disk (default: contents and room to write)" },
+  { "rootfs-size", 0, BYTES, AT (rootfs_size), "SIZE", "how much can be written to the root" },
+  { "rootfs-disk", 0, TEXT, AT (rootfs_disk), "KIND",
+    "overlay (default: a shared image and a disk for changes) or single" },
+  { "rootfs-changes", 0, TEXT, AT (rootfs_changes), "WHAT",
+    "what becomes of them: writeback (default), discard or keep" },
+  { "rootfs-digest", 0, LIST, AT (rootfs_digests), "DIGEST",
+    "digest of a layer that the unchanged root is made of, lowest first" },
   { "hypervisor", 0, TEXT, AT (hypervisor), "NAME", "auto (default), qemu or firecracker" },
   { "kernel", 0, TEXT, AT (kernel), "FILE", "the guest's kernel: a bzImage or vmlinux" },
   { "initramfs", 0, TEXT, AT (initramfs), "FILE",
@@ -112,6 +117,8 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->memory && rcvm_vm_set_memory (vm, c->memory, err) < 0)
       || (c->cpus && rcvm_vm_set_cpus (vm, c->cpus, err) < 0)
       || (c->rootfs_size && rcvm_vm_set_rootfs_size (vm, c->rootfs_size, err) < 0)
+      || (c->rootfs_disk && rcvm_vm_set_rootfs_disk (vm, c->rootfs_disk, err) < 0)
+      || (c->rootfs_changes && rcvm_vm_set_rootfs_changes (vm, c->rootfs_changes, err) < 0)
       || (c->hypervisor && rcvm_vm_set_hypervisor (vm, c->hypervisor, err) < 0)
       || (c->kernel && rcvm_vm_set_kernel (vm, c->kernel, err) < 0)
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
@@ -119,6 +126,9 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
     return -1;
   for (size_t i = 0; i < c->env.n; i++)
     if (add_env (vm, c->env.items[i], err) < 0)
+      return -1;
+  for (size_t i = 0; i < c->rootfs_digests.n; i++)
+    if (rcvm_vm_add_rootfs_digest (vm, c->rootfs_digests.items[i], err) < 0)
       return -1;
   for (size_t i = 0; i < c->annotations.n; i++)
     if (add_annotation (vm, c->annotations.items[i], err) < 0)

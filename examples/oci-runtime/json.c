@@ -135,3 +135,18 @@ json_get (const char *document, const char *const *path)
   end = skip_value (p);
   return *p == '"' ? unescape (p + 1, end - 1) : strndup (p, (size_t) (end - p));
 }
+
+char *
+json_next (const char **at)
+{
+  const char *p = skip_space (*at), *end;
+
+  if (*p != '[' && *p != ',')
+    return NULL;
+  p = skip_space (p + 1);
+  if (!*p || *p == ']')
+    return NULL;
+  end = skip_value (p);
+  *at = end;
+  return strndup (p, (size_t) (end - p));
+}

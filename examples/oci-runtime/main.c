@@ -10,7 +10,10 @@
 const struct command *const commands[] = {
   &cmd_run,      &cmd_create,       &cmd_start,   &cmd_exec, &cmd_state,
   &cmd_list,     &cmd_kill,         &cmd_delete,  &cmd_spec, &cmd_check,
-  &cmd_features, &cmd_rootfs_build, &cmd_metrics, &cmd_help, NULL,
+  &cmd_features, &cmd_rootfs_build, &cmd_rootfs_inspect, &cmd_rootfs_grow,
+  &cmd_rootfs_verify, &cmd_rootfs_write_back, &cmd_cache_add, &cmd_cache_list,
+  &cmd_cache_path, &cmd_cache_prune, &cmd_cache_verify,
+  &cmd_metrics,  &cmd_help,         NULL,
 };
 
 #define AT(field) offsetof (struct cli, field)
@@ -67,15 +70,16 @@ print_version (void)
 static int
 unknown_command (int argc, char **argv)
 {
-  size_t n = strlen (argv[0]);
+  size_t n = strlen (argv[0]), used = 0;
+  char known[200] = "";
 
   for (const struct command *const *c = commands; *c; c++)
-    if (strncmp ((*c)->name, argv[0], n) == 0 && (*c)->name[n] == ' ')
-      {
-        if (argc > 1)
-          return usage_error (NULL, "'%s %s' is no command, '%s' is", argv[0], argv[1], (*c)->name);
-        return usage_error (NULL, "'%s' is no command, '%s' is", argv[0], (*c)->name);
-      }
+    if (strncmp ((*c)->name, argv[0], n) == 0 && (*c)->name[n] == ' ' && used < sizeof known)
+      used += (size_t) snprintf (known + used, sizeof known - used, "%s'%s'", used ? ", " : "", (*c)->name);
+  if (used && argc > 1)
+    return usage_error (NULL, "'%s %s' is no command; there are %s", argv[0], argv[1], known);
+  if (used)
+    return usage_error (NULL, "'%s' is no command; there are %s", argv[0], known);
   return usage_error (NULL, "'%s' is no command", argv[0]);
 }
 

@@ -26,6 +26,7 @@
 #ifndef RUNCVM_RUNCVM_H
 #define RUNCVM_RUNCVM_H
 
+#include <runcvm/cache.h>
 #include <runcvm/error.h>
 #include <runcvm/host.h>
 #include <runcvm/net.h>

@@ -98,7 +98,21 @@ int rcvm_vm_set_kernel_args (rcvm_vm *vm, const char *args, rcvm_error **err);
 /* In bytes. */
 int rcvm_vm_set_memory (rcvm_vm *vm, uint64_t bytes, rcvm_error **err);
 int rcvm_vm_set_cpus (rcvm_vm *vm, unsigned cpus, rcvm_error **err);
-/* Size of the root disk in bytes; 0: as large as its contents need, with room to write. */
+/* The root file system.  All since 0.1. */
+
+/* "overlay" (default): an image of the root that VMs share and never write to, under a disk for the changes of this
+   one.  "single": one image with a copy of everything, which goes with the VM. */
+int rcvm_vm_set_rootfs_disk (rcvm_vm *vm, const char *kind, rcvm_error **err);
+/* What becomes of the container's changes to its root when it has stopped.  "writeback" (default of "overlay"): they
+   are made in the root's directory on the host, as if the container had run there.  "discard": nothing; the only way of
+   "single".  "keep": they stay in a disk image of the host, and the next VM of that root that keeps goes on with it. */
+int rcvm_vm_set_rootfs_changes (rcvm_vm *vm, const char *what, rcvm_error **err);
+/* What the root directory is made of: the digest ("sha256:...") of one of its layers, the lowest first, or of the whole.
+   The cache then finds its image by that name alone, without a look at the directory, which must not have
+   been changed: changes are discarded or kept.  A root that is a mounted overlayfs needs none. */
+int rcvm_vm_add_rootfs_digest (rcvm_vm *vm, const char *digest, rcvm_error **err);
+/* How much the root disk holds, in bytes: the disk for the changes ("overlay"; 0: 16 GiB), or all of it ("single"; 0: what the
+   contents need, with room to write).  It takes up on the host what is written to it. */
 int rcvm_vm_set_rootfs_size (rcvm_vm *vm, uint64_t bytes, rcvm_error **err);
 
 /* Messages up to `level` go to `fn`; `free_fn` (may be NULL) runs exactly once with `user`, when the function

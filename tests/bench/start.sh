@@ -11,7 +11,7 @@ export RUNCVM_GUEST_DIR=${RUNCVM_GUEST_DIR:-$BUILD/guest-image}
 rounds=${1:-7}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export RUNCVM_ROOT=$work/state
+export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
 
 mkdir "$work/root"
 cat >"$work/init.c" <<'C'

@@ -7,7 +7,8 @@ set -eu
 work=$(mktemp -d "${TMPDIR-/tmp}/runcvm-examples.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 RUNCVM_ROOT=${RUNCVM_ROOT-$work/state}
-export RUNCVM_ROOT
+RUNCVM_DATA_DIR=${RUNCVM_DATA_DIR-$work/data}
+export RUNCVM_ROOT RUNCVM_DATA_DIR
 status=0
 
 # What each of them says without a VM.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What the commands print that need no VM: spec, features, check, list; and the images of `rootfs build`.
+# What the commands print that need no VM: spec, features, check, list.
 . "$(dirname "$0")/functions.sh"
 command -v python3 >/dev/null || skip "no python3"
 fake_guest
@@ -52,34 +52,3 @@ like "$(cat "$work/out")" '^fatal +qemu .*install qemu' "and says what to instal
 is "$(runcvm list)" "ID  PID  STATUS  CREATED  BUNDLE" "an empty list"
 is "$(runcvm list -q)" "" "no IDs"
 is "$(runcvm list --format json)" "[]" "an empty list in JSON"
-
-# Images.
-mkdir -p "$work/tree/sub"
-echo hello >"$work/tree/sub/file"
-head -c 3000000 /dev/urandom >"$work/tree/big"
-echo copied >"$work/c:opy"
-runcvm rootfs build "$work/tree" "$work/a.img" >"$work/out" 2>&1
-is "$?$(cat "$work/out")" 0 "rootfs build says nothing where no terminal is"
-runcvm rootfs build --size 64M --headroom 5 --no-journal --no-sync --copy "$work/c:opy:/etc/copy" "$work/tree" "$work/b.img"
-is $? 0 "with all options"
-is "$(stat -c %s "$work/b.img")" $((64 << 20)) "the size that was asked for"
-if command -v debugfs >/dev/null; then
-  is "$(debugfs -R 'cat /sub/file' "$work/a.img" 2>/dev/null)" hello "the image has the file"
-  is "$(debugfs -R 'cat /etc/copy' "$work/b.img" 2>/dev/null)" copied "and what was copied"
-  is "$(debugfs -R features "$work/b.img" 2>/dev/null | grep -c has_journal)" 0 "and no journal"
-fi
-fails "an image that is there" 1 rootfs "$work/a.img" rootfs build "$work/tree" "$work/a.img"
-fails "a source that is not" 1 rootfs "$work/none" rootfs build "$work/none" "$work/c.img"
-fails "no image" 1 cli "IMAGE is missing" rootfs build "$work/tree"
-fails "no copy" 1 cli "'x' is not of the form SRC:DST" rootfs build --copy x "$work/tree" "$work/c.img"
-fails "a copy to a relative path" 1 cli "'x:y' is not of the form SRC:DST" rootfs build --copy x:y "$work/tree" "$work/c.img"
-fails "no percentage" 1 cli "'-3' is no percentage" rootfs build --headroom=-3 "$work/tree" "$work/c.img"
-fails "an image that is too small" 1 rootfs "" rootfs build --size 1M "$work/tree" "$work/c.img"
-[ ! -e "$work/c.img" ] && ok "no image is left after a failure" || not_ok "an image is left after a failure"
-
-# On a terminal: a bar that ends full.
-if command -v script >/dev/null; then
-  script -qec "'$top_builddir/run' runcvm rootfs build '$work/tree' '$work/d.img'" /dev/null >"$work/out" </dev/null
-  is $? 0 "rootfs build on a terminal"
-  like "$(tr '\r' '\n' <"$work/out")" 'done +\[#{30}\]' "ends with a full bar"
-fi

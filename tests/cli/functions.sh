@@ -7,7 +7,7 @@ set -u
 top_builddir=${top_builddir:-$PWD/build}
 n_failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/runcvm-cli.XXXXXX")
-export RUNCVM_ROOT=$work/state
+export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
 
 say() { printf '%s\n' "$*"; }
 ok() { say "ok: $*"; }
@@ -36,7 +36,7 @@ nothing_left() {
   local pid files
   for pid in $(processes); do timeout 10 tail --pid="$pid" -f /dev/null; done
   pid=$(processes)
-  files=$(find "$RUNCVM_ROOT" -mindepth 1 ! -name .lock 2>/dev/null)
+  files=$(find "$RUNCVM_ROOT" "$RUNCVM_DATA_DIR/vms" -mindepth 1 ! -name .lock 2>/dev/null)
   if [ -z "$pid$files" ]; then return 0; fi
   not_ok "$1: something is left"
   diag "processes: $pid"

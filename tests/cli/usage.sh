@@ -8,8 +8,8 @@ commands="run create start exec state list kill delete spec check features metri
 overview=$(runcvm --help)
 is $? 0 "--help"
 is "$(runcvm help)" "$overview" "help says the same"
-[ "$(wc -l <<<"$overview")" -lt 45 ] && ok "it fits on a page" || not_ok "the overview is too long"
-for c in $commands "rootfs build"; do
+[ "$(wc -l <<<"$overview")" -lt 55 ] && ok "it fits on a page" || not_ok "the overview is too long"
+for c in $commands "rootfs build" "rootfs inspect" "rootfs grow" "rootfs verify" "rootfs write-back" "cache add" "cache list" "cache path" "cache prune" "cache verify"; do
   like "$overview" "^  $c  " "the overview has '$c'"
   # shellcheck disable=SC2086
   help=$(runcvm $c --help)
@@ -33,7 +33,7 @@ is "$(cat "$work/out")" "$overview" "the overview"
 # run and exec keep 1 to 124 for the container.
 fails "no command of that name" 1 cli "'fly' is no command: see 'runcvm --help'" fly
 fails "help for no command" 1 cli "'fly' is no command" help fly
-fails "half a command" 1 cli "'rootfs' is no command, 'rootfs build' is" rootfs
+fails "half a command" 1 cli "'rootfs' is no command; there are 'rootfs build', 'rootfs inspect', 'rootfs grow', 'rootfs verify'" rootfs
 fails "half a command, and more" 1 cli "'rootfs mend' is no command" rootfs mend
 fails "a global option that is not known" 1 cli "option '--bogus' is not known" --bogus list
 fails "a global option without its value" 1 cli "option '--root' needs a value" --root

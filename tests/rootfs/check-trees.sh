@@ -96,18 +96,19 @@ check ()
   rm -f "$work/1.img" "$work/2.img"
 }
 
-# What a guest does to an image leaves it in order.
+# What a guest does to an image leaves it in order.  check_writable TREE [SIZE]: made larger before.
 check_writable ()
 {
   local r=0
 
-  echo "== $1, written to"
+  echo "== $1, ${2:+grown to $2 and }written to"
   "$build" --no-sync "$1" "$work/1.img"
+  [ $# = 1 ] || "$build" --grow="$2" "$work/1.img" || r=1
   mount -o loop "$work/1.img" "$work/image"
   python3 "$here/mutate.py" "$work/image" || r=1
   umount "$work/image"
   e2fsck -fn "$work/1.img" > "$work/fsck.log" 2>&1 || { r=1; cat "$work/fsck.log"; }
-  ok $r "writing to the image"
+  ok $r "writing to the image${2:+ of $2}"
   rm "$work/1.img"
 }
 
@@ -121,6 +122,7 @@ else
   check "$work/torture" still
   check "$work/torture" still --headroom=0 --no-journal
   check_writable "$work/torture"
+  check_writable "$work/torture" 12000000000
   rm -rf "$work/torture"
   if tree=$(debian_tree); then
     check "$tree" still

@@ -8,11 +8,22 @@
 
 #include <runcvm/rootfs.h>
 
+enum
+{
+  MAX_LAYERS = 1000
+};
+
+static const char *layers[MAX_LAYERS + 1];
+static int n_layers;
+static unsigned long long grow;
+
 static int
 usage (void)
 {
   fputs ("rootfs-build [--size=BYTES] [--headroom=PERCENT] [--no-journal] [--no-sync]\n"
-         "             [--copy=SOURCE:DESTINATION]... [--usage] SOURCE IMAGE\n",
+         "             [--copy=SOURCE:DESTINATION]... [--usage] SOURCE IMAGE\n"
+         "rootfs-build [OPTIONS] --layer=FILE... IMAGE\n"
+         "rootfs-build --grow=BYTES IMAGE\n",
          stderr);
   return 2;
 }
@@ -39,6 +50,16 @@ option (rcvm_rootfs_options *o, char *arg, rcvm_error **err)
     return rcvm_rootfs_options_set_journal (o, 0, err);
   if (strcmp (arg, "--no-sync") == 0)
     return rcvm_rootfs_options_set_sync (o, 0, err);
+  if (strncmp (arg, "--grow=", 7) == 0)
+    {
+      grow = strtoull (arg + 7, NULL, 0);
+      return 0;
+    }
+  if (strncmp (arg, "--layer=", 8) == 0 && n_layers < MAX_LAYERS)
+    {
+      layers[n_layers++] = arg + 8;
+      return 0;
+    }
   if (strncmp (arg, "--copy=", 7) == 0)
     return add_copy (o, arg + 7, err);
   return usage ();
@@ -57,10 +78,12 @@ main (int argc, char **argv)
       show = 1;
     else
       r = option (o, argv[i], &err);
-  if (o && r == 0 && argc - i != 2)
+  if (o && r == 0 && argc - i != (n_layers || grow ? 1 : 2))
     return usage ();
   if (o && r == 0)
-    r = rcvm_rootfs_build (argv[i], argv[i + 1], o, &err);
+    r = grow       ? rcvm_rootfs_grow (argv[i], grow, &err)
+        : n_layers ? rcvm_rootfs_build_layers (layers, argv[i], o, &err)
+                   : rcvm_rootfs_build (argv[i], argv[i + 1], o, &err);
   rcvm_rootfs_options_free (o);
   if (!o || r != 0)
     {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""torture.py DIRECTORY [ENTRIES]: makes a tree of everything that a root disk must keep.  Needs root.
+"""torture.py DIRECTORY [ENTRIES [SUBDIRECTORIES]]: makes a tree of everything that a root disk must keep.  Needs root.
 
 The times lie in a second walk at the end, as making entries changes those of their directories."""
 
@@ -201,7 +201,7 @@ def names():
     os.fchdir(start)
 
 
-def directories(entries):
+def directories(entries, subdirs):
     os.mkdir("wide")
     for i in range(entries):
         write(f"wide/entry-{i:08}")
@@ -214,7 +214,7 @@ def directories(entries):
         for i in range(n):
             os.symlink("x", f"block{n}/{i:04}")
     os.mkdir("subdirs")
-    for i in range(66000):
+    for i in range(subdirs):
         os.mkdir(f"subdirs/{i:05}")
 
 
@@ -228,7 +228,8 @@ def main():
     special()
     contents()
     names()
-    directories(int(sys.argv[2]) if len(sys.argv) > 2 else 100000)
+    numbers = [int(n) for n in sys.argv[2:4]] + [100000, 66000][len(sys.argv) - 2:]
+    directories(*numbers)
     for path, atime, mtime in times():
         os.utime(path, ns=(atime, mtime), follow_symlinks=False)
     os.utime(".", ns=(ns(TIMES[7]), ns(TIMES[7])))

@@ -22,8 +22,8 @@ enum
   TEST_SECONDS = 90
 };
 
-/* valgrind 3.19 knows no pidfd_open, and its vfork loses the error of an exec that fails: what needs them is left
-   to the sanitizers.  `make check-valgrind` sets the variable. */
+/* valgrind 3.19 knows neither pidfd_open nor openat2, and its vfork loses the error of an exec that fails; a forked child
+   has leaks that are its parent's: what needs them is left to the sanitizers.  `make check-valgrind` sets the variable. */
 #define SKIP_UNDER_VALGRIND()                                                                     \
   do                                                                                              \
     if (getenv ("UNDER_VALGRIND"))                                                                \

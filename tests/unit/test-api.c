@@ -130,6 +130,9 @@ TEST (test_null_handles)
   REFUSED (rcvm_vm_set_kernel_args (NULL, "quiet", &e));
   REFUSED (rcvm_vm_set_memory (NULL, 1, &e));
   REFUSED (rcvm_vm_set_cpus (NULL, 1, &e));
+  REFUSED (rcvm_vm_set_rootfs_disk (NULL, "single", &e));
+  REFUSED (rcvm_vm_set_rootfs_changes (NULL, "keep", &e));
+  REFUSED (rcvm_vm_add_rootfs_digest (NULL, "sha256:0", &e));
   REFUSED (rcvm_vm_set_rootfs_size (NULL, 1, &e));
   REFUSED (rcvm_vm_set_log (NULL, RCVM_LOG_INFO, NULL, NULL, NULL, &e));
   REFUSED (rcvm_vm_create (NULL, &e));

@@ -74,6 +74,9 @@ full_options (void)
   o.memory = UINT64_C (5) << 32;
   o.cpus = 7;
   o.rootfs_size = UINT64_MAX;
+  o.rootfs_disk = strdup ("single");
+  o.rootfs_changes = strdup ("keep");
+  assert_int_equal (rcvmi_strv_append (&o.rootfs_digests, "sha256:0"), 0);
   o.rows = 25;
   o.cols = 80;
   o.log_level = 0;
@@ -112,6 +115,9 @@ test_round_trip (void **state)
   assert_true (d.memory == o.memory);
   assert_int_equal (d.cpus, 7);
   assert_true (d.rootfs_size == UINT64_MAX);
+  assert_string_equal (d.rootfs_disk, "single");
+  assert_string_equal (d.rootfs_changes, "keep");
+  assert_string_equal (d.rootfs_digests[0], "sha256:0");
   assert_int_equal (d.rows, 25);
   assert_int_equal (d.cols, 80);
   assert_int_equal (d.log_level, 0);

@@ -296,6 +296,9 @@ test_destinations (void **state)
               "plan", "'mounts[0].destination' is '/'");
 }
 
+#define SINGLE .rootfs_disk = (char *) "single"
+
+/* Copies lie on a disk of their own, and are bound from there. */
 static void
 test_binds (void **state)
 {
@@ -304,16 +307,57 @@ test_binds (void **state)
 
   (void) state;
   p = plan_ok (mounts ("{'destination':'/data','type':'none','source':'/srv/data','options':['rbind','rprivate']},"
+                       "{'destination':'/proc','type':'proc'},"
+                       "{'destination':'/conf','type':'bind','source':'sub/conf','options':['bind','ro','nosuid']}"),
+               OPTIONS (.bundle = (char *) "/b"));
+  assert_int_equal (p->n_copies, 2);
+  assert_string_equal (p->copies[0].source, "/srv/data");
+  assert_string_equal (p->copies[0].destination, "/0");
+  assert_string_equal (p->copies[1].source, "/b/sub/conf");
+  assert_string_equal (p->copies[1].destination, "/1");
+  assert_int_equal (count_warnings (p->warnings, "not live"), 2);
+  assert_int_equal (count_mounts (p), 4);
+  assert_true (find_mount (p, 0, &f));
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "stage:binds");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "dev:vdc");
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "ext4");
+  assert_true (find_mount (p, 1, &f));
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/data");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "stage:binds/0");
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "bind");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_BIND | MS_REC);
+  assert_int_equal (get_number (f.data, f.len, M_PROPAGATION, 0), -1);
+  assert_true (find_mount (p, 3, &f));
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/conf");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "stage:binds/1");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0),
+                    MS_BIND | MS_REC | MS_RDONLY | MS_NOSUID);
+  rcvmi_plan_free (p);
+
+  /* What an earlier mount covers is no obstacle then. */
+  p = plan_ok (mounts ("{'destination':'/dev','type':'tmpfs'},"
+                       "{'destination':'/dev/log','type':'bind','source':'/s'}"),
+               NO_OPTIONS);
+  assert_int_equal (count_mounts (p), 3);
+  rcvmi_plan_free (p);
+}
+
+static void
+test_binds_of_a_single_disk (void **state)
+{
+  struct rcvmi_plan *p;
+  struct tlv_field f;
+
+  (void) state;
+  p = plan_ok (mounts ("{'destination':'/data','type':'none','source':'/srv/data','options':['rbind','rprivate']},"
                        "{'destination':'/conf','type':'bind','source':'sub/conf','options':['bind','ro','nosuid']},"
                        "{'destination':'/x/../y','type':'bind','source':'/dev/shm/seg'}"),
-               OPTIONS (.bundle = (char *) "/b"));
+               OPTIONS (.bundle = (char *) "/b", SINGLE));
   assert_int_equal (p->n_copies, 3);
   assert_string_equal (p->copies[0].source, "/srv/data");
   assert_string_equal (p->copies[0].destination, "/data");
-  assert_false (p->copies[0].readonly);
   assert_string_equal (p->copies[1].source, "/b/sub/conf");
   assert_string_equal (p->copies[1].destination, "/conf");
-  assert_true (p->copies[1].readonly);
   assert_string_equal (p->copies[2].source, "/dev/shm/seg");
   assert_string_equal (p->copies[2].destination, "/y");
   assert_int_equal (rcvmi_strv_length (p->warnings), 3);
@@ -333,7 +377,7 @@ test_binds (void **state)
 
   /* In a read-only root, all of them: the copies stay writable. */
   p = plan_ok (mounts ("{'destination':'/data','source':'/srv/data','options':['bind']}"),
-               OPTIONS (.readonly_rootfs = 1));
+               OPTIONS (.readonly_rootfs = 1, SINGLE));
   assert_int_equal (count_mounts (p), 1);
   assert_true (find_mount (p, 0, &f));
   assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_BIND | MS_REC);
@@ -402,18 +446,18 @@ test_hidden_copies (void **state)
 
   (void) state;
   plan_fails (mounts ("{'destination':'/dev','type':'tmpfs'},{'destination':'/dev/log','type':'bind','source':'/s'}"),
-              NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan",
+              OPTIONS (SINGLE), RCVM_E_UNSUPPORTED, "plan",
               "'mounts[1]' binds '/s' to '/dev/log', which a VM cannot have: it would be copied "
               "below");
   plan_fails (mounts ("{'destination':'/run','type':'tmpfs'},{'destination':'/run','type':'bind','source':'/s'}"),
-              NO_OPTIONS, RCVM_E_UNSUPPORTED, "plan", "copied below");
+              OPTIONS (SINGLE), RCVM_E_UNSUPPORTED, "plan", "copied below");
   p = plan_ok (mounts ("{'destination':'/run','type':'tmpfs'},{'destination':'/running','type':'bind','source':'/s'},"
                        "{'destination':'/var','type':'tmpfs','options':['tmpcopyup']},"
                        "{'destination':'/var/x','type':'bind','source':'/s'},"
                        "{'destination':'/late/x','type':'bind','source':'/s'},{'destination':'/late','type':'tmpfs'},"
                        "{'destination':'/re','type':'tmpfs','options':['remount','ro']},"
                        "{'destination':'/re/x','type':'bind','source':'/s'}"),
-               NO_OPTIONS);
+               OPTIONS (SINGLE));
   assert_int_equal (p->n_copies, 4);
   rcvmi_plan_free (p);
 }
@@ -452,7 +496,7 @@ test_order (void **state)
   struct rcvmi_plan *p = plan_ok (
       mounts ("{'destination':'/1','type':'tmpfs'},{'destination':'/2','type':'bind','source':'/s','options':['ro']},"
               "{'destination':'/3','type':'proc'},{'destination':'/4','type':'bind','source':'/t','options':['ro']}"),
-      NO_OPTIONS);
+      OPTIONS (SINGLE));
   struct tlv_field f;
   char name[8];
 
@@ -497,6 +541,7 @@ main (void)
     cmocka_unit_test (test_types),
     cmocka_unit_test (test_destinations),
     cmocka_unit_test (test_binds),
+    cmocka_unit_test (test_binds_of_a_single_disk),
     cmocka_unit_test (test_bind_errors),
     cmocka_unit_test (test_hidden_copies),
     cmocka_unit_test (test_ipc_binds),

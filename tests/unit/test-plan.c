@@ -28,6 +28,9 @@ test_minimal (void **state)
   assert_true (p->memory == 512 * MIB);
   assert_int_equal (p->cpus, 1);
   assert_true (p->rootfs_size == 0);
+  assert_int_equal (p->root_disk, RCVMI_ROOT_OVERLAY);
+  assert_int_equal (p->changes, RCVMI_CHANGES_WRITE_BACK);
+  assert_null (p->digests);
   assert_int_equal (p->n_copies, 0);
   assert_false (p->terminal);
   assert_null (p->warnings);
@@ -37,6 +40,8 @@ test_minimal (void **state)
   assert_null (setup_str (p, S_DOMAINNAME, 0));
   assert_string_equal (setup_str (p, S_ROOT_DISK, 0), RCVMI_PLAN_ROOT_DISK);
   assert_string_equal (setup_str (p, S_ROOT_FSTYPE, 0), "ext4");
+  assert_int_equal (setup_number (p, S_ROOT_DISK_RO), 1);
+  assert_string_equal (setup_str (p, S_UPPER_DISK, 0), RCVMI_PLAN_UPPER_DISK);
   assert_int_equal (setup_number (p, S_ROOT_READONLY), -1);
   assert_int_equal (setup_number (p, S_ROOT_PROPAGATION), -1);
   assert_int_equal (setup_number (p, S_NAMESPACES), CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS);
@@ -219,6 +224,42 @@ test_precedence (void **state)
   assert_true (p->rootfs_size == 5);
   assert_int_equal (p->log_level, RCVM_LOG_ERROR);
   rcvmi_plan_free (p);
+}
+
+static void
+test_root_disk (void **state)
+{
+  struct rcvmi_plan *p
+      = plan_ok (config_text (NULL, NULL, NULL), OPTIONS (.rootfs_disk = (char *) "single"));
+
+  (void) state;
+  assert_int_equal (p->root_disk, RCVMI_ROOT_SINGLE);
+  assert_int_equal (p->changes, RCVMI_CHANGES_DISCARD);
+  assert_int_equal (setup_number (p, S_ROOT_DISK_RO), -1);
+  assert_null (setup_str (p, S_UPPER_DISK, 0));
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (NULL, NULL, NULL),
+               OPTIONS (.annotations = LIST ("org.runcvm.rootfs=keep"), .env = LIST ("RUNCVM_ROOTFS=discard")));
+  assert_int_equal (p->changes, RCVMI_CHANGES_KEEP);
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (NULL, NULL, NULL),
+               OPTIONS (.env = LIST ("RUNCVM_ROOTFS=discard", "RUNCVM_ROOTFS_DISK=overlay")));
+  assert_int_equal (p->changes, RCVMI_CHANGES_DISCARD);
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (NULL, NULL, NULL), OPTIONS (.rootfs_digests = LIST ("sha256:a", "sha256:b")));
+  assert_int_equal (p->changes, RCVMI_CHANGES_DISCARD);
+  assert_string_equal (p->digests[1], "sha256:b");
+  rcvmi_plan_free (p);
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.rootfs_disk = (char *) "raid"), RCVM_E_INVALID, "plan",
+              "names the root disk 'raid'");
+  plan_fails (config_text (NULL, NULL, NULL), OPTIONS (.rootfs_changes = (char *) "burn"), RCVM_E_INVALID, "plan",
+              "says 'burn' of the root's changes");
+  plan_fails (config_text (NULL, NULL, NULL),
+              OPTIONS (.rootfs_changes = (char *) "writeback", .rootfs_disk = (char *) "single"), RCVM_E_INVALID,
+              "plan", "a single root disk cannot tell");
+  plan_fails (config_text (NULL, NULL, NULL),
+              OPTIONS (.rootfs_changes = (char *) "writeback", .rootfs_digests = LIST ("sha256:a")), RCVM_E_INVALID,
+              "plan", "named by digests");
 }
 
 static void
@@ -713,15 +754,9 @@ test_docker (void **state)
   assert_true (p->terminal);
   assert_int_equal (p->n_copies, 5);
   assert_string_equal (p->copies[0].source, "/usr/bin/docker-init");
-  assert_string_equal (p->copies[0].destination, "/sbin/docker-init");
-  assert_true (p->copies[0].readonly);
-  assert_string_equal (p->copies[1].destination, "/data");
-  assert_false (p->copies[1].readonly);
-  assert_string_equal (p->copies[2].destination, "/etc/resolv.conf");
-  assert_string_equal (p->copies[3].destination, "/etc/hostname");
-  assert_string_equal (p->copies[4].destination, "/etc/hosts");
-  /* The seven file systems, and docker-init made read-only. */
-  assert_int_equal (count_fields (p->setup.data, p->setup.len, S_MOUNT), 8);
+  assert_string_equal (p->copies[4].destination, "/4");
+  /* The seven file systems, the disk of binds, and the five. */
+  assert_int_equal (count_fields (p->setup.data, p->setup.len, S_MOUNT), 13);
   assert_true (find_field (p->setup.data, p->setup.len, S_MOUNT, 4, &f));
   assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "cgroup2");
   assert_string_equal (cgroup_value (p, "cpu.max"), "150000 100000");
@@ -758,6 +793,7 @@ main (void)
     cmocka_unit_test (test_id),
     cmocka_unit_test (test_sizes),
     cmocka_unit_test (test_precedence),
+    cmocka_unit_test (test_root_disk),
     cmocka_unit_test (test_machine_errors),
     cmocka_unit_test (test_resources),
     cmocka_unit_test (test_cgroup),

@@ -500,6 +500,31 @@ test_sizes (void **state)
   ext2fs_close_free (&fs);
 }
 
+/* As small as can be, whatever there is more of: tables or data. */
+static void
+test_smallest (void **state)
+{
+  char path[32];
+  int n = 0;
+
+  (void) state;
+  for (int until = 0; until < 1600; until = until * 2 + 25)
+    {
+      rcvm_rootfs_options *o = options_new ();
+
+      for (; n < until; n++)
+        {
+          snprintf (path, sizeof path, "tree/%d", n);
+          make_text (path, "");
+        }
+      assert_int_equal (rcvm_rootfs_options_set_headroom (o, 0, NULL), 0);
+      assert_int_equal (rcvm_rootfs_options_set_journal (o, 0, NULL), 0);
+      build (o);
+      check_clean ("image");
+      assert_int_equal (unlink ("image"), 0);
+    }
+}
+
 /* The size that the error names is enough, and one block less is not. */
 static void
 test_too_small (void **state)
@@ -536,6 +561,7 @@ main (void)
     TEST (test_empty),       TEST (test_contents), TEST (test_owner_and_mode), TEST (test_times),
     TEST (test_links),       TEST (test_special),  TEST (test_sparse),         TEST (test_extent_tree),
     TEST (test_xattrs),      TEST (test_names),    TEST (test_directories),    TEST (test_deep),
+    TEST (test_deterministic), TEST (test_no_journal), TEST (test_sizes),      TEST (test_smallest),
     TEST (test_deterministic), TEST (test_no_journal), TEST (test_sizes),      TEST (test_too_small),
   };
 

@@ -285,10 +285,10 @@ STATE_TEST (test_life)
   check_equal (&s, &back);
   /* It is not what a dead monitor left. */
   check_ok (rcvmi_state_dir_recover (&other, "vm", &e), e);
-  assert_int_equal (rcvmi_state_dir_remove (&other, &e), RCVM_E_STATE);
+  assert_int_equal (rcvmi_state_dir_remove (&other, false, &e), RCVM_E_STATE);
   check_error (&e, RCVM_E_STATE, "state", "still lives");
   /* The holder of the lock may. */
-  check_ok (rcvmi_state_dir_remove (&d, &e), e);
+  check_ok (rcvmi_state_dir_remove (&d, false, &e), e);
   assert_false (exists (root, "vm"));
   rcvmi_state_dir_close (&d);
   rcvmi_state_dir_close (&other);
@@ -339,7 +339,7 @@ STATE_TEST (test_id_in_use)
   assert_int_equal (rcvmi_state_dir_create (&second, *state, "vm", &e), RCVM_E_EXISTS);
   check_error (&e, RCVM_E_EXISTS, "state", "delete it first");
   check_ok (rcvmi_state_dir_open (&d, *state, "vm", &e), e);
-  check_ok (rcvmi_state_dir_remove (&d, &e), e);
+  check_ok (rcvmi_state_dir_remove (&d, false, &e), e);
   rcvmi_state_dir_close (&d);
   create (&d, *state, "vm");
   rcvmi_state_dir_close (&d);
@@ -461,7 +461,7 @@ STATE_TEST (test_recover)
   rcvmi_state_clear (&s);
   /* Once is enough. */
   check_ok (rcvmi_state_dir_recover (&d, "vm", &e), e);
-  check_ok (rcvmi_state_dir_remove (&d, &e), e);
+  check_ok (rcvmi_state_dir_remove (&d, false, &e), e);
   assert_false (exists (*state, "vm"));
   rcvmi_state_dir_close (&d);
 }
@@ -490,7 +490,7 @@ STATE_TEST (test_recover_statuses)
       assert_string_equal (s.id, "vm");
       check_error (&s.error, RCVM_E_MONITOR, "monitor", cases[i].part);
       rcvmi_state_clear (&s);
-      check_ok (rcvmi_state_dir_remove (&d, &e), e);
+      check_ok (rcvmi_state_dir_remove (&d, false, &e), e);
       rcvmi_state_dir_close (&d);
     }
 }
@@ -578,7 +578,7 @@ STATE_TEST (test_deleted_meanwhile)
   kill_monitor (start_monitor (*state, RCVM_STATUS_RUNNING, 0));
   check_ok (rcvmi_state_dir_open (&old, *state, "vm", &e), e);
   check_ok (rcvmi_state_dir_open (&d, *state, "vm", &e), e);
-  check_ok (rcvmi_state_dir_remove (&d, &e), e);
+  check_ok (rcvmi_state_dir_remove (&d, false, &e), e);
   rcvmi_state_dir_close (&d);
   assert_int_equal (rcvmi_state_dir_recover (&old, "vm", &e), RCVM_E_NOT_FOUND);
   check_error (&e, RCVM_E_NOT_FOUND, "state", "deleted");
@@ -586,7 +586,7 @@ STATE_TEST (test_deleted_meanwhile)
   write_state (&fresh, RCVM_STATUS_RUNNING);
   assert_int_equal (rcvmi_state_dir_recover (&old, "vm", &e), RCVM_E_NOT_FOUND);
   check_error (&e, RCVM_E_NOT_FOUND, "state", "deleted");
-  assert_int_equal (rcvmi_state_dir_remove (&old, &e), RCVM_E_NOT_FOUND);
+  assert_int_equal (rcvmi_state_dir_remove (&old, false, &e), RCVM_E_NOT_FOUND);
   check_error (&e, RCVM_E_NOT_FOUND, "state", NULL);
   assert_true (exists (*state, "vm/state.json"));
   rcvmi_state_dir_close (&old);

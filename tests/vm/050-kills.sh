@@ -10,7 +10,7 @@
 python=$work/kills.py
 cat >"$python" <<'PY'
 """kills.py WHO POINT: runs the tool as a child, kills WHO with SIGKILL at POINT, and says what the next calls find."""
-import json, os, re, signal, subprocess, sys
+import json, os, re, shutil, signal, subprocess, sys
 
 import runcvm
 
@@ -56,8 +56,11 @@ def processes(pattern):
     return found
 
 
-# The first point needs an image that takes a while.
+# The first point needs an image that takes a while, and that nobody has made before.
 rootfs = debian if point == "rootfs" else busybox
+cache = "%s.cache" % root
+if point == "rootfs":
+    os.environ["RUNCVM_CACHE_DIR"] = cache
 command = {"output": ["sh", "-c", "yes | head -c 300000000"]}.get(point, ["sleep", "100000"])
 out_r, out_w = os.pipe()
 verb = "create" if point == "created" else "run"
@@ -80,7 +83,7 @@ with open(err_path, "w") as err_file:
 os.close(out_w)
 
 if point == "rootfs":
-    until(lambda: os.path.isdir("%s/%s" % (root, vm)) and any(".img" in n for n in os.listdir("%s/%s" % (root, vm))) and state())
+    until(lambda: (state() or {}).get("org.runcvm", {}).get("disks"))
 elif point == "kernel":
     until(lambda: (state() or {}).get("org.runcvm", {}).get("vmmPid"))
 elif point == "created":
@@ -135,6 +138,7 @@ else:
     print("state: gone")
 deleted = call("delete", "--force", vm)
 print("delete:", deleted.returncode, deleted.stderr.strip())
+shutil.rmtree(cache, ignore_errors=True)
 if bundle:
     subprocess.run(["rm", "-rf", bundle])
 PY

@@ -10,8 +10,11 @@ set -u
 n_checks=0
 n_failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/runcvm-test.XXXXXX")
-export RUNCVM_ROOT=$work/state
+export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
 name=$(basename "$0")
+# What a container changes is changed in its root's tree: each test has its own.
+cp -a "$BUSYBOX" "$work/busybox"
+BUSYBOX=$work/busybox
 
 diag() { sed 's/^/# /' <<<"$*"; }
 
@@ -60,7 +63,7 @@ world_before=$(world)
 no_leaks() {
   local left files
   left=$(our_processes)
-  files=$(find "$work/state" -mindepth 1 ! -name .lock 2>/dev/null)
+  files=$(find "$work/state" "$work/data/vms" -mindepth 1 ! -name .lock 2>/dev/null)
   if [ -n "$left$files" ]; then
     not_ok "${1:-nothing is left}"
     diag "processes: $left"

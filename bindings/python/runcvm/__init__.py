@@ -25,7 +25,8 @@ from . import raw
 from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
-           "inspect_rootfs", "verify_rootfs", "check_spec", "default_spec", "features", "version",
+           "grow_rootfs", "inspect_rootfs", "verify_rootfs", "write_back_rootfs", "Cache", "CachedImage",
+           "check_spec", "default_spec", "features", "version",
            "Tap", "tap_in_netns", "delete_tap"]
 
 
@@ -156,6 +157,11 @@ def _set_annotations(vm, annotations):
         raw.rcvm_vm_set_annotation(vm, key, value)
 
 
+def _add_rootfs_digests(vm, digests):
+    for digest in digests:
+        raw.rcvm_vm_add_rootfs_digest(vm, digest)
+
+
 def _set_process_env(process, environment):
     for entry in _strings(environment):
         raw.rcvm_process_add_env(process, entry)
@@ -182,7 +188,11 @@ def _set_process_env(process, environment):
     "kernel_args": (raw.rcvm_vm_set_kernel_args, "Appended to the kernel's command line."),
     "memory": (raw.rcvm_vm_set_memory, "Memory in bytes."),
     "cpus": (raw.rcvm_vm_set_cpus, "Number of virtual CPUs."),
-    "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "Size of the root disk in bytes; 0: as needed."),
+    "rootfs_disk": (raw.rcvm_vm_set_rootfs_disk, "'overlay' or 'single'."),
+    "rootfs_changes": (raw.rcvm_vm_set_rootfs_changes, "'writeback', 'discard' or 'keep'."),
+    "rootfs_digests": (_add_rootfs_digests,
+                       "Digests of the layers that the root is made of, lowest first; they are added."),
+    "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "What the root can hold in bytes; 0: the default."),
 })
 class VM(_Options):
     """A handle for a VM.
@@ -411,14 +421,20 @@ def host_check():
         raw.rcvm_host_free(host)
 
 
+_MISSING = {"fail": raw.RCVM_ROOTFS_MISSING_FAILS, "dir": raw.RCVM_ROOTFS_MISSING_DIRECTORY,
+            "file": raw.RCVM_ROOTFS_MISSING_FILE}
+
+
 def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
                  sync=True, progress=None):
-    """Builds the ext4 image file `image` from the directory `source`.
+    """Builds the ext4 image file `image` from the directory `source`, or from the layers of an OCI image.
 
-    copies is a sequence of (path on the host, path in the image).  journal and sync: whether the image
-    has a journal, and whether it is on the host's disk when the call returns.  progress(phase, files,
-    bytes) is called as the build goes on; if it returns something true, the build fails with
-    E_CANCELLED; if it raises, so does build_rootfs.
+    source is a path, or a list of paths: of layers, the lowest first, each a tar (plain, gzip, zstd) or a
+    directory as overlayfs has its upper ones.  copies is a sequence of (path on the host, path in the image), or
+    (path, path, missing): what becomes of it if the first one does not exist, "fail", "dir" or "file".  journal
+    and sync: whether the image has a journal, and whether it is on the host's disk when the call returns.
+    progress(phase, files, bytes) is called as the build goes on; if it returns something true, the build fails
+    with E_CANCELLED; if it raises, so does build_rootfs.
     """
     options = raw.rcvm_rootfs_options_new()
     try:
@@ -427,23 +443,129 @@ def build_rootfs(source, image, size=0, headroom=None, copies=(), journal=True,
             raw.rcvm_rootfs_options_set_headroom(options, headroom)
         raw.rcvm_rootfs_options_set_journal(options, bool(journal))
         raw.rcvm_rootfs_options_set_sync(options, bool(sync))
-        for path, destination in copies:
+        for path, destination, *missing in copies:
+            raw.rcvm_rootfs_options_set_missing_source(options, _MISSING[missing[0] if missing else "fail"])
             raw.rcvm_rootfs_options_add_copy(options, path, destination)
         if progress is not None:
             raw.rcvm_rootfs_options_set_progress(options, progress)
-        raw.rcvm_rootfs_build(os.fspath(source), os.fspath(image), options)
+        if isinstance(source, (list, tuple)):
+            raw.rcvm_rootfs_build_layers([os.fspath(layer) for layer in source], os.fspath(image), options)
+        else:
+            raw.rcvm_rootfs_build(os.fspath(source), os.fspath(image), options)
     finally:
         raw.rcvm_rootfs_options_free(options)
 
 
 def inspect_rootfs(image):
-    """What an image is, as a dict: type, uuid, size, free, blockSize, inodes, freeInodes, journal, checksums, clean."""
+    """What an image is, as a dict: type, usage, uuid, label, size; of ext4 also free, blockSize, inodes, freeInodes,
+    journal, checksums, clean."""
     return json.loads(raw.rcvm_rootfs_inspect_json(os.fspath(image)))
+
+
+def grow_rootfs(image, size):
+    """Makes an image that build_rootfs has made, and that is not in use, larger: to `size` bytes."""
+    raw.rcvm_rootfs_grow(os.fspath(image), size)
 
 
 def verify_rootfs(image):
     """Reads all metadata of an unmounted image; raises Error with E_IMAGE if something is wrong with them."""
     raw.rcvm_rootfs_verify(os.fspath(image))
+
+
+def write_back_rootfs(upper_image, rootfs):
+    """Applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
+
+    What failed or was interrupted is done again by the same call; until it is done, upper_image + ".write-back" exists."""
+    raw.rcvm_rootfs_write_back(os.fspath(upper_image), os.fspath(rootfs))
+
+
+class CachedImage:
+    """An image of a cache, in use (never removed) until it is closed, or left as a context manager.
+
+    key, path, size (bytes of the file system), allocated (bytes on disk), hit (it was there already), note (a damaged
+    image was replaced, or None).  fileno() is what holds it: another process that has a copy of it holds it, too.
+    """
+
+    def __init__(self, about, fd):
+        self._fd = fd
+        self.key = about["key"]
+        self.path = about["path"]
+        self.size = about["size"]
+        self.allocated = about["allocated"]
+        self.hit = about["hit"]
+        self.note = about.get("note")
+
+    def fileno(self):
+        if self._fd < 0:
+            raise ValueError("the image is closed")
+        return self._fd
+
+    def close(self):
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+class Cache:
+    """The cache of base images in `directory`, or the one that VMs use."""
+
+    def __init__(self, directory=None, limit=None):
+        self._handle = _Handle("cache", raw.rcvm_cache_open(directory), raw.rcvm_cache_free)
+        if limit is not None:
+            try:
+                with self._handle as cache:
+                    raw.rcvm_cache_set_limit(cache, limit)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self):
+        self._handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    @property
+    def path(self):
+        """The directory."""
+        with self._handle as cache:
+            return raw.rcvm_cache_get_path(cache)
+
+    def add(self, rootfs, digests=None):
+        """Has an image of the directory `rootfs`: a CachedImage, found, waited for, or built.
+
+        digests ("sha256:...", of its layers) name the contents; without them the metadata of the tree do.
+        """
+        with self._handle as cache:
+            text, fd = raw.rcvm_cache_add_json(cache, rootfs, digests)
+        return CachedImage(json.loads(text), fd)
+
+    def list(self):
+        """The images, the one used last first: dicts, see rcvm_cache_list_json(3)."""
+        with self._handle as cache:
+            return json.loads(raw.rcvm_cache_list_json(cache))
+
+    def prune(self, keep=0):
+        """Removes unused images, the oldest first, until `keep` bytes are left.  Returns the bytes that are free now."""
+        with self._handle as cache:
+            return raw.rcvm_cache_prune(cache, keep)
+
+    def verify(self, remove=False):
+        """Reads all metadata of all images: dicts of key, good, problem, removed."""
+        with self._handle as cache:
+            return json.loads(raw.rcvm_cache_verify_json(cache, bool(remove)))
 
 
 def _open_netns(netns, pid, fd):

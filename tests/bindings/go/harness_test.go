@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("RUNCVM_ROOT") == "" {
 		os.Setenv("RUNCVM_ROOT", work+"/state")
 	}
+	if os.Getenv("RUNCVM_DATA_DIR") == "" {
+		os.Setenv("RUNCVM_DATA_DIR", work+"/data")
+	}
 	code := m.Run()
 	os.RemoveAll(work)
 	os.Exit(code)

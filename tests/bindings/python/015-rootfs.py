@@ -5,6 +5,7 @@
 import os
 import shutil
 import subprocess
+import tarfile
 
 import runcvm
 from harness import main, raises, work_dir
@@ -38,10 +39,32 @@ def build():
     info = runcvm.inspect_rootfs(image)
     assert (info["type"], info["size"], info["journal"], info["clean"]) == ("ext4", 64 << 20, True, True)
     runcvm.verify_rootfs(image)
+    runcvm.grow_rootfs(image, 1 << 30)
+    assert runcvm.inspect_rootfs(image)["size"] == os.path.getsize(image) == 1 << 30
+    runcvm.verify_rootfs(image)
+    raises(runcvm.E_INVALID, runcvm.grow_rootfs, image, 1 << 20)
     with open(image, "r+b") as f:
         f.write(bytes(2048))
     raises(runcvm.E_IMAGE, runcvm.verify_rootfs, image)
     os.unlink(image)
+
+
+def layers():
+    lower, upper = os.path.join(work, "lower.tar.gz"), os.path.join(work, "upper.tar")
+    with tarfile.open(lower, "w:gz") as tar:
+        tar.add(tree, ".")
+    with tarfile.open(upper, "w") as tar:
+        tar.addfile(tarfile.TarInfo("etc/.wh.motd"))
+        tar.addfile(tarfile.TarInfo("etc/new"))
+    runcvm.build_rootfs([lower, upper], image, copies=[("/nonexistent", "/mnt/volume", "dir"),
+                                                      ("/nonexistent", "/etc/file", "file")])
+    ls = subprocess.run(["debugfs", "-R", "ls /etc", image], capture_output=True, check=True).stdout
+    assert b"new" in ls and b"file" in ls and b"motd" not in ls, ls
+    os.unlink(image)
+    raises(runcvm.E_IMAGE, runcvm.build_rootfs, [lower, os.path.join(tree, "big")], image)
+    raises(runcvm.E_INVALID, runcvm.build_rootfs, [], image)
+    raises(runcvm.E_NOT_FOUND, runcvm.build_rootfs, [lower], image, copies=[("/nonexistent", "/x", "fail")])
+    assert not os.path.exists(image)
 
 
 def cancel():
@@ -62,6 +85,27 @@ def leave():
     assert not os.path.exists(image)
 
 
+def write_back():
+    layer, rootfs = os.path.join(work, "layer"), os.path.join(work, "rootfs")
+    os.makedirs(os.path.join(layer, "upper", "etc"))
+    os.mkdir(rootfs)
+    with open(os.path.join(layer, "upper", "etc", "motd"), "w") as f:
+        f.write("changed\n")
+    os.symlink("motd", os.path.join(layer, "upper", "etc", "link"))
+    runcvm.build_rootfs(layer, image)
+    runcvm.write_back_rootfs(image, rootfs)
+    with open(os.path.join(rootfs, "etc", "motd")) as f:
+        assert f.read() == "changed\n"
+    assert os.readlink(os.path.join(rootfs, "etc", "link")) == "motd"
+    assert os.listdir(rootfs) == ["etc"], os.listdir(rootfs)
+    assert not os.path.exists(image + ".write-back")
+    os.unlink(image)
+    raises(runcvm.E_NOT_FOUND, runcvm.write_back_rootfs, image, rootfs)
+    runcvm.build_rootfs(tree, image)
+    raises(runcvm.E_IMAGE, runcvm.write_back_rootfs, image, rootfs)
+    os.unlink(image)
+
+
 def errors():
     raises(runcvm.E_NOT_FOUND, runcvm.build_rootfs, os.path.join(work, "nothing"), image)
     raises(runcvm.E_NO_SPACE, runcvm.build_rootfs, tree, image, size=1 << 20)
@@ -70,6 +114,6 @@ def errors():
 
 
 try:
-    main(prepare, build, cancel, leave, errors)
+    main(prepare, build, layers, cancel, leave, write_back, errors)
 finally:
     shutil.rmtree(work)

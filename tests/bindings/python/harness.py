@@ -37,6 +37,7 @@ _work = None
 if "RUNCVM_ROOT" not in os.environ:
     _work = work_dir()
     os.environ["RUNCVM_ROOT"] = os.path.join(_work, "state")
+    os.environ.setdefault("RUNCVM_DATA_DIR", os.path.join(_work, "data"))
 
 
 def machine():

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#define RCVMI_STAGE "rootfs"
+
+#include "disks.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "cleanup.h"
+#include "defaults.h"
+#include "err.h"
+#include "writeback.h"
+
+enum
+{
+  MAX_RECORD = 64 * 1024
+};
+
+/* Tells names apart that are equal in their last part (FNV-1a). */
+static uint64_t
+hash (const char *s)
+{
+  uint64_t h = UINT64_C (0xcbf29ce484222325);
+
+  for (; *s; s++)
+    h = (h ^ (unsigned char) *s) * UINT64_C (0x100000001b3);
+  return h;
+}
+
+static int
+make_dirs (char *path, rcvm_error **err)
+{
+  for (char *p = path + 1;; p++)
+    if (*p == '/' || *p == 0)
+      {
+        char c = *p;
+
+        *p = 0;
+        /* What a container holds is not for every user of the host. */
+        if (mkdir (path, c ? 0755 : 0700) < 0 && errno != EEXIST)
+          return rcvmi_fail_errno (err, errno, "cannot make the data directory '%s'", path);
+        *p = c;
+        if (c == 0)
+          return 0;
+      }
+}
+
+/* 1: locked; 0: somebody else has it, and `wait` was not asked for. */
+static int
+lock_dir (const char *dir, bool wait, int *fd, rcvm_error **err)
+{
+  struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  autofree char *path = NULL;
+  int r;
+
+  if (asprintf (&path, "%s/lock", dir) < 0)
+    {
+      path = NULL;
+      return rcvmi_fail_nomem (err);
+    }
+  *fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (*fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open '%s'", path);
+  do
+    r = fcntl (*fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &whole);
+  while (r < 0 && errno == EINTR);
+  if (r == 0)
+    return 1;
+  if (!wait && (errno == EAGAIN || errno == EACCES))
+    return 0;
+  return rcvmi_fail_errno (err, errno, "cannot lock '%s'", path);
+}
+
+static int
+set_paths (struct rcvmi_disks *d, rcvm_error **err)
+{
+  if (asprintf (&d->upper, "%s/upper.img", d->dir) < 0)
+    d->upper = NULL;
+  if (asprintf (&d->root, "%s/root.img", d->dir) < 0)
+    d->root = NULL;
+  if (asprintf (&d->binds, "%s/binds.img", d->dir) < 0)
+    d->binds = NULL;
+  return d->upper && d->root && d->binds ? 0 : rcvmi_fail_nomem (err);
+}
+
+/* Waits for whoever is recovering the directory; as it may have removed it, what is locked must still be there. */
+static int
+make_and_lock (struct rcvmi_disks *d, rcvm_error **err)
+{
+  for (;;)
+    {
+      struct stat locked, there;
+      autofree char *path = NULL;
+      int r = make_dirs (d->dir, err);
+
+      if (r == 0)
+        r = lock_dir (d->dir, true, &d->lock_fd, err);
+      if (r < 0 && rcvm_error_get_code (*err) == RCVM_E_NOT_FOUND)
+        {
+          rcvm_error_free (*err);
+          *err = NULL;
+          continue;
+        }
+      if (r < 0)
+        return r;
+      if (asprintf (&path, "%s/lock", d->dir) < 0)
+        {
+          path = NULL;
+          return rcvmi_fail_nomem (err);
+        }
+      if (fstat (d->lock_fd, &locked) == 0 && lstat (path, &there) == 0 && locked.st_ino == there.st_ino)
+        break;
+      cleanup_close (&d->lock_fd);
+      d->lock_fd = -1;
+    }
+  d->dir_fd = open (d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
+}
+
+/* The root file system as it was meant, told from another one of that name. */
+struct identity
+{
+  uint64_t ino;
+  bool overlay;
+};
+
+static int
+identify (const char *rootfs, struct identity *id, rcvm_error **err)
+{
+  struct statfs fs;
+  struct stat st;
+
+  if (stat (rootfs, &st) < 0 || statfs (rootfs, &fs) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", rootfs);
+  *id = (struct identity){ .ino = st.st_ino, .overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC };
+  return 0;
+}
+
+/* The first failure sticks. */
+static void
+put (struct json_object *o, bool *failed, const char *key, struct json_object *value)
+{
+  if (!value || !o || json_object_object_add (o, key, value) < 0)
+    {
+      json_object_put (value);
+      *failed = true;
+    }
+}
+
+static int
+write_record (const struct rcvmi_disks *d, struct json_object *o, rcvm_error **err)
+{
+  size_t len;
+  const char *text = json_object_to_json_string_length (o, JSON_C_TO_STRING_PLAIN, &len);
+  autoclose int fd = -1;
+  ssize_t n;
+
+  if (!text)
+    return rcvmi_fail_nomem (err);
+  fd = openat (d->dir_fd, "disks.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  n = fd < 0 ? -1 : write (fd, text, len);
+  if (n >= 0 && (size_t) n < len)
+    return rcvmi_fail_errno (err, ENOSPC, "cannot write '%s/disks.json'", d->dir);
+  if (n < 0 || renameat (d->dir_fd, "disks.json.new", d->dir_fd, "disks.json") < 0)
+    return rcvmi_fail_errno (err, errno, "cannot write '%s/disks.json'", d->dir);
+  return 0;
+}
+
+int
+rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *intent, rcvm_error **err)
+{
+  autofree char *real = realpath (intent->rootfs, NULL);
+  struct json_object *o;
+  struct identity id;
+  bool failed = false;
+  int r;
+
+  if (!real)
+    return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", intent->rootfs);
+  r = identify (real, &id, err);
+  if (r < 0)
+    return r;
+  o = json_object_new_object ();
+  put (o, &failed, "rootfs", json_object_new_string (real));
+  put (o, &failed, "ino", json_object_new_uint64 (id.ino));
+  put (o, &failed, "overlay", json_object_new_boolean (id.overlay));
+  put (o, &failed, "base", json_object_new_string (intent->base));
+  if (intent->deltas[0])
+    put (o, &failed, "upper", json_object_new_string (intent->deltas[0]));
+  if (intent->deltas[1])
+    put (o, &failed, "init", json_object_new_string (intent->deltas[1]));
+  put (o, &failed, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
+  put (o, &failed, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
+  r = failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
+  json_object_put (o);
+  return r;
+}
+
+static const char *
+get_text (struct json_object *o, const char *key)
+{
+  struct json_object *value;
+
+  return json_object_object_get_ex (o, key, &value) ? json_object_get_string (value) : NULL;
+}
+
+static int64_t
+get_number (struct json_object *o, const char *key)
+{
+  struct json_object *value;
+
+  return json_object_object_get_ex (o, key, &value) ? json_object_get_int64 (value) : 0;
+}
+
+/* *out stays NULL where there is none. */
+static int
+read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error **err)
+{
+  autoclose int fd = openat (d->dir_fd, "disks.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  autofree char *text = NULL;
+  ssize_t n;
+
+  *out = NULL;
+  if (fd < 0 && errno == ENOENT)
+    return 0;
+  if (fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open '%s/disks.json'", d->dir);
+  text = malloc (MAX_RECORD);
+  if (!text)
+    return rcvmi_fail_nomem (err);
+  n = read (fd, text, MAX_RECORD - 1);
+  if (n < 0)
+    return rcvmi_fail_errno (err, errno, "cannot read '%s/disks.json'", d->dir);
+  text[n] = 0;
+  *out = json_tokener_parse (text);
+  if (!get_text (*out, "rootfs") || !get_text (*out, "base"))
+    {
+      json_object_put (steal_ptr (*out));
+      return rcvmi_fail (err, RCVM_E_STATE, 0,
+                         "'%s/disks.json' does not say where the changes of 'upper.img' beside it belong: write them "
+                         "back by hand (runcvm rootfs write-back), then remove the directory",
+                         d->dir);
+    }
+  return 0;
+}
+
+static int
+carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error **err)
+{
+  const char *rootfs = get_text (record, "rootfs"), *base = get_text (record, "base");
+  struct identity id, meant = { .ino = (uint64_t) get_number (record, "ino"),
+                                .overlay = get_number (record, "overlay") };
+  /* The base helps, and may have been evicted since the VM died. */
+  struct rcvmi_writeback_options options
+      = { .base = access (base, R_OK) == 0 ? base : NULL,
+          .deltas = { get_text (record, "upper"), get_text (record, "init") },
+          .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") } };
+  int r = identify (rootfs, &id, err);
+
+  if (r < 0)
+    return r;
+  /* An unmounted overlayfs leaves an empty directory, which is not the container's root. */
+  if (id.overlay != meant.overlay || (!id.overlay && id.ino != meant.ino))
+    return rcvmi_fail (err, RCVM_E_STATE, 0,
+                       "'%s' is not the root file system that it was when the VM started: its changes stay in '%s'",
+                       rootfs, d->upper);
+  return rcvmi_writeback (d->upper, rootfs, &options, err);
+}
+
+int
+rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err)
+{
+  struct json_object *record;
+  int r;
+
+  if (faccessat (d->dir_fd, "upper.img", F_OK, 0) < 0 && errno == ENOENT)
+    return 0;
+  r = read_record (d, &record, err);
+  if (r < 0 || !record)
+    return r;
+  r = carry_out (d, record, err);
+  json_object_put (record);
+  if (r == 0 && unlinkat (d->dir_fd, "disks.json", 0) < 0 && errno != ENOENT)
+    r = rcvmi_fail_errno (err, errno, "cannot remove '%s/disks.json'", d->dir);
+  return r;
+}
+
+static char *
+default_dir (const char *state_root, const char *id)
+{
+  autofree char *data = rcvmi_default_data_dir ();
+  char *dir;
+
+  return !data || asprintf (&dir, "%s/vms/%s@%08x", data, id, (unsigned) hash (state_root)) < 0 ? NULL : dir;
+}
+
+int
+rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int r;
+
+  *d = RCVMI_DISKS_INIT;
+  d->dir = default_dir (state_root, id);
+  r = d->dir ? set_paths (d, &e) : rcvmi_fail_nomem (&e);
+  if (r == 0)
+    r = make_and_lock (d, &e);
+  if (r < 0)
+    {
+      rcvmi_disks_close (d);
+      return rcvmi_error_pass (err, e);
+    }
+  return 0;
+}
+
+int
+rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err)
+{
+  d->lock_fd = d->kept_lock_fd = -1;
+  d->dir_fd = open (d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
+}
+
+static int
+remove_images (const struct rcvmi_disks *d, rcvm_error **err)
+{
+  static const char *const names[]
+      = { "upper.img", "upper.img.write-back", "root.img", "binds.img", "disks.json.new", "disks.json" };
+
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)
+      return rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, names[i]);
+  return 0;
+}
+
+int
+rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err)
+{
+  int r = rcvmi_disks_write_back (d, err);
+
+  return r < 0 ? r : remove_images (d, err);
+}
+
+int
+rcvmi_disks_keep (struct rcvmi_disks *d, const char *rootfs, rcvm_error **err)
+{
+  autofree char *data = rcvmi_default_data_dir (), *real = realpath (rootfs, NULL);
+  int r;
+
+  if (!real)
+    return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", rootfs);
+  if (!data || asprintf (&d->kept_dir, "%s/kept/%016llx", data, (unsigned long long) hash (real)) < 0)
+    {
+      d->kept_dir = NULL;
+      return rcvmi_fail_nomem (err);
+    }
+  r = make_dirs (d->kept_dir, err);
+  if (r == 0)
+    r = lock_dir (d->kept_dir, false, &d->kept_lock_fd, err);
+  if (r < 0)
+    return r;
+  if (r == 0)
+    return rcvmi_fail (err, RCVM_E_STATE, 0,
+                       "the changes that are kept for '%s' are in use by another VM: wait until it has stopped, or "
+                       "discard this one's",
+                       rootfs);
+  free (d->upper);
+  if (asprintf (&d->upper, "%s/upper.img", d->kept_dir) < 0)
+    d->upper = NULL;
+  return d->upper ? 0 : rcvmi_fail_nomem (err);
+}
+
+int
+rcvmi_disks_check_kept (const struct rcvmi_disks *d, const char *rootfs, const char *key, bool *exists,
+                        rcvm_error **err)
+{
+  autofree char *path = NULL;
+  autoclose int fd = -1;
+  char known[256];
+  ssize_t n;
+
+  if (asprintf (&path, "%s/key", d->kept_dir) < 0)
+    {
+      path = NULL;
+      return rcvmi_fail_nomem (err);
+    }
+  *exists = access (d->upper, F_OK) == 0;
+  fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  n = fd < 0 ? -1 : read (fd, known, sizeof known);
+  if (n < 0)
+    return rcvmi_fail_errno (err, errno, "cannot read '%s'", path);
+  if ((size_t) n == strlen (key) && memcmp (known, key, (size_t) n) == 0)
+    return 0;
+  if (*exists)
+    return rcvmi_fail (err, RCVM_E_STATE, 0,
+                       "'%s' has changed since changes to it were kept in '%s': remove that directory to begin "
+                       "anew",
+                       rootfs, d->kept_dir);
+  if (ftruncate (fd, 0) < 0 || pwrite (fd, key, strlen (key), 0) != (ssize_t) strlen (key))
+    return rcvmi_fail_errno (err, errno, "cannot write '%s'", path);
+  return 0;
+}
+
+/* Whoever waits for the lock finds that it is no longer that of the directory. */
+static int
+remove_files (const struct rcvmi_disks *d, rcvm_error **err)
+{
+  int r = remove_images (d, err);
+
+  if (r < 0)
+    return r;
+  if (unlinkat (d->dir_fd, "lock", 0) < 0 && errno != ENOENT)
+    return rcvmi_fail_errno (err, errno, "cannot remove '%s/lock'", d->dir);
+  if (rmdir (d->dir) < 0 && errno != ENOENT)
+    return rcvmi_fail_errno (err, errno, "cannot remove the directory '%s'", d->dir);
+  return 0;
+}
+
+void
+rcvmi_disks_remove (struct rcvmi_disks *d)
+{
+  if (d->dir_fd >= 0)
+    remove_files (d, NULL);
+  rcvmi_disks_close (d);
+}
+
+void
+rcvmi_disks_close (struct rcvmi_disks *d)
+{
+  cleanup_close (&d->dir_fd);
+  cleanup_close (&d->lock_fd);
+  cleanup_close (&d->kept_lock_fd);
+  free (d->dir);
+  free (d->upper);
+  free (d->root);
+  free (d->binds);
+  free (d->kept_dir);
+  *d = RCVMI_DISKS_INIT;
+}
+
+int
+rcvmi_disks_recover (const char *dir, bool discard, rcvm_error **err)
+{
+  struct rcvmi_disks d = RCVMI_DISKS_INIT;
+  rcvm_error *e = NULL;
+  int r = 0;
+
+  d.dir_fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (d.dir_fd < 0 && errno == ENOENT)
+    return 0;
+  if (d.dir_fd < 0)
+    r = rcvmi_fail_errno (&e, errno, "cannot open '%s'", dir);
+  if (r == 0 && !(d.dir = strdup (dir)))
+    r = rcvmi_fail_nomem (&e);
+  if (r == 0)
+    r = set_paths (&d, &e);
+  if (r == 0)
+    r = lock_dir (dir, false, &d.lock_fd, &e);
+  /* In use by another that recovers it, or by the next VM of that id, which has. */
+  if (r > 0 && !discard && (r = rcvmi_disks_write_back (&d, &e)) == 0)
+    r = 1;
+  if (r > 0)
+    r = remove_files (&d, &e);
+  rcvmi_disks_close (&d);
+  return r < 0 ? rcvmi_error_pass (err, e) : 0;
+}

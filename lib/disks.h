@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The disks that are one VM's own: DATA/vms/ID@HASH/ (HASH tells state roots apart) with
+ *
+ *   lock         held (OFD) by the monitor as long as it lives
+ *   disks.json   whose they are, and what is to become of them
+ *   upper.img    what the container changes of its root
+ *   root.img     its whole root, where that was asked for, or a base that no key stands for
+ *   binds.img    copies of what is bound into it
+ *
+ * They lie in the data directory, not beside the state: that is a tmpfs, and it does not survive the host's power
+ * failure, which the changes do.
+ *
+ * With `keep` the upper is DATA/kept/HASH/upper.img (HASH of the root's path) and stays there.
+ */
+#ifndef RCVM_LIB_DISKS_H
+#define RCVM_LIB_DISKS_H
+
+#include <stdbool.h>
+#include <time.h>
+
+#include <runcvm/error.h>
+
+struct rcvmi_disks
+{
+  char *dir;
+  int dir_fd;
+  int lock_fd;
+  char *upper; /* paths that the images have, or will have */
+  char *root;
+  char *binds;
+  char *kept_dir; /* NULL: the upper goes with the VM */
+  int kept_lock_fd;
+};
+
+#define RCVMI_DISKS_INIT ((struct rcvmi_disks){ .dir_fd = -1, .lock_fd = -1, .kept_lock_fd = -1 })
+
+/* Makes and locks the directory. */
+int rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id, rcvm_error **err);
+/* In a worker, which has none of the monitor's fds. */
+int rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err);
+/* Writes back what a dead monitor of that id should have, and removes the rest of what it left.  For a worker. */
+int rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err);
+/* Where the upper's changes belong. */
+struct rcvmi_intent
+{
+  const char *rootfs;
+  const char *base;      /* the image below */
+  const char *deltas[2]; /* what the upper was filled with, or NULL */
+  struct timespec since; /* before that was read */
+};
+
+/* Writes it down, before anything can change. */
+int rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *intent, rcvm_error **err);
+/* The upper shall be the one that is kept for `rootfs`: locks it.  RCVM_E_STATE where another VM has it. */
+int rcvmi_disks_keep (struct rcvmi_disks *d, const char *rootfs, rcvm_error **err);
+/* Whether there is one already.  RCVM_E_STATE where it was made upon another base than `key`. */
+int rcvmi_disks_check_kept (const struct rcvmi_disks *d, const char *rootfs, const char *key, bool *exists,
+                            rcvm_error **err);
+/* Writes the changes back into the root that rcvmi_disks_intend named; nothing where there was none.  Takes its time: for
+   a worker. */
+int rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err);
+/* Removes all but what is kept. */
+void rcvmi_disks_remove (struct rcvmi_disks *d);
+void rcvmi_disks_close (struct rcvmi_disks *d);
+
+/* For a VM whose monitor is dead: writes back what it should have, and removes the rest.  Where that fails, the
+   disks stay, and the next call tries again.  With `discard`, the changes are given up.  Nothing if there is nothing. */
+int rcvmi_disks_recover (const char *dir, bool discard, rcvm_error **err);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The process that reads the image: it has the image, the base and the pipe, and no rights. */
+#include "config.h"
+
+#define RCVMI_STAGE "rootfs"
+#include "writeback-parser.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  PIPE_SIZE = 1 << 20
+};
+
+struct work
+{
+  const char *name;
+  bool base;
+};
+
+static int
+emit (void *user, const void *data, size_t len)
+{
+  const int *fd = user;
+  const char *p = data;
+
+  while (len)
+    {
+      ssize_t n = write (*fd, p, len);
+
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        return -1;
+      p += n;
+      len -= (size_t) n;
+    }
+  return 0;
+}
+
+static int
+read_image (void *user, rcvm_error **err)
+{
+  const struct work *w = user;
+  int image = RCVMI_PROC_FORK_FD, out = image + 1, base = w->base ? image + 2 : -1;
+  int null = open ("/dev/null", O_RDWR | O_CLOEXEC), code;
+
+  for (int fd = 0; fd < 3; fd++)
+    if (null < 0 || dup2 (null, fd) < 0)
+      return rcvmi_fail_errno (err, errno, "cannot open /dev/null");
+  close (null);
+  code = rcvmi_wb_sandbox (err);
+  return code < 0 ? code : rcvmi_wb_parse (image, base, w->name, emit, &out, err);
+}
+
+int
+rcvmi_wb_parser_start (struct rcvmi_proc *proc, int image, int base, const char *name,
+                       int *stream, int *error_fd, rcvm_error **err)
+{
+  struct work w = { .name = name, .base = base >= 0 };
+  autoclose int from = -1, to = -1;
+  int ends[2], fds[3], code;
+
+  if (pipe2 (ends, O_CLOEXEC) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make a pipe");
+  from = ends[0];
+  to = ends[1];
+  /* Only faster; a user may have had all that is allowed. */
+  fcntl (to, F_SETPIPE_SZ, PIPE_SIZE);
+  fds[0] = image;
+  fds[1] = to;
+  fds[2] = base;
+  code = rcvmi_proc_fork_with (proc, read_image, &w, fds, base >= 0 ? 3 : 2, error_fd, err);
+  if (code == 0)
+    *stream = steal_fd (&from);
+  return code;
+}

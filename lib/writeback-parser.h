@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The side of a write-back that reads the image: see writeback.h. */
+#ifndef RCVM_LIB_WRITEBACK_PARSER_H
+#define RCVM_LIB_WRITEBACK_PARSER_H
+
+#include <stddef.h>
+
+#include <runcvm/error.h>
+
+#include "proc.h"
+
+/* Takes a piece of the stream of records; negative: no more. */
+typedef int (*rcvmi_wb_emit_fn) (void *user, const void *data, size_t len);
+
+/* Reads the image and tells what is in its directory "upper".  `base` is -1 where it is not known.  Touches nothing but
+   the two fds and memory. */
+int rcvmi_wb_parse (int image, int base, const char *name, rcvmi_wb_emit_fn emit, void *user,
+                    rcvm_error **err);
+
+/* The same in a process of its own that may do nothing else; *stream is where its records come out, *error_fd is for
+   rcvmi_proc_read_error. */
+int rcvmi_wb_parser_start (struct rcvmi_proc *proc, int image, int base, const char *name,
+                           int *stream, int *error_fd, rcvm_error **err);
+
+/* writeback-sandbox.c: takes all rights from this process but to read what is open, and to write to it. */
+int rcvmi_wb_sandbox (rcvm_error **err);
+
+#endif
