@@ -107,8 +107,27 @@ int rcvmi_net_nft_delete (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, co
 struct rcvmi_net_nic *rcvmi_net_nic_new (struct rcvmi_net *net, rcvm_error **err);
 void rcvmi_net_nic_free (struct rcvmi_net_nic *nic);
 int rcvmi_net_save_record (struct rcvmi_net *net, rcvm_error **err);
+/* Out of the list, and freed. */
+void rcvmi_net_nic_forget (struct rcvmi_net *net, struct rcvmi_net_nic *nic);
+/* Everything about one NIC that can be decided before anything is changed; then the doing, and its undoing (0 or -errno). */
+struct rcvmi_net_nic *rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list,
+                                          const struct rcvmi_net_found *f, rcvm_error **err);
+int rcvmi_net_nic_make (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err);
+int rcvmi_net_nic_undo (struct rcvmi_net *net, struct rcvmi_net_nic *nic);
 /* The TAP of a NIC whose tap_name is set. */
 int rcvmi_net_nic_make_tap (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err);
+
+/* net-select.c */
+bool rcvmi_net_wanted (const struct rcvmi_net *net, const struct rcvmi_net_found *f);
+/* It has no address, and none comes from elsewhere. */
+bool rcvmi_net_lacks_address (const struct rcvmi_net *net, const struct rcvmi_net_found *f);
+/* What was asked for by name is there, and can be taken. */
+int rcvmi_net_check_interfaces (struct rcvmi_net *net, const struct rcvmi_net_list *list, rcvm_error **err);
+/* No two NICs have a route to the same place. */
+int rcvmi_net_check_guests (const struct rcvmi_net *net, rcvm_error **err);
+int rcvmi_net_derive_guest (const struct rcvmi_net *net, const struct rcvmi_net_if *outside,
+                            struct rcvmi_net_if *guest, rcvm_error **err);
+bool rcvmi_net_same_ip (const struct rcvmi_net_ip *a, const struct rcvmi_net_ip *b);
 
 /* net-watch.c */
 int rcvmi_net_watch_open (struct rcvmi_net *net, rcvm_error **err);

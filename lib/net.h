@@ -11,7 +11,10 @@
  *   net-bridge.c   the same by a bridge
  *   net-private.c  host mode: a link of the VM's own, with NAT (net-nft.c, net-nftnl.c)
  *   net-record.c   what was done, so that it can be undone by another process
- *   net.c          prepare, rescan, undo
+ *   net-select.c   which interfaces, and what the guest has of them
+ *   net-rescan.c   what came, changed and went
+ *   net-watch.c    that something did
+ *   net.c          prepare, undo
  *
  * Everything is made, asked and undone through sockets that were opened in the namespace: a socket stays where it was
  * made, so the caller's thread never moves.
