@@ -2,9 +2,10 @@
 /*
  * Host mode's rules: one nftables table for each link, made and removed as a whole.
  *
- * A table of its own has no neighbours to get wrong: no counters of users, no rules to find again by their handles, and
- * two VMs never touch the same one.  Where the kernel can (5.12), the table belongs to our socket and goes when this process does,
- * however it ends; `nft flush ruleset` of a firewall that reloads leaves it alone.
+ * A table of its own has no neighbours to get wrong: no counters of users, no rules to find again by their
+ * handles, and two VMs never touch the same one.  Where the kernel can (5.12), the table belongs to our
+ * socket and goes when this process does, however it ends; `nft flush ruleset` of a firewall that reloads
+ * leaves it alone.
  *
  *   table ip runcvm_TAP {
  *     chain guard        prerouting, raw      iif TAP and not from the guest: drop; to 127.0.0.0/8: drop
@@ -104,7 +105,8 @@ put_chain (struct batch *b, const char *name, const char *type, uint32_t hook, i
   struct nlmsghdr *h;
 
   if (!c || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TABLE, b->table) < 0
-      || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_NAME, name) < 0 || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TYPE, type) < 0)
+      || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_NAME, name) < 0
+      || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TYPE, type) < 0)
     b->failed = true;
   else
     {
@@ -225,7 +227,8 @@ match_loopback (struct batch *b, struct nftnl_rule *r, uint32_t offset)
 }
 
 static void
-match_ip (struct batch *b, struct nftnl_rule *r, uint32_t offset, enum nft_cmp_ops op, const struct rcvmi_net_ip *ip)
+match_ip (struct batch *b, struct nftnl_rule *r, uint32_t offset, enum nft_cmp_ops op,
+          const struct rcvmi_net_ip *ip)
 {
   load (b, r, NFT_PAYLOAD_NETWORK_HEADER, offset, 4);
   compare (b, r, op, ip->bytes, 4);
@@ -296,7 +299,8 @@ put_guard (struct batch *b, const char *tap, const struct rcvmi_net_ip *guest)
   match_ip (b, r, SOURCE, NFT_CMP_NEQ, guest);
   drop (b, r);
   finish_rule (b, r);
-  /* route_localnet (net-private.c) lets this host's 127.0.0.1 reach the guest; never the other way round. */
+  /* route_localnet (net-private.c) lets this host's 127.0.0.1 reach the guest; never the other way round.
+   */
   r = new_rule (b, "guard");
   match_interface (b, r, NFT_META_IIFNAME, tap);
   match_loopback (b, r, DESTINATION);
@@ -320,7 +324,8 @@ put_masquerade (struct batch *b, const char *tap, const struct rcvmi_net_ip *gue
 }
 
 static void
-put_port (struct batch *b, const char *chain, const struct rcvmi_net_port *p, const struct rcvmi_net_ip *guest)
+put_port (struct batch *b, const char *chain, const struct rcvmi_net_port *p,
+          const struct rcvmi_net_ip *guest)
 {
   struct nftnl_rule *r = new_rule (b, chain);
   uint16_t port = htons (p->host_port);
@@ -337,7 +342,8 @@ put_port (struct batch *b, const char *chain, const struct rcvmi_net_port *p, co
 }
 
 static int
-compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest, bool owner)
+compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest,
+         bool owner)
 {
   b->used = 0;
   b->seq = 1;
@@ -371,7 +377,8 @@ open_socket (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, rcvm_error **er
 }
 
 int
-rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest, rcvm_error **err)
+rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest,
+                    rcvm_error **err)
 {
   struct batch b = { .size = ROOM + net->n_ports * ROOM_FOR_PORT, .table = net->table };
   autofree char *data = calloc (1, b.size);
@@ -396,9 +403,10 @@ rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_n
         r = rcvmi_nl_batch (&net->nft, b.data, b.used);
     }
   if (r == -EOPNOTSUPP || r == -ENOENT || r == -EINVAL)
-    return rcvmi_fail (err, RCVM_E_HOST, -r,
-                       "cannot make the nftables table '%s'%s; the kernel needs nf_tables with nat, masq, fib and meta",
-                       net->table, net->nft.text);
+    return rcvmi_fail (
+        err, RCVM_E_HOST, -r,
+        "cannot make the nftables table '%s'%s; the kernel needs nf_tables with nat, masq, fib and meta",
+        net->table, net->nft.text);
   if (r == -EPERM)
     return rcvmi_fail (err, RCVM_E_PERMISSION, -r, "making an nftables table needs CAP_NET_ADMIN");
   if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The filter is u32's "everything": of the classifiers that can say so it is the one that all kernels have.  Its action
- * carries a cookie of 16 bytes, new for each VM, by which it is known again: by this process, by the one that cleans up after
- * it died, and by nobody by mistake.
+ * The filter is u32's "everything": of the classifiers that can say so it is the one that all kernels have.
+ * Its action carries a cookie of 16 bytes, new for each VM, by which it is known again: by this process, by
+ * the one that cleans up after it died, and by nobody by mistake.
  *
  * Filters of others at the same place come first: ours has a later priority than any of them.
  */
@@ -58,8 +58,8 @@ enum owner
   THEIRS
 };
 
-/* By the filter's first action.  DEAD is a VM's of which nobody has cleaned up: it has a cookie like ours, and leads to a
-   TAP that is gone. */
+/* By the filter's first action.  DEAD is a VM's of which nobody has cleaned up: it has a cookie like ours,
+   and leads to a TAP that is gone. */
 static enum owner
 find_owner (struct nlattr *options, const uint8_t *cookie)
 {
@@ -103,7 +103,8 @@ on_filter (void *user, struct nlmsghdr *h)
       l->ingress->handle = m->tcm_handle;
       l->ingress->info = m->tcm_info;
     }
-  else if (!a[TCA_OPTIONS] || (u32 && nla_parse_nested (o, TCA_U32_MAX, a[TCA_OPTIONS], NULL) == 0 && !o[TCA_U32_SEL]))
+  else if (!a[TCA_OPTIONS]
+           || (u32 && nla_parse_nested (o, TCA_U32_MAX, a[TCA_OPTIONS], NULL) == 0 && !o[TCA_U32_SEL]))
     return; /* the head of a list, or a table of u32: no filter */
   else
     {
@@ -117,7 +118,8 @@ on_filter (void *user, struct nlmsghdr *h)
 }
 
 int
-rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t *cookie, struct rcvmi_net_ingress *ingress)
+rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t *cookie,
+                        struct rcvmi_net_ingress *ingress)
 {
   struct look l = { index, cookie, ingress };
   struct tcmsg m = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index };
@@ -156,7 +158,8 @@ rcvmi_net_ingress_make_qdisc (struct rcvmi_nl *nl, int index)
 static bool
 put_action (struct nl_msg *msg, int to, const uint8_t *cookie)
 {
-  struct tc_mirred mirred = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t) to };
+  struct tc_mirred mirred
+      = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t) to };
   struct nlattr *list = nla_nest_start (msg, TCA_U32_ACT), *first, *options;
 
   first = list ? nla_nest_start (msg, 1) : NULL;
@@ -204,7 +207,8 @@ rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
-/* With its priority, as u32 leaves an empty one behind; but that one alone where somebody else has come to the same. */
+/* With its priority, as u32 leaves an empty one behind; but that one alone where somebody else has come to
+   the same. */
 static int
 remove_filter (struct rcvmi_nl *nl, int index, const struct rcvmi_net_ingress *ingress)
 {
@@ -224,7 +228,8 @@ remove_filter (struct rcvmi_nl *nl, int index, const struct rcvmi_net_ingress *i
 }
 
 int
-rcvmi_net_ingress_bury (struct rcvmi_nl *nl, int index, const uint8_t *cookie, struct rcvmi_net_ingress *ingress)
+rcvmi_net_ingress_bury (struct rcvmi_nl *nl, int index, const uint8_t *cookie,
+                        struct rcvmi_net_ingress *ingress)
 {
   int r = rcvmi_net_ingress_read (nl, index, cookie, ingress);
 

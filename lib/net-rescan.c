@@ -15,15 +15,16 @@ static bool
 same_addr (const struct rcvmi_net_addr *a, const struct rcvmi_net_addr *b)
 {
   /* Lifetimes run down; a lease that is renewed is no change. */
-  return rcvmi_net_same_ip (&a->ip, &b->ip) && a->prefix == b->prefix && a->scope == b->scope && a->flags == b->flags
-         && rcvmi_net_same_ip (&a->peer, &b->peer) && rcvmi_net_same_ip (&a->broadcast, &b->broadcast);
+  return rcvmi_net_same_ip (&a->ip, &b->ip) && a->prefix == b->prefix && a->scope == b->scope
+         && a->flags == b->flags && rcvmi_net_same_ip (&a->peer, &b->peer)
+         && rcvmi_net_same_ip (&a->broadcast, &b->broadcast);
 }
 
 static bool
 same_if (const struct rcvmi_net_if *a, const struct rcvmi_net_if *b)
 {
-  if (a->mtu != b->mtu || memcmp (a->mac, b->mac, 6) || a->n_addrs != b->n_addrs || a->n_routes != b->n_routes
-      || a->n_neighs != b->n_neighs)
+  if (a->mtu != b->mtu || memcmp (a->mac, b->mac, 6) || a->n_addrs != b->n_addrs
+      || a->n_routes != b->n_routes || a->n_neighs != b->n_neighs)
     return false;
   for (size_t i = 0; i < a->n_addrs; i++)
     if (!same_addr (&a->addrs[i], &b->addrs[i]))
@@ -47,7 +48,8 @@ set_mtu (struct rcvmi_nl *nl, int index, uint32_t mtu)
 }
 
 static int
-refresh (struct rcvmi_net *net, struct rcvmi_net_nic *nic, const struct rcvmi_net_found *f, rcvm_error **err)
+refresh (struct rcvmi_net *net, struct rcvmi_net_nic *nic, const struct rcvmi_net_found *f,
+         rcvm_error **err)
 {
   struct rcvmi_net_if outside, guest;
   int code;
@@ -77,7 +79,8 @@ refresh (struct rcvmi_net *net, struct rcvmi_net_nic *nic, const struct rcvmi_ne
 }
 
 static int
-add_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct rcvmi_net_found *f, rcvm_error **err)
+add_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct rcvmi_net_found *f,
+         rcvm_error **err)
 {
   struct rcvmi_net_nic *nic = rcvmi_net_nic_plan (net, list, f, err);
   int code;
@@ -139,7 +142,8 @@ rcvmi_net_rescan (struct rcvmi_net *net, rcvm_error **err)
     {
       const struct rcvmi_net_found *f = &list.found[i];
 
-      if (rcvmi_net_wanted (net, f) && f->flags & IFF_UP && !rcvmi_net_lacks_address (net, f) && !is_known (net, f->data.index))
+      if (rcvmi_net_wanted (net, f) && f->flags & IFF_UP && !rcvmi_net_lacks_address (net, f)
+          && !is_known (net, f->data.index))
         code = add_nic (net, &list, f, err);
     }
   rcvmi_net_list_clear (&list);

@@ -9,6 +9,7 @@
 #include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -41,14 +42,17 @@ find_static (const struct rcvmi_net *net, const char *name)
   return NULL;
 }
 
-/* Of the namespace's interfaces, those that are the container's: not loopback, TAPs, bridges (ours among them) and their
-   ports, and not what lies around unused, like the kernel's own tunl0. */
+/* Of the namespace's interfaces, those that are the container's: not loopback, TAPs, bridges (ours among
+   them) and their ports, and not what lies around unused, like the kernel's own tunl0. */
 bool
 rcvmi_net_wanted (const struct rcvmi_net *net, const struct rcvmi_net_found *f)
 {
   if (f->type != ARPHRD_ETHER || f->flags & IFF_LOOPBACK || f->master || !strcmp (f->data.kind, "tun")
       || !strcmp (f->data.kind, "bridge"))
     return false;
+  for (char **x = net->excluded; x && *x; x++)
+    if (!strcmp (*x, f->data.name))
+      return false;
   if (net->interfaces)
     return named (net, f->data.name);
   return f->flags & IFF_UP || f->data.n_addrs > 0;
@@ -66,8 +70,9 @@ rcvmi_net_check_interfaces (struct rcvmi_net *net, const struct rcvmi_net_list *
           {
             found = true;
             if (!rcvmi_net_wanted (net, &list->found[i]))
-              return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                                 "the interface '%s' cannot be taken over: it is no Ethernet, or a bridge's", *s);
+              return rcvmi_fail (
+                  err, RCVM_E_INVALID, 0,
+                  "the interface '%s' cannot be taken over: it is no Ethernet, or a bridge's", *s);
           }
       if (!found)
         return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "the network namespace has no interface '%s'", *s);
@@ -77,20 +82,24 @@ rcvmi_net_check_interfaces (struct rcvmi_net *net, const struct rcvmi_net_list *
       bool found = false;
 
       for (size_t k = 0; k < list->n; k++)
-        found |= rcvmi_net_wanted (net, &list->found[k]) && !strcmp (list->found[k].data.name, net->statics[i].name);
+        found |= rcvmi_net_wanted (net, &list->found[k])
+                 && !strcmp (list->found[k].data.name, net->statics[i].name);
       if (!found)
-        return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0,
-                           "addresses were given for '%s', but the network namespace has no such interface to take over",
-                           net->statics[i].name);
+        return rcvmi_fail (
+            err, RCVM_E_NOT_FOUND, 0,
+            "addresses were given for '%s', but the network namespace has no such interface to take over",
+            net->statics[i].name);
     }
   for (size_t i = 0; i < list->n; i++)
     {
       const struct rcvmi_net_found *f = &list->found[i];
 
-      if (!rcvmi_net_wanted (net, f) && !net->interfaces && !(f->flags & IFF_LOOPBACK) && !f->master && f->data.n_addrs > 0
-          && strcmp (f->data.kind, "tun") != 0
-          && rcvmi_net_warn (&net->warnings, "the interface '%s' (%s) is no Ethernet and stays outside of the VM",
-                             f->data.name, f->data.kind[0] ? f->data.kind : "of an unknown kind") < 0)
+      if (!rcvmi_net_wanted (net, f) && !net->interfaces && !(f->flags & IFF_LOOPBACK) && !f->master
+          && f->data.n_addrs > 0 && strcmp (f->data.kind, "tun") != 0
+          && rcvmi_net_warn (&net->warnings,
+                             "the interface '%s' (%s) is no Ethernet and stays outside of the VM",
+                             f->data.name, f->data.kind[0] ? f->data.kind : "of an unknown kind")
+                 < 0)
         return rcvmi_fail_nomem (err);
     }
   return 0;
@@ -122,13 +131,15 @@ check_overlap (const struct rcvmi_net_if *a, const struct rcvmi_net_if *b, rcvm_
         const struct rcvmi_net_route *x = &a->routes[i], *y = &b->routes[k];
 
         if (x->family != y->family || x->prefix != y->prefix || x->metric != y->metric
-            || !rcvmi_net_same_ip (&x->destination, &y->destination) || is_link_local (x) || x->protocol == RTPROT_RA)
+            || !rcvmi_net_same_ip (&x->destination, &y->destination) || is_link_local (x)
+            || x->protocol == RTPROT_RA)
           continue;
-        return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                           "the interfaces '%s' and '%s' have overlapping routes, both to %s%s%u with metric %u; give "
-                           "one of them another metric",
-                           a->name, b->name, x->prefix ? rcvmi_net_ip_text (&x->destination, text) : "default",
-                           "/", x->prefix, x->metric);
+        return rcvmi_fail (
+            err, RCVM_E_INVALID, 0,
+            "the interfaces '%s' and '%s' have overlapping routes, both to %s%s%u with metric %u; give "
+            "one of them another metric",
+            a->name, b->name, x->prefix ? rcvmi_net_ip_text (&x->destination, text) : "default", "/",
+            x->prefix, x->metric);
       }
   return 0;
 }
@@ -147,8 +158,8 @@ rcvmi_net_check_guests (const struct rcvmi_net *net, rcvm_error **err)
 
 /* What the guest is to have, from what was found and what was asked for. */
 int
-rcvmi_net_derive_guest (const struct rcvmi_net *net, const struct rcvmi_net_if *outside, struct rcvmi_net_if *guest,
-              rcvm_error **err)
+rcvmi_net_derive_guest (const struct rcvmi_net *net, const struct rcvmi_net_if *outside,
+                        struct rcvmi_net_if *guest, rcvm_error **err)
 {
   const struct rcvmi_net_if *given = find_static (net, outside->name);
   struct rcvmi_net_if bare = *outside;
@@ -179,4 +190,22 @@ bool
 rcvmi_net_lacks_address (const struct rcvmi_net *net, const struct rcvmi_net_found *f)
 {
   return !net->dhcp && !find_static (net, f->data.name) && !has_address (&f->data);
+}
+
+int
+rcvmi_net_exclude (struct rcvmi_net *net, const char *name, bool exclude, rcvm_error **err)
+{
+  size_t n = 0, at = SIZE_MAX;
+
+  for (; net->excluded && net->excluded[n]; n++)
+    if (!strcmp (net->excluded[n], name))
+      at = n;
+  if ((at != SIZE_MAX) == exclude)
+    return 0;
+  if (exclude)
+    return rcvmi_net_warn (&net->excluded, "%s", name) < 0 ? rcvmi_fail_nomem (err) : 0;
+  free (net->excluded[at]);
+  net->excluded[at] = net->excluded[n - 1];
+  net->excluded[n - 1] = NULL;
+  return 0;
 }

@@ -31,7 +31,8 @@ rcvmi_net_nic_new (struct rcvmi_net *net, rcvm_error **err)
 
   if (net->n == RCVMI_NET_MAX_NICS)
     {
-      rcvmi_fail (err, RCVM_E_INVALID, 0, "a VM can have %d network interfaces, and there are more", RCVMI_NET_MAX_NICS);
+      rcvmi_fail (err, RCVM_E_INVALID, 0, "a VM can have %d network interfaces, and there are more",
+                  RCVMI_NET_MAX_NICS);
       return NULL;
     }
   nics = reallocarray (net->nics, net->n + 1, sizeof *nics);
@@ -128,8 +129,8 @@ name_taken (const struct rcvmi_net *net, const struct rcvmi_net_list *list, cons
 }
 
 static int
-choose_name (const struct rcvmi_net *net, const struct rcvmi_net_list *list, const char *format, unsigned number,
-             char *name, rcvm_error **err)
+choose_name (const struct rcvmi_net *net, const struct rcvmi_net_list *list, const char *format,
+             unsigned number, char *name, rcvm_error **err)
 {
   for (unsigned i = number; i < number + NAME_TRIES; i++)
     {
@@ -142,13 +143,15 @@ choose_name (const struct rcvmi_net *net, const struct rcvmi_net_list *list, con
           return 0;
         }
     }
-  return rcvmi_fail (err, RCVM_E_EXISTS, 0, "the network namespace has no free name %s0, %s1 ... for an interface",
-                     format, format);
+  return rcvmi_fail (err, RCVM_E_EXISTS, 0,
+                     "the network namespace has no free name %s0, %s1 ... for an interface", format,
+                     format);
 }
 
 /* Everything about one NIC that can be decided before anything is changed. */
 struct rcvmi_net_nic *
-rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct rcvmi_net_found *f, rcvm_error **err)
+rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list,
+                    const struct rcvmi_net_found *f, rcvm_error **err)
 {
   struct rcvmi_net_nic *nic = rcvmi_net_nic_new (net, err);
   struct rcvmi_net_done *done = nic ? &nic->priv->done : NULL;
@@ -166,8 +169,10 @@ rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list, co
       memcpy (tap, net->tap_name, sizeof tap);
       if (name_taken (net, list, tap))
         {
-          rcvmi_fail (err, RCVM_E_EXISTS, 0,
-                      "the network namespace already has an interface '%s'; choose another name, or remove it", tap);
+          rcvmi_fail (
+              err, RCVM_E_EXISTS, 0,
+              "the network namespace already has an interface '%s'; choose another name, or remove it",
+              tap);
           goto fail;
         }
     }
@@ -183,7 +188,8 @@ rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list, co
 
       memcpy (done->old_mac, f->data.mac, sizeof done->old_mac);
       if (choose_name (net, list, "rcvmbr", nic->number, bridge, err) < 0
-          || rcvmi_net_mac_random (done->new_mac, err) < 0 || rcvmi_net_bridge_save (&net->nl, done, err) < 0)
+          || rcvmi_net_mac_random (done->new_mac, err) < 0
+          || rcvmi_net_bridge_save (&net->nl, done, err) < 0)
         goto fail;
       memcpy (done->bridge, bridge, sizeof bridge);
       if (nic->number > 0 || rcvmi_net_bridge_guest (&nic->guest, err) == 0)
@@ -195,12 +201,15 @@ rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list, co
     rcvmi_fail_errno (err, -r, "cannot read the ingress of '%s'%s", done->name, net->nl.text);
   else if (ingress.shared_block)
     rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                "the ingress of '%s' shares a block of filters with other interfaces; join it by a bridge", done->name);
+                "the ingress of '%s' shares a block of filters with other interfaces; join it by a bridge",
+                done->name);
   else if (ingress.others > 0
-           && rcvmi_net_warn (&net->warnings,
-                              "the ingress of '%s' has filters of somebody else's: they come first, and what they "
-                              "take does not reach the VM",
-                              done->name) < 0)
+           && rcvmi_net_warn (
+                  &net->warnings,
+                  "the ingress of '%s' has filters of somebody else's: they come first, and what they "
+                  "take does not reach the VM",
+                  done->name)
+                  < 0)
     rcvmi_fail_nomem (err);
   else
     {
@@ -217,13 +226,16 @@ static int
 fail_redirect (struct rcvmi_net *net, const char *name, int r, rcvm_error **err)
 {
   if (r == -ENOENT || r == -EOPNOTSUPP)
-    return rcvmi_fail (err, RCVM_E_HOST, -r,
-                       "cannot redirect what comes in at '%s'%s; the kernel needs sch_ingress, cls_u32 and act_mirred, or "
-                       "join by a bridge",
-                       name, net->nl.text);
+    return rcvmi_fail (
+        err, RCVM_E_HOST, -r,
+        "cannot redirect what comes in at '%s'%s; the kernel needs sch_ingress, cls_u32 and act_mirred, or "
+        "join by a bridge",
+        name, net->nl.text);
   if (r == -EBUSY)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, -r,
-                       "the ingress of '%s' has a filter of somebody else's with the last priority; join by a bridge", name);
+    return rcvmi_fail (
+        err, RCVM_E_UNSUPPORTED, -r,
+        "the ingress of '%s' has a filter of somebody else's with the last priority; join by a bridge",
+        name);
   return rcvmi_fail_errno (err, -r, "cannot redirect what comes in at '%s'%s", name, net->nl.text);
 }
 
@@ -285,13 +297,16 @@ prepare_netns (struct rcvmi_net *net, rcvm_error **err)
       if (!rcvmi_net_wanted (net, f))
         continue;
       if (rcvmi_net_lacks_address (net, f))
-        code = rcvmi_fail (err, RCVM_E_INVALID, 0,
-                           "the interface '%s' of the network namespace has no address; give it one, let the guest use "
-                           "DHCP, or leave the interface out",
-                           f->data.name);
+        code = rcvmi_fail (
+            err, RCVM_E_INVALID, 0,
+            "the interface '%s' of the network namespace has no address; give it one, let the guest use "
+            "DHCP, or leave the interface out",
+            f->data.name);
       else if (!(f->flags & IFF_UP)
-               && rcvmi_net_warn (&net->warnings, "the interface '%s' is down; the VM has no link until it is up",
-                                  f->data.name) < 0)
+               && rcvmi_net_warn (&net->warnings,
+                                  "the interface '%s' is down; the VM has no link until it is up",
+                                  f->data.name)
+                      < 0)
         code = rcvmi_fail_nomem (err);
       else if (!rcvmi_net_nic_plan (net, &list, f, err))
         code = RCVM_E_SYSTEM;
@@ -370,7 +385,8 @@ take_config (struct rcvmi_net *net, const struct rcvmi_net_config *c, rcvm_error
 }
 
 struct rcvmi_net *
-rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save, void *user, rcvm_error **err)
+rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save, void *user,
+                   rcvm_error **err)
 {
   struct rcvmi_net *net = calloc (1, sizeof *net);
   int code;
@@ -398,7 +414,8 @@ rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save
       if (code == 0 && net->mode == RCVMI_NET_NETNS)
         code = rcvmi_net_watch_open (net, err);
       if (code == 0)
-        code = net->mode == RCVMI_NET_NETNS ? prepare_netns (net, err) : rcvmi_net_private_prepare (net, err);
+        code = net->mode == RCVMI_NET_NETNS ? prepare_netns (net, err)
+                                            : rcvmi_net_private_prepare (net, err);
     }
   if (code == 0)
     return net;
@@ -422,6 +439,7 @@ rcvmi_net_free (struct rcvmi_net *net)
   free (net->ports);
   free (net->ns_path);
   rcvmi_net_strv_free (net->interfaces);
+  rcvmi_net_strv_free (net->excluded);
   rcvmi_net_strv_free (net->warnings);
   rcvmi_net_dns_clear (&net->dns);
   rcvmi_nl_close (&net->nft);
@@ -450,7 +468,8 @@ rcvmi_net_undo (struct rcvmi_net *net, rcvm_error **err)
     rcvmi_net_nic_free (net->nics[--net->n]);
   net->table[0] = '\0';
   if (first < 0)
-    return rcvmi_fail_errno (err, -first, "cannot take back all that was done to the network%s", net->nl.text);
+    return rcvmi_fail_errno (err, -first, "cannot take back all that was done to the network%s",
+                             net->nl.text);
   return 0;
 }
 
@@ -461,7 +480,8 @@ rcvmi_net_remove (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error *
 
   rcvmi_net_nic_forget (net, nic);
   if (r < 0)
-    return rcvmi_fail_errno (err, -r, "cannot take back all that was done for a network interface%s", net->nl.text);
+    return rcvmi_fail_errno (err, -r, "cannot take back all that was done for a network interface%s",
+                             net->nl.text);
   return rcvmi_net_save_record (net, err);
 }
 
