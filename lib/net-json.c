@@ -53,9 +53,10 @@ put_true (struct builder *b, struct json_object *o, const char *key, bool value)
 }
 
 static void
-put_ip (struct builder *b, struct json_object *o, const char *key, const struct rcvmi_net_ip *ip, int prefix)
+put_ip (struct builder *b, struct json_object *o, const char *key, const struct rcvmi_net_ip *ip,
+        int prefix)
 {
-  char text[INET6_ADDRSTRLEN], full[INET6_ADDRSTRLEN + 8];
+  char text[INET6_ADDRSTRLEN], full[INET6_ADDRSTRLEN + 16];
 
   if (ip->family == AF_UNSPEC)
     return;
@@ -117,7 +118,9 @@ put_scope (struct builder *b, struct json_object *o, unsigned scope)
   {
     unsigned scope;
     const char *name;
-  } names[] = { { RT_SCOPE_UNIVERSE, "global" }, { RT_SCOPE_SITE, "site" }, { RT_SCOPE_LINK, "link" },
+  } names[] = { { RT_SCOPE_UNIVERSE, "global" },
+                { RT_SCOPE_SITE, "site" },
+                { RT_SCOPE_LINK, "link" },
                 { RT_SCOPE_HOST, "host" } };
 
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -219,7 +222,8 @@ put_if (struct builder *b, struct json_object *o, const char *key, const struct 
 }
 
 static void
-put_nic (struct builder *b, struct json_object *e, const struct rcvmi_net *net, const struct rcvmi_net_nic *nic)
+put_nic (struct builder *b, struct json_object *e, const struct rcvmi_net *net,
+         const struct rcvmi_net_nic *nic)
 {
   put_int (b, e, "number", nic->number);
   put_str (b, e, "tap", nic->tap_name);

@@ -33,7 +33,7 @@ struct rcvmi_net_tap_params
   bool silent;       /* without an IPv6 address of the host's, which would speak on the VM's link */
 };
 
-#define RCVMI_NET_TAP_PARAMS_INIT                                                                  \
+#define RCVMI_NET_TAP_PARAMS_INIT                                                                          \
   ((struct rcvmi_net_tap_params){ .uid = (uid_t) -1, .gid = (gid_t) -1, .queues = 1 })
 
 struct rcvmi_net_tap
@@ -50,7 +50,8 @@ int rcvmi_net_open_nl (const struct rcvmi_netns *ns, struct rcvmi_nl *nl, rcvm_e
 
 /* After a failure there is no device.  `nl` is a socket of the same namespace. */
 int rcvmi_net_tap_make (const struct rcvmi_netns *ns, struct rcvmi_nl *nl,
-                        const struct rcvmi_net_tap_params *params, struct rcvmi_net_tap *tap, rcvm_error **err);
+                        const struct rcvmi_net_tap_params *params, struct rcvmi_net_tap *tap,
+                        rcvm_error **err);
 /* Closes the fds: a device that is not persistent goes with the last one. */
 void rcvmi_net_tap_close (struct rcvmi_net_tap *tap);
 

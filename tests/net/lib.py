@@ -41,6 +41,8 @@ def netns(name):
     ns = f"{PREFIX}{name}"
     run("ip", "netns", "add", ns)
     made.append(ns)
+    # Addresses are tried for a second each otherwise.
+    inside(ns, "sh", "-c", "for d in all default; do echo 0 > /proc/sys/net/ipv6/conf/$d/accept_dad; done")
     ip(ns, "link set lo up")
     return ns
 
@@ -252,7 +254,8 @@ c.sendall(f"{n} {h.hexdigest()} {peer[0]}".encode())
 """
 CLIENT = r"""
 import hashlib, socket, sys
-c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[4]))
+c.settimeout(20)
 d = bytes(range(256)) * 4096
 h, n = hashlib.sha256(), 0
 for _ in range(int(sys.argv[3])):
@@ -269,13 +272,13 @@ print(got[2])
 """
 
 
-def tcp(server, listen, client, address, port=5000, megabytes=8, to=None):
+def tcp(server, listen, client, address, port=5000, megabytes=8, to=None, patience=10):
     """A transfer, checked by its digest; returns the client's address as the server sees it."""
     p = subprocess.Popen(["ip", "netns", "exec", server, sys.executable, "-c", SERVER, listen, str(to or port)],
                          stdout=subprocess.PIPE, text=True)
     try:
         assert p.stdout.readline() == "ready\n"
-        return inside(client, sys.executable, "-c", CLIENT, address, str(port), str(megabytes), timeout=30).strip()
+        return inside(client, sys.executable, "-c", CLIENT, address, str(port), str(megabytes), str(patience), timeout=30).strip()
     finally:
         p.kill()
         p.wait()

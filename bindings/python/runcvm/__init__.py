@@ -26,7 +26,8 @@ from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
            "grow_rootfs", "inspect_rootfs", "verify_rootfs", "write_back_rootfs", "Cache", "CachedImage",
-           "check_spec", "default_spec", "features", "version", "Tap", "tap_in_netns", "delete_tap"]
+           "check_spec", "default_spec", "features", "version",
+           "Tap", "tap_in_netns", "delete_tap"]
 
 
 def _export_constants():
@@ -501,84 +502,6 @@ def verify_rootfs(image):
     raw.rcvm_rootfs_verify(os.fspath(image))
 
 
-def _open_netns(netns, pid, fd):
-    if fd is not None:
-        return raw.rcvm_net_ns_open_fd(_fd(fd))
-    if pid is not None:
-        return raw.rcvm_net_ns_open_pid(pid)
-    return raw.rcvm_net_ns_open(netns)
-
-
-class Tap:
-    """A TAP device, made by tap_in_netns().  One that is not persistent goes when it is closed."""
-
-    def __init__(self, pointer):
-        self._handle = _Handle("TAP", pointer, raw.rcvm_net_tap_free)
-        self.name = raw.rcvm_net_tap_get_name(pointer)
-        self.index = raw.rcvm_net_tap_get_index(pointer)
-        self.mac = raw.rcvm_net_tap_get_mac(pointer)
-
-    def fileno(self, queue=0):
-        """The fd of a queue, which stays this object's; -1 where there is none."""
-        with self._handle as tap:
-            return raw.rcvm_net_tap_get_fd(tap, queue)
-
-    def take_fd(self, queue=0):
-        """The fd of a queue, which is the caller's from now on."""
-        with self._handle as tap:
-            return raw.rcvm_net_tap_take_fd(tap, queue)
-
-    def close(self):
-        """May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
-
-
-def tap_in_netns(netns=None, *, pid=None, fd=None, name=None, mac=None, mtu=0, uid=-1, gid=-1, queues=1,
-                 vnet_hdr=True, persistent=False, up=True):
-    """Makes a TAP in a network namespace: by path, by pid, by fd, or in the calling thread's own.
-
-    name: None for a free one.  queues: more than one makes a multi-queue device.  persistent: it stays until
-    delete_tap(), for a VMM that opens it by name.
-    """
-    ns = _open_netns(netns, pid, fd)
-    try:
-        options = raw.rcvm_net_tap_options_new()
-        try:
-            raw.rcvm_net_tap_options_set_name(options, name)
-            raw.rcvm_net_tap_options_set_mac(options, mac)
-            raw.rcvm_net_tap_options_set_mtu(options, mtu)
-            raw.rcvm_net_tap_options_set_owner(options, uid, gid)
-            raw.rcvm_net_tap_options_set_queues(options, queues)
-            raw.rcvm_net_tap_options_set_vnet_hdr(options, bool(vnet_hdr))
-            raw.rcvm_net_tap_options_set_persistent(options, bool(persistent))
-            raw.rcvm_net_tap_options_set_up(options, bool(up))
-            return Tap(raw.rcvm_net_tap_in_netns(ns, options))
-        finally:
-            raw.rcvm_net_tap_options_free(options)
-    finally:
-        raw.rcvm_net_ns_free(ns)
-
-
-def delete_tap(name, netns=None, *, pid=None, fd=None):
-    """Deletes a TAP, persistent or in use."""
-    ns = _open_netns(netns, pid, fd)
-    try:
-        raw.rcvm_net_tap_delete(ns, name)
-    finally:
-        raw.rcvm_net_ns_free(ns)
-
-
 def write_back_rootfs(upper_image, rootfs):
     """Applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
 
@@ -673,6 +596,84 @@ class Cache:
         """Reads all metadata of all images: dicts of key, good, problem, removed."""
         with self._handle as cache:
             return json.loads(raw.rcvm_cache_verify_json(cache, bool(remove)))
+
+
+def _open_netns(netns, pid, fd):
+    if fd is not None:
+        return raw.rcvm_net_ns_open_fd(_fd(fd))
+    if pid is not None:
+        return raw.rcvm_net_ns_open_pid(pid)
+    return raw.rcvm_net_ns_open(netns)
+
+
+class Tap:
+    """A TAP device, made by tap_in_netns().  One that is not persistent goes when it is closed."""
+
+    def __init__(self, pointer):
+        self._handle = _Handle("TAP", pointer, raw.rcvm_net_tap_free)
+        self.name = raw.rcvm_net_tap_get_name(pointer)
+        self.index = raw.rcvm_net_tap_get_index(pointer)
+        self.mac = raw.rcvm_net_tap_get_mac(pointer)
+
+    def fileno(self, queue=0):
+        """The fd of a queue, which stays this object's; -1 where there is none."""
+        with self._handle as tap:
+            return raw.rcvm_net_tap_get_fd(tap, queue)
+
+    def take_fd(self, queue=0):
+        """The fd of a queue, which is the caller's from now on."""
+        with self._handle as tap:
+            return raw.rcvm_net_tap_take_fd(tap, queue)
+
+    def close(self):
+        """May be called twice."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+def tap_in_netns(netns=None, *, pid=None, fd=None, name=None, mac=None, mtu=0, uid=-1, gid=-1, queues=1,
+                 vnet_hdr=True, persistent=False, up=True):
+    """Makes a TAP in a network namespace: by path, by pid, by fd, or in the calling thread's own.
+
+    name: None for a free one.  queues: more than one makes a multi-queue device.  persistent: it stays until
+    delete_tap(), for a VMM that opens it by name.
+    """
+    ns = _open_netns(netns, pid, fd)
+    try:
+        options = raw.rcvm_net_tap_options_new()
+        try:
+            raw.rcvm_net_tap_options_set_name(options, name)
+            raw.rcvm_net_tap_options_set_mac(options, mac)
+            raw.rcvm_net_tap_options_set_mtu(options, mtu)
+            raw.rcvm_net_tap_options_set_owner(options, uid, gid)
+            raw.rcvm_net_tap_options_set_queues(options, queues)
+            raw.rcvm_net_tap_options_set_vnet_hdr(options, bool(vnet_hdr))
+            raw.rcvm_net_tap_options_set_persistent(options, bool(persistent))
+            raw.rcvm_net_tap_options_set_up(options, bool(up))
+            return Tap(raw.rcvm_net_tap_in_netns(ns, options))
+        finally:
+            raw.rcvm_net_tap_options_free(options)
+    finally:
+        raw.rcvm_net_ns_free(ns)
+
+
+def delete_tap(name, netns=None, *, pid=None, fd=None):
+    """Deletes a TAP, persistent or in use."""
+    ns = _open_netns(netns, pid, fd)
+    try:
+        raw.rcvm_net_tap_delete(ns, name)
+    finally:
+        raw.rcvm_net_ns_free(ns)
 
 
 def check_spec(config):
