@@ -41,6 +41,7 @@ struct nfs_sorted
 
 enum
 {
+  AHEAD_USEC = 100000, /* names that were there so long ago may be told */
   READ_MIN = 1024,
   ENTRY_MIN = 24, /* of a reply */
   DOT = 1,
@@ -169,6 +170,52 @@ sort_entries (struct nfs_call *c, struct nfs_dir *d, uint64_t cookie, size_t roo
   return 0;
 }
 
+/* What was read ahead of that cookie, or room for it.  NULL: all of it is in use. */
+static struct nfs_ahead *
+take_ahead (struct nfs_call *c, struct nfs_object *obj, uint64_t cookie)
+{
+  struct nfs_server *s = c->server;
+  struct nfs_ahead *best = NULL;
+
+  pthread_mutex_lock (&s->lock);
+  for (unsigned i = 0; i < RCVMI_NFS_AHEAD; i++)
+    {
+      struct nfs_ahead *a = s->ahead[i];
+
+      if (!a)
+        a = s->ahead[i] = calloc (1, sizeof *a);
+      if (!a || a->busy)
+        continue;
+      if (a->obj == obj)
+        {
+          best = a;
+          break;
+        }
+      if (!best || a->when < best->when)
+        best = a;
+      if (a->when == 0)
+        break;
+    }
+  if (best)
+    {
+      if (best->obj != obj || best->cookie != cookie || cookie == 0 || c->arrived - best->when > AHEAD_USEC)
+        best->pos = best->len = 0;
+      best->busy = true;
+      best->obj = obj;
+    }
+  pthread_mutex_unlock (&s->lock);
+  return best;
+}
+
+/* The object goes, and another may come to lie where it was. */
+void
+rcvmi_nfs_dir_forget (struct nfs_server *s, const struct nfs_object *obj)
+{
+  for (unsigned i = 0; i < RCVMI_NFS_AHEAD; i++)
+    if (s->ahead[i] && s->ahead[i]->obj == obj)
+      s->ahead[i]->obj = NULL;
+}
+
 int
 rcvmi_nfs_dir_open (struct nfs_call *c, struct nfs_dir *d, struct nfs_object *obj, uint64_t cookie, size_t room)
 {
@@ -184,8 +231,21 @@ rcvmi_nfs_dir_open (struct nfs_call *c, struct nfs_dir *d, struct nfs_object *ob
     return d->fd;
   if (!obj->scope->stable_cookies)
     return sort_entries (c, d, cookie, room);
-  /* What is read and does not fit is read again: so, not much more than that. */
-  d->buf_size = room < READ_MIN ? READ_MIN : room > sizeof c->thread->dents ? sizeof c->thread->dents : room;
+  d->ahead = take_ahead (c, obj, cookie);
+  if (d->ahead && d->ahead->pos < d->ahead->len)
+    {
+      d->buf = d->ahead->data;
+      d->buf_size = sizeof d->ahead->data;
+      d->pos = d->ahead->pos;
+      d->len = d->ahead->len;
+      return 0;
+    }
+  d->buf_size = sizeof c->thread->dents;
+  if (d->ahead)
+    d->buf = d->ahead->data;
+  else if (room < d->buf_size)
+    /* What does not fit will be read again: so, not much more than that. */
+    d->buf_size = room < READ_MIN ? READ_MIN : room;
   if (lseek (d->fd, (off_t) cookie, SEEK_SET) < 0)
     return -errno;
   return 0;
@@ -234,6 +294,7 @@ rcvmi_nfs_dir_next (struct nfs_call *c, struct nfs_dir *d, struct nfs_dirent *e)
           d->pos = 0;
         }
       from = (const void *) (d->buf + d->pos);
+      d->taken = d->pos;
       d->pos += from->reclen;
       *e = (struct nfs_dirent){ from->ino, (uint64_t) from->off, from->name };
     }
@@ -245,9 +306,26 @@ rcvmi_nfs_dir_next (struct nfs_call *c, struct nfs_dir *d, struct nfs_dirent *e)
   return 1;
 }
 
-void
-rcvmi_nfs_dir_close (struct nfs_dir *d)
+/* The entry that no reply took is the first of what is kept. */
+static void
+keep_ahead (struct nfs_call *c, struct nfs_dir *d, uint64_t cookie)
 {
+  struct nfs_ahead *a = d->ahead;
+
+  a->len = d->len;
+  a->pos = cookie && d->taken < d->len ? d->taken : d->len;
+  a->cookie = cookie;
+  a->when = c->arrived;
+  pthread_mutex_lock (&c->server->lock);
+  a->busy = false;
+  pthread_mutex_unlock (&c->server->lock);
+}
+
+void
+rcvmi_nfs_dir_close (struct nfs_call *c, struct nfs_dir *d, uint64_t cookie)
+{
+  if (d->ahead)
+    keep_ahead (c, d, cookie);
   if (d->sorted)
     {
       free (d->sorted->entries);
@@ -255,4 +333,17 @@ rcvmi_nfs_dir_close (struct nfs_dir *d)
       free (d->sorted);
     }
   pthread_mutex_unlock (&d->obj->order);
+}
+
+void
+rcvmi_nfs_dirs_trim (struct nfs_server *s)
+{
+  pthread_mutex_lock (&s->lock);
+  for (unsigned i = 0; i < RCVMI_NFS_AHEAD; i++)
+    if (s->ahead[i] && !s->ahead[i]->busy)
+      {
+        free (s->ahead[i]);
+        s->ahead[i] = NULL;
+      }
+  pthread_mutex_unlock (&s->lock);
 }

@@ -43,7 +43,7 @@ link_use (struct nfs_objects *os, struct nfs_object *obj)
 }
 
 static void
-free_object (struct nfs_object *obj)
+free_object (struct nfs_server *s, struct nfs_object *obj)
 {
   const int fds[] = { obj->fd, obj->rfd, obj->wfd };
 
@@ -51,6 +51,7 @@ free_object (struct nfs_object *obj)
     if (fds[i] >= 0)
       close (fds[i]);
   pthread_mutex_destroy (&obj->order);
+  rcvmi_nfs_dir_forget (s, obj);
   rcvmi_nfs_export_unref (obj->scope->export);
   free (obj);
 }
@@ -69,7 +70,7 @@ drop (struct nfs_server *s, struct nfs_object *obj)
   unlink_use (&s->objects, obj);
   s->objects.count--;
   if (--obj->refs == 0)
-    free_object (obj);
+    free_object (s, obj);
 }
 
 static struct nfs_object *
@@ -89,7 +90,7 @@ rcvmi_nfs_object_put (struct nfs_server *s, struct nfs_object *obj)
     return;
   pthread_mutex_lock (&s->lock);
   if (--obj->refs == 0)
-    free_object (obj);
+    free_object (s, obj);
   pthread_mutex_unlock (&s->lock);
 }
 

@@ -65,7 +65,7 @@ fail_dir (struct nfs_call *c, uint32_t status, struct nfs_object *dir)
 /* Entries as long as there is room.  1: there may be more, 0: that was the last; a negative errno. */
 static int
 put_entries (struct nfs_call *c, const struct request *r, struct nfs_dir *d, struct nfs_object *dir,
-             unsigned *n_entries)
+             unsigned *n_entries, uint64_t *last)
 {
   const uint8_t *limit = c->out.pos + (r->max - RESULT_HEAD - RESULT_TAIL);
   size_t names = 0;
@@ -84,6 +84,7 @@ put_entries (struct nfs_call *c, const struct request *r, struct nfs_dir *d, str
           || (*n_entries > 0 && names + fixed > r->names_max))
         return 1;
       names += fixed;
+      *last = e.cookie;
       xdr_put_u32 (&c->out, 1);
       xdr_put_u64 (&c->out, e.ino);
       xdr_put_opaque (&c->out, e.name, len);
@@ -101,6 +102,7 @@ read_dir (struct nfs_call *c, struct request *r)
   struct xdr_out head;
   struct statx st;
   unsigned n_entries = 0;
+  uint64_t last = 0;
   uint32_t status;
   int more;
 
@@ -125,8 +127,8 @@ read_dir (struct nfs_call *c, struct request *r)
   /* Entries of a reply take more room than the kernel's: five times that with attributes. */
   more = rcvmi_nfs_dir_open (c, &d, dir, r->cookie, r->plus ? r->max / 5 : r->max);
   if (more == 0)
-    more = put_entries (c, r, &d, dir, &n_entries);
-  rcvmi_nfs_dir_close (&d);
+    more = put_entries (c, r, &d, dir, &n_entries, &last);
+  rcvmi_nfs_dir_close (c, &d, more == 1 ? last : 0);
   if (more < 0 || (more == 1 && n_entries == 0))
     {
       c->out = head;

@@ -141,6 +141,7 @@ on_trim (void *user, uint32_t events)
     {
       /* Nothing was asked for two seconds. */
       rcvmi_nfs_bufs_trim (&d->core->bufs);
+      rcvmi_nfs_dirs_trim (d->core);
       malloc_trim (0);
     }
 }

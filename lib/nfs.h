@@ -398,12 +398,26 @@ struct nfs_dirent
   const char *name;
 };
 
+/* What the kernel gave of a directory and no reply has taken yet: the next call goes on here.  To ask for it again
+   would have the kernel sort a block of names again. */
+struct nfs_ahead
+{
+  struct nfs_object *obj; /* whose `order` guards it; NULL: nobody's */
+  bool busy;
+  int64_t when; /* usec: old news are not used */
+  uint64_t cookie;
+  size_t len, pos;
+  uint8_t data[32768] __attribute__ ((aligned (8)));
+};
+
 struct nfs_dir
 {
   struct nfs_object *obj;
   int fd;
-  uint8_t *buf; /* the thread's */
+  uint8_t *buf; /* the thread's, or that of `ahead` */
+  struct nfs_ahead *ahead;
   size_t buf_size, len, pos;
+  size_t taken; /* where the last entry begins, which may turn out not to fit */
   struct nfs_sorted *sorted; /* where offsets are not stable */
   unsigned next;             /* of `sorted` or of the virtual directory */
   uint64_t cookie;
@@ -414,12 +428,18 @@ int rcvmi_nfs_dir_open (struct nfs_call *c, struct nfs_dir *d, struct nfs_object
                         size_t room);
 /* 1, 0 at the end, or a negative errno. */
 int rcvmi_nfs_dir_next (struct nfs_call *c, struct nfs_dir *d, struct nfs_dirent *e);
-void rcvmi_nfs_dir_close (struct nfs_dir *d);
+/* `cookie`: of the last entry that was taken. */
+void rcvmi_nfs_dir_close (struct nfs_call *c, struct nfs_dir *d, uint64_t cookie);
+/* What was read ahead is let go. */
+void rcvmi_nfs_dirs_trim (struct nfs_server *s);
+/* With the lock. */
+void rcvmi_nfs_dir_forget (struct nfs_server *s, const struct nfs_object *obj);
 
 /* nfs-core.c: everything but sockets. */
 enum
 {
-  RCVMI_NFS_MOUNTED = 32
+  RCVMI_NFS_MOUNTED = 32,
+  RCVMI_NFS_AHEAD = 4 /* directories listed at the same time */
 };
 
 struct nfs_mounted
@@ -442,6 +462,7 @@ struct nfs_server
   struct nfs_objects objects;
   struct nfs_places *places;
   struct nfs_bufs bufs;
+  struct nfs_ahead *ahead[RCVMI_NFS_AHEAD];
   struct nfs_mounted mounted[RCVMI_NFS_MOUNTED]; /* what MOUNT's DUMP tells; the one thread's */
 };
 
