@@ -2,7 +2,8 @@
 /*
  * Replies to calls that must not be done twice.  A client whose connection broke sends again what was not answered,
  * with the same xid, perhaps over another connection: a REMOVE that was done must not fail with "no such file".  A call
- * is the same when its xid and a keyed hash of all of it but the credential are, for two minutes.
+ * is the same when its xid and a keyed hash of the rest are, for two minutes; but for what a credential holds besides
+ * who it is, for some put the time there.
  */
 #include "config.h"
 
@@ -20,9 +21,9 @@ enum
 static uint64_t
 check_of (const struct nfs_call *c)
 {
-  uint64_t parts[2] = { (uint64_t) c->prog << 32 | c->proc };
+  uint64_t parts[3] = { (uint64_t) c->prog << 32 | c->proc, (uint64_t) c->cred.uid << 32 | c->cred.gid };
 
-  parts[1] = rcvmi_nfs_siphash (c->server->key, c->body, (size_t) (c->record + c->len - c->body));
+  parts[2] = rcvmi_nfs_siphash (c->server->key, c->body, (size_t) (c->record + c->len - c->body));
   return rcvmi_nfs_siphash (c->server->key, parts, sizeof parts);
 }
 

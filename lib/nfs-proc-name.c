@@ -66,6 +66,17 @@ rcvmi_nfs_proc_lookup (struct nfs_call *c)
   return NFS_DONE;
 }
 
+/* To remove or replace a mount point takes the mount away from everybody, unless it is in one's own namespace: the
+   kernel would let this process do it, whose exports are in none. */
+static bool
+is_mount_point (const struct nfs_object *dir, const char *name)
+{
+  struct statx st;
+
+  return statx (dir->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st) == 0
+         && (st.stx_mask & STATX_MNT_ID) && st.stx_mnt_id != dir->scope->mnt_id;
+}
+
 static enum nfs_outcome
 answer_wcc (struct nfs_call *c, struct nfs_wcc *wcc)
 {
@@ -94,6 +105,8 @@ rcvmi_nfs_proc_remove (struct nfs_call *c)
     c->status = rcvmi_nfs_check_name (&d);
   if (c->status == NFS3_OK && is_dots (d.name))
     c->status = NFS3ERR_ISDIR;
+  if (c->status == NFS3_OK && is_mount_point (wcc.obj, d.name))
+    c->status = NFS3ERR_ACCES;
   if (c->status == NFS3_OK)
     {
       rcvmi_nfs_object_forget (c, wcc.obj, d.name);
@@ -120,6 +133,8 @@ rcvmi_nfs_proc_rmdir (struct nfs_call *c)
     c->status = rcvmi_nfs_check_name (&d);
   if (c->status == NFS3_OK && is_dots (d.name))
     c->status = d.name[1] ? NFS3ERR_EXIST : NFS3ERR_INVAL;
+  if (c->status == NFS3_OK && is_mount_point (wcc.obj, d.name))
+    c->status = NFS3ERR_ACCES;
   if (c->status == NFS3_OK && unlinkat (wcc.obj->fd, d.name, AT_REMOVEDIR) < 0)
     c->status = rcvmi_nfs_status (errno);
   return answer_wcc (c, &wcc);
@@ -170,6 +185,9 @@ rcvmi_nfs_proc_rename (struct nfs_call *c)
     c->status = rcvmi_nfs_check_name (&to);
   if (c->status == NFS3_OK && (is_dots (from.name) || is_dots (to.name)))
     c->status = NFS3ERR_INVAL;
+  if (c->status == NFS3_OK
+      && (is_mount_point (from_wcc.obj, from.name) || is_mount_point (to_wcc.obj, to.name)))
+    c->status = NFS3ERR_ACCES;
   if (c->status == NFS3_OK)
     {
       if (renameat (from_wcc.obj->fd, from.name, to_wcc.obj->fd, to.name) < 0)

@@ -39,7 +39,7 @@ enum
 
 struct nfs_drc_entry
 {
-  uint64_t check; /* of the whole call but for its credential */
+  uint64_t check; /* of the call and who made it */
   int64_t when;   /* usec */
   struct nfs_job *job; /* it is being run */
   size_t len;          /* of the reply; 0: none yet */

@@ -50,7 +50,7 @@ listen_at (struct nfs_daemon *d, const char *text, rcvm_error **err)
   if (fd < 0)
     return rcvmi_fail_errno (err, errno, "cannot make a socket");
   setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (bind (fd, (struct sockaddr *) &a, sizeof a) < 0 || listen (fd, 64) < 0
+  if (bind (fd, (struct sockaddr *) &a, sizeof a) < 0 || listen (fd, SOMAXCONN) < 0
       || getsockname (fd, (struct sockaddr *) &a, &len) < 0)
     {
       rcvmi_fail_errno (err, errno, "cannot listen at %s", text);
