@@ -52,7 +52,8 @@ rcvmi_nfs_buf_new (struct nfs_bufs *bufs, size_t cap)
     return NULL;
   b->next = NULL;
   b->cap = cap;
-  b->len = b->sent = 0;
+  b->len = b->sent = b->file_left = 0;
+  b->file = NULL;
   return b;
 }
 

@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -63,6 +64,14 @@ free_if_unused (struct nfs_conn *n)
     free (n);
 }
 
+static void
+free_reply (struct nfs_daemon *d, struct nfs_buf *b)
+{
+  if (b && b->file)
+    rcvmi_nfs_object_put (d->core, b->file);
+  rcvmi_nfs_buf_free (&d->core->bufs, b);
+}
+
 /* The structure stays as long as jobs refer to it. */
 static void
 close_conn (struct nfs_conn *n)
@@ -85,7 +94,7 @@ close_conn (struct nfs_conn *n)
       struct nfs_buf *b = n->out;
 
       n->out = b->next;
-      rcvmi_nfs_buf_free (&d->core->bufs, b);
+      free_reply (d, b);
     }
   d->out_bytes -= n->out_bytes;
   n->out_bytes = 0;
@@ -105,6 +114,41 @@ set_interest (struct nfs_conn *n)
   rcvmi_ev_set_events (n->source, events);
 }
 
+static size_t
+unsent (const struct nfs_buf *b)
+{
+  return b->len - b->sent + b->file_left;
+}
+
+/* One system call's worth: replies that lie in memory, or the file's part of the first.  As sendmsg. */
+static ssize_t
+send_some (struct nfs_conn *n)
+{
+  static const uint8_t zeros[4096];
+  struct iovec iov[IOV];
+  struct msghdr msg = { .msg_iov = iov };
+  struct nfs_buf *b = n->out;
+  off_t at = b->file_at;
+  bool more = false;
+  ssize_t sent;
+
+  if (b->sent == b->len)
+    {
+      sent = sendfile (n->fd, b->file_fd, &at, b->file_left);
+      if (sent != 0)
+        return sent;
+      /* The file was cut short since the reply was begun. */
+      return send (n->fd, zeros, b->file_left < sizeof zeros ? b->file_left : sizeof zeros,
+                   MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+  for (; b && !more && msg.msg_iovlen < IOV; b = b->next)
+    {
+      iov[msg.msg_iovlen++] = (struct iovec){ b->data + b->sent, b->len - b->sent };
+      more = b->file_left > 0;
+    }
+  return sendmsg (n->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+}
+
 /* Sends as much as the socket takes.  False: the connection is broken and closed. */
 static bool
 flush (struct nfs_conn *n)
@@ -113,13 +157,8 @@ flush (struct nfs_conn *n)
 
   while (n->out)
     {
-      struct iovec iov[IOV];
-      struct msghdr msg = { .msg_iov = iov };
-      ssize_t sent;
+      ssize_t sent = send_some (n);
 
-      for (struct nfs_buf *b = n->out; b && msg.msg_iovlen < IOV; b = b->next)
-        iov[msg.msg_iovlen++] = (struct iovec){ b->data + b->sent, b->len - b->sent };
-      sent = sendmsg (n->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent < 0 && errno == EINTR)
         continue;
       if (sent < 0 && errno == EAGAIN)
@@ -132,17 +171,27 @@ flush (struct nfs_conn *n)
       n->out_bytes -= (size_t) sent;
       d->out_bytes -= (size_t) sent;
       n->active = rcvmi_clock_usec ();
-      while (n->out && (size_t) sent >= n->out->len - n->out->sent)
+      while (sent > 0)
         {
           struct nfs_buf *b = n->out;
+          size_t part = b->len - b->sent;
 
-          sent -= (ssize_t) (b->len - b->sent);
+          part = (size_t) sent < part ? (size_t) sent : part;
+          b->sent += part;
+          sent -= (ssize_t) part;
+          if (b->sent == b->len && sent > 0 && b->file_left > 0)
+            {
+              part = (size_t) sent < b->file_left ? (size_t) sent : b->file_left;
+              b->file_at += (int64_t) part;
+              b->file_left -= part;
+              sent -= (ssize_t) part;
+            }
+          if (unsent (b) > 0)
+            continue;
           n->out = b->next;
-          rcvmi_nfs_buf_free (&d->core->bufs, b);
+          free_reply (d, b);
         }
-      if (n->out)
-        n->out->sent += (size_t) sent;
-      else
+      if (!n->out)
         n->out_last = &n->out;
     }
   return true;
@@ -171,15 +220,15 @@ queue_reply (struct nfs_conn *n, struct nfs_buf *b)
 
   if (n->gone)
     {
-      rcvmi_nfs_buf_free (&d->core->bufs, b);
+      free_reply (d, b);
       return false;
     }
   b->next = NULL;
   b->sent = 0;
   *n->out_last = b;
   n->out_last = &b->next;
-  n->out_bytes += b->len;
-  d->out_bytes += b->len;
+  n->out_bytes += b->len + b->file_left;
+  d->out_bytes += b->len + b->file_left;
   if (d->out_bytes > OUT_ALL_MAX)
     close_laggard (d, true, n);
   return n->out_bytes < OUT_FLUSH || flush (n);
@@ -296,6 +345,7 @@ take_record (struct nfs_conn *n, const uint8_t *data, size_t len, struct nfs_buf
   c.record = data;
   c.len = len;
   c.arrived = now;
+  c.may_send_file = true;
   if (rcvmi_nfs_rpc_decode (&c) == NFS_DROP)
     {
       /* Not even a call: whoever that is, there is nothing to answer. */
@@ -312,6 +362,7 @@ take_record (struct nfs_conn *n, const uint8_t *data, size_t len, struct nfs_buf
   if (!c.answered)
     {
       outcome = rcvmi_nfs_rpc_run (d->thread, &c);
+      c.may_send_file = false;
       if (outcome == NFS_DETACH && detach (n, &c, own, remembered))
         return true;
       if (outcome == NFS_DETACH)

@@ -102,7 +102,7 @@ end_reply (struct nfs_call *c)
       be32_store (c->reply->data + ACCEPT_STAT, SYSTEM_ERR);
     }
   c->reply->len = (size_t) (c->out.pos - c->reply->data);
-  be32_store (c->reply->data, RPC_LAST_FRAGMENT | (uint32_t) (c->reply->len - 4));
+  be32_store (c->reply->data, RPC_LAST_FRAGMENT | (uint32_t) (c->reply->len - 4 + c->reply->file_left));
 }
 
 bool

@@ -98,12 +98,12 @@ static const char *const allowed[] = {
   /* files */
   "openat", "openat2", "open_by_handle_at", "name_to_handle_at", "close", "statx", "fstat", "newfstatat", "fstatfs",
   "lseek", "read", "pread64", "preadv", "preadv2", "write", "pwrite64", "ftruncate", "fsync", "fdatasync",
-  "getdents64", "readlinkat", "faccessat2", "fchmodat", "fchmodat2", "fchownat", "utimensat", "mkdirat", "mknodat",
+  "getdents64", "readlinkat", "faccessat2", "fchmodat", "fchmodat2", "fchownat", "cachestat", "utimensat", "mkdirat", "mknodat",
   "symlinkat", "linkat", "unlinkat", "renameat", "renameat2", "fcntl", "statfs",
   /* whose rights */
   "setfsuid", "setfsgid", "setgroups", "capget", "capset", "geteuid", "getegid",
   /* sockets that are there already */
-  "accept4", "recvfrom", "recvmsg", "readv", "sendto", "sendmsg", "setsockopt", "getsockopt", "shutdown",
+  "accept4", "recvfrom", "recvmsg", "readv", "sendto", "sendmsg", "sendfile", "setsockopt", "getsockopt", "shutdown",
   /* the loop, threads, memory */
   "epoll_wait", "epoll_pwait", "epoll_ctl", "timerfd_create", "timerfd_settime", "futex", "rt_sigprocmask",
   "rt_sigaction", "rt_sigreturn", "restart_syscall", "set_robust_list", "rseq", "exit", "exit_group", "gettid",
@@ -125,6 +125,9 @@ add_rules (scmp_filter_ctx ctx)
     {
       int nr = seccomp_syscall_resolve_name (allowed[i]);
 
+      /* libseccomp may be older than these. */
+      if (nr == __NR_SCMP_ERROR && strcmp (allowed[i], "cachestat") == 0)
+        nr = 451;
       if (nr == __NR_SCMP_ERROR && strcmp (allowed[i], "fchmodat2") == 0)
         nr = 452;
       if (nr != __NR_SCMP_ERROR)

@@ -45,6 +45,11 @@ struct nfs_buf
   size_t cap;
   size_t len;
   size_t sent;
+  /* Behind `data`, straight from the page cache; the connection puts the object back. */
+  struct nfs_object *file;
+  int file_fd;
+  int64_t file_at;
+  size_t file_left;
   uint8_t data[];
 };
 
@@ -284,6 +289,7 @@ struct nfs_call
   struct xdr_out out;
   uint32_t status;    /* what the procedure answered */
   bool detach;        /* it is to be run again in a worker; nothing is done yet */
+  bool may_send_file; /* the reply may refer to a file */
   bool answered;      /* the reply is an RPC error: there is nothing to run */
   uint64_t bytes_in;  /* WRITE's */
   uint64_t bytes_out; /* READ's */
