@@ -25,11 +25,11 @@ struct request
   bool plus;
 };
 
-/* Attributes and handle of an entry, or that there are none: not of what is above. */
+/* Attributes and handle of an entry, or that there are none: not of what is above, nor of a mount point, whose number in
+   the directory is not that of what is mounted there.  The client looks it up. */
 static void
 put_plus (struct nfs_call *c, struct nfs_object *dir, const struct nfs_dirent *e)
 {
-  const struct nfs_scope *scope = dir->scope;
   struct nfs_handle_parts parts;
   struct nfs_handle h;
   struct statx st;
@@ -41,15 +41,10 @@ put_plus (struct nfs_call *c, struct nfs_object *dir, const struct nfs_dirent *e
       have = rcvmi_nfs_stat (dir, &st) == 0;
     }
   else
-    have = strcmp (e->name, "..") != 0 && rcvmi_nfs_object_entry (c, dir, e->name, &st, &h);
-  if (have && rcvmi_nfs_handle_parse (&h, &parts) && parts.tag != scope->tag)
-    {
-      pthread_mutex_lock (&c->server->lock);
-      scope = rcvmi_nfs_scope_by_tag (c->server, parts.tag);
-      pthread_mutex_unlock (&c->server->lock);
-    }
-  rcvmi_nfs_put_post (&c->out, scope, have && scope ? &st : NULL);
-  rcvmi_nfs_put_post_handle (&c->out, have && scope ? &h : NULL);
+    have = strcmp (e->name, "..") != 0 && rcvmi_nfs_object_entry (c, dir, e->name, &st, &h)
+           && rcvmi_nfs_handle_parse (&h, &parts) && parts.tag == dir->scope->tag;
+  rcvmi_nfs_put_post (&c->out, dir->scope, have ? &st : NULL);
+  rcvmi_nfs_put_post_handle (&c->out, have ? &h : NULL);
 }
 
 static enum nfs_outcome
