@@ -89,6 +89,7 @@ part rootfs tests/rootfs/check-trees.sh
 part net tests/net/run
 part layers tests/rootfs/check-layers.sh
 part write-back tests/rootfs/write-back.sh
+part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh
 part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
 part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
 part fuzz single fuzz timeout 600 make -C "$build" check-fuzz

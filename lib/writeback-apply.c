@@ -414,16 +414,23 @@ compare_names (const void *a, const void *b)
   return strcmp (*(char *const *) a, *(char *const *) b);
 }
 
-/* Whether the guest got it with the delta.  What is younger was put there by others while the VM ran. */
+static bool
+is_before (const struct statx_timestamp *t, const struct timespec *since)
+{
+  return t->tv_sec < since->tv_sec || (t->tv_sec == since->tv_sec && t->tv_nsec < since->tv_nsec);
+}
+
+/* Whether the guest got it with the delta.  What is younger was put there by others while the VM ran.  Its birth says that: its
+   time of change is now, if this run or an interrupted one has removed another link of it, or half of what is below it. */
 static bool
 was_in_delta (const struct rcvmi_wb_apply *a, int list, const char *name)
 {
-  const struct timespec *since = &a->options->since;
-  struct stat st;
+  struct statx st;
 
-  return fstatat (list, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !(S_ISCHR (st.st_mode) && st.st_rdev == 0)
-         && (st.st_ctim.tv_sec < since->tv_sec
-             || (st.st_ctim.tv_sec == since->tv_sec && st.st_ctim.tv_nsec < since->tv_nsec));
+  if (statx (list, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_CTIME | STATX_BTIME, &st) < 0
+      || (S_ISCHR (st.stx_mode) && st.stx_rdev_major == 0 && st.stx_rdev_minor == 0))
+    return false;
+  return is_before (st.stx_mask & STATX_BTIME ? &st.stx_btime : &st.stx_ctime, &a->options->since);
 }
 
 /* Removes what the guest did not have any more, of the names in `list`, which is taken over. */

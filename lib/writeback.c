@@ -197,7 +197,7 @@ rcvmi_writeback (const char *image, const char *rootfs,
                  const struct rcvmi_writeback_options *options, rcvm_error **err)
 {
   const char *base_name = options ? options->base : NULL;
-  autoclose int image_fd = -1, base_fd = -1, root = -1;
+  autoclose int image_fd = -1, base_fd = -1, lock = -1, root = -1;
   struct rcvmi_wb_intent intent;
   struct stat st, image_st;
   struct rcvmi_wb_apply a;
@@ -209,9 +209,12 @@ rcvmi_writeback (const char *image, const char *rootfs,
     code = open_image (image, &image_fd, &image_st, err);
   if (code == 0 && base_name)
     code = open_image (base_name, &base_fd, &st, err);
+  /* Another open file: the reader has image_fd, and may outlive a writer that is killed for a moment. */
+  if (code == 0)
+    code = open_image (image, &lock, &st, err);
   if (code < 0)
     return code;
-  if (flock (image_fd, LOCK_EX | LOCK_NB) < 0)
+  if (flock (lock, LOCK_EX | LOCK_NB) < 0)
     return errno == EWOULDBLOCK
                ? rcvmi_fail (err, RCVM_E_STATE, 0, "the image '%s' is being written back already", image)
                : rcvmi_fail_errno (err, errno, "cannot lock the image '%s'", image);

@@ -20,7 +20,8 @@ zstd.h            lib/rootfs-layer-stream.c tests/*
 netlink/*         lib/net*.[ch] tests/*
 libnftnl/*        lib/net-nft*.[ch]
 nettle/*          lib/digest.c
-seccomp.h         lib/plan-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c
+seccomp.h         lib/plan-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c lib/nfs-sandbox.c
+nfsc/*            tests/bench/*
 sys/capability.h  lib/sandbox*.c
 cmocka.h          tests/*
 runcvm/*          lib/* cli/* examples/* bindings/* tests/* fuzzing/* man/* common/*.c

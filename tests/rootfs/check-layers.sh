@@ -116,6 +116,34 @@ zstd -q -1 < "$work/t.tar" > "$work/t.zst"
 same "zstd" "$work/t.zst"
 rm -rf "$work/tree" "$work"/t.* "$work"/*.img
 
+# Every form that GNU tar has for sparse files and for long names.
+python3 - "$work/tree" <<'PY'
+import os, sys
+os.makedirs(sys.argv[1] + "/" + "/".join("d" * 60 + str(i) for i in range(3)))
+os.chdir(sys.argv[1])
+for name, size, parts in (("empty", 1 << 20, []), ("start", 1 << 20, [0]), ("end", 10 << 20, [(10 << 20) - 4096]),
+                          ("comb", 9 << 20, range(0, 9 << 20, 65536)), ("huge", 9 << 30, [0, 5 << 30, (9 << 30) - 100])):
+    with open(name, "wb") as f:
+        f.truncate(size)
+        for at in parts:
+            f.seek(at)
+            f.write(os.urandom(min(4096, size - at)))
+with open("/".join("d" * 60 + str(i) for i in range(3)) + "/" + "f" * 90, "w") as f:
+    f.write("long")
+os.symlink("t" * 90, "link")
+os.link("comb", "hard")
+for top, dirs, files in os.walk("."):
+    for name in dirs + files + ["."]:
+        os.utime(os.path.join(top, name), (1000000000, 1000000000), follow_symlinks=False)
+PY
+for form in "--format=gnu" "--format=oldgnu" "--format=posix --sparse-version=0.0" "--format=posix --sparse-version=0.1" \
+    "--format=posix --sparse-version=1.0"; do
+  # shellcheck disable=SC2086
+  tar $form --sparse --numeric-owner -C "$work/tree" -cf "$work/t.tar" .
+  compare "tar $form" "$work/tree" 1000000000000000000 "$work/t.tar"
+done
+rm -rf "$work/tree" "$work/t.tar"
+
 # OCI layers at random, by a small model of what they mean.
 for seed in 1 2 3; do
   python3 "$here/oci-layers.py" "$seed" "$work/oci" "$work/expected"

@@ -18,6 +18,7 @@ class Compare:
         self.differences = 0
         self.entries = 0
         self.inodes = {}
+        self.links = {}
 
     def differ(self, path, what, a, b):
         self.differences += 1
@@ -29,12 +30,17 @@ class Compare:
         if stat.S_ISBLK(a.st_mode) or stat.S_ISCHR(a.st_mode):
             fields.append("st_rdev")
         if not stat.S_ISDIR(a.st_mode):
-            fields += ["st_size", "st_nlink"]
+            fields.append("st_size")
         for field in fields:
             if field == "st_atime_ns" and self.since is not None and a.st_atime_ns >= self.since:
                 continue
             if getattr(a, field) != getattr(b, field):
                 self.differ(path, field, getattr(a, field), getattr(b, field))
+        # Links to what lies outside of the source are not in the copy: what counts is the names that were met.
+        if not stat.S_ISDIR(b.st_mode):
+            key = (b.st_dev, b.st_ino)
+            _, n, _ = self.links.get(key, (path, 0, 0))
+            self.links[key] = (path, n + 1, b.st_nlink)
         # The same names must be the same inode on both sides.
         if not stat.S_ISDIR(a.st_mode) and (a.st_nlink > 1 or b.st_nlink > 1):
             known = self.inodes.setdefault(("a", a.st_dev, a.st_ino), b.st_ino)
@@ -143,6 +149,9 @@ class Compare:
             fa, fb = na, nb
         os.close(fa)
         os.close(fb)
+        for path, names, nlink in self.links.values():
+            if names != nlink:
+                self.differ(path, "st_nlink", names, nlink)
 
 
 def main():

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """write-back-torture.py base DIR: makes the tree that a VM starts from.
-write-back-torture.py change DIR: does to it what a container may do; the same in each copy of it.
+write-back-torture.py change DIR SINCE: does to it what a container may do; the same in each copy of it.
+write-back-torture.py again DIR SINCE: and what it may do after that.
 
 `change` ends by setting the times of all that it has touched to something that the path decides, so that two copies
 can be compared in their times, too.  MANY is the size of its largest directory."""
@@ -282,6 +283,40 @@ def change(root):
     os.chmod(".", 0o751)
 
 
+def change_again(root):
+    """A second life, on what the first has left."""
+    os.chdir(root)
+    # What came with the first one's changes, and has nothing below it.
+    for n in ["links/n1", "links/n2", "var/n3", "links/of15", "new", "etc/new\nline", "var/newchr", "links/news1"]:
+        os.remove(n)
+    os.remove("links/news2")
+    shutil.rmtree("big/dir")
+    shutil.rmtree("nested/one/new")
+    shutil.rmtree("var/moveddir")
+    os.mkdir("var/moveddir")
+    write("var/moveddir/f3", "again")
+    move_dir("big/deep", "big/deeper")
+    shutil.rmtree("opaque/fresh")
+    os.remove("opaque/sub/o1")
+    write("opaque/sub/o9", "x")
+    # A directory that replaced a file, and the reverse.
+    shutil.rmtree("filetodir")
+    write("filetodir", "a file again")
+    os.remove("dirtofile")
+    os.makedirs("dirtofile/x")
+    append("etc/file1", "twice\n")
+    append("links/changed1", "and once more")
+    os.remove("links/relinked4")
+    append("etc/file16", "only now\n")
+    os.remove("etc/file17")
+    os.rename("var/lib/moved6", "etc/file6")
+    write("etc/file9", "back")
+
+
+def touched(st, since):
+    return any(since <= t < since + 3600 * 10**9 for t in (st.st_mtime_ns, st.st_atime_ns))
+
+
 def settle(root, since):
     """Everything that was touched gets the time that belongs to its path."""
     os.chdir(root)
@@ -291,7 +326,7 @@ def settle(root, since):
             st = os.lstat(p)
             if not stat.S_ISDIR(st.st_mode) and st.st_nlink > 1:
                 continue
-            if since <= max(st.st_mtime_ns, st.st_atime_ns) < since + 3600 * 10**9:
+            if touched(st, since):
                 t = 1_600_000_000_000_000_000 + zlib.crc32(p) * 999_999_937
                 os.utime(p, ns=(t + 1, t), follow_symlinks=False)
     # Of links, the first name decides, in an order that is the same everywhere.
@@ -303,7 +338,7 @@ def settle(root, since):
         if stat.S_ISDIR(st.st_mode) or st.st_nlink < 2:
             continue
         t = 1_600_000_000_000_000_000 + zlib.crc32(p) * 999_999_937
-        if since <= max(st.st_mtime_ns, st.st_atime_ns) < since + 3600 * 10**9:
+        if touched(st, since):
             os.utime(p, ns=(t + 1, t), follow_symlinks=False)
 
 
@@ -313,5 +348,8 @@ if __name__ == "__main__":
     elif sys.argv[1] == "change":
         change(sys.argv[2])
         settle(".", int(sys.argv[3]))
+    elif sys.argv[1] == "again":
+        change_again(sys.argv[2])
+        settle(".", int(sys.argv[3]))
     else:
-        sys.exit("base or change")
+        sys.exit("base, change or again")

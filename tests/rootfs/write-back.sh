@@ -6,14 +6,14 @@
 # is what they leave under runc.  Needs root, loop devices and overlayfs.
 #
 # Parts: plain (into a directory), nobase (without the base's image), overlay (into an overlay of the host, as Docker's
-# is), journal (the VM was killed), kills (the write-back is killed, and repeated), space (a full disk), hostile.
+# is), delta (whose own changes were in the image), journal (the VM was killed), kills (the write-back is killed, and repeated), space (a full disk), hostile.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=${TOP:-$here/../..}
 BUILD=${BUILD:-$top/build}
-parts=${*:-plain nobase overlay journal kills space hostile}
-KILLS=${KILLS:-30}
+parts=${*:-plain nobase overlay delta journal kills space hostile}
+KILLS=${KILLS:-16}
 
 skip () { echo "SKIP: $*"; exit 77; }
 [ "$(id -u)" = 0 ] || skip "needs root"
@@ -164,9 +164,48 @@ overlay ()
   check "nothing is left in the upper layer" fails sh -c 'ls -A host-upper | grep -F .runcvm-'
 }
 
+# Docker's life of a container: started again, the VM gets the upper layer of the host's overlay as its own.
+delta ()
+{
+  local mount_options="noatime,lowerdir=tree,upperdir=host-upper,workdir=host-work" start again
+
+  rm -rf host-upper host-work
+  mkdir host-upper host-work
+  mount -t overlay -o "$mount_options" overlay host-merged
+  "$tool" --base base.img upper.img "$work/host-merged"
+  umount host-merged
+  make_upper second.img
+  mount -o loop,noatime second.img up
+  cp -a host-upper/. up/upper
+  find up/upper -exec setfattr -h -x trusted.overlay.origin {} + 2> /dev/null || true
+  find up/upper -type d -exec setfattr -h -x trusted.overlay.impure {} + 2> /dev/null || true
+  touch -r ref up/upper
+  umount up
+  # The clock that files get their times from.
+  start=$(python3 -c 'import time; print(time.clock_gettime_ns(5))')
+  mount -t overlay -o "$mount_options" overlay host-merged
+  # By somebody on the host, while the VM runs.
+  echo new > host-merged/keep/by-others
+  again=$(date +%s%N)
+  cp -a ref ref2
+  cp -a host-merged/keep/by-others ref2/keep/
+  touch -r ref/keep ref2/keep
+  guest second.img torture again "$work/merged" "$again"
+  torture again "$work/ref2" "$again"
+  check "the second life's write-back" "$tool" --base base.img --delta "$work/host-upper" --since "$start" \
+    second.img "$work/host-merged"
+  check "comparison after two lives" same ref2 host-merged
+  umount host-merged
+  rm -rf ref2 second.img
+}
+
 # The VM was killed: what was written last is in the journal alone.
 journal ()
 {
+  local MANY=100
+  export MANY
+  cp -a tree journal-ref
+  torture change "$work/journal-ref" "$since"
   make_upper killed.img
   guest_mount killed.img
   torture change "$work/merged" "$since"
@@ -181,9 +220,9 @@ journal ()
   check "write-back of a killed VM's image" "$tool" --base base.img crash.img "$work/host"
   check "write-back after e2fsck" "$tool" --base base.img fixed.img "$work/host2"
   check "the same result" same host2 host
-  check "nothing was lost" same ref host
+  check "nothing was lost" same journal-ref host
   check "the image still needs its journal" sh -c 'dumpe2fs -h crash.img 2> /dev/null | grep -q needs_recovery'
-  rm -rf host host2 killed.img crash.img fixed.img
+  rm -rf host host2 journal-ref killed.img crash.img fixed.img
 }
 
 kills ()

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* write-back-tool [--base IMAGE] [--exclude PATH]... IMAGE ROOTFS: rcvmi_writeback for tests/rootfs/write-back.sh.  It
+/* write-back-tool [--base IMAGE] [--exclude PATH]... [--delta DIR --since NANOSECONDS] IMAGE ROOTFS: rcvmi_writeback for tests/rootfs/write-back.sh.  It
    also looks whether anything was left: fds, children. */
 #include "config.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +39,10 @@ main (int argc, char **argv)
       o.base = argv[i + 1];
     else if (strcmp (argv[i], "--exclude") == 0 && o.n_exclude < 16)
       exclude[o.n_exclude++] = argv[i + 1];
+    else if (strcmp (argv[i], "--delta") == 0)
+      o.deltas[0] = argv[i + 1];
+    else if (strcmp (argv[i], "--since") == 0)
+      o.since = (struct timespec){ atoll (argv[i + 1]) / 1000000000, atoll (argv[i + 1]) % 1000000000 };
     else
       break;
   if (argc - i != 2)

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The numbers of RFC 5531 (RPC) and RFC 1813 (NFSv3, MOUNT v3) that the volume server uses. */
+#ifndef RCVM_LIB_NFS_PROTO_H
+#define RCVM_LIB_NFS_PROTO_H
+
+#include <stdint.h>
+
+/* RFC 5531, section 9 and 8.2. */
+enum
+{
+  RPC_CALL = 0,
+  RPC_REPLY = 1,
+  RPC_VERSION = 2,
+  RPC_MSG_ACCEPTED = 0,
+  RPC_MSG_DENIED = 1,
+  RPC_SUCCESS = 0,
+  RPC_PROG_UNAVAIL = 1,
+  RPC_PROG_MISMATCH = 2,
+  RPC_PROC_UNAVAIL = 3,
+  RPC_GARBAGE_ARGS = 4,
+  RPC_MISMATCH = 0,
+  RPC_AUTH_ERROR = 1,
+  RPC_AUTH_BADCRED = 1,
+  RPC_AUTH_TOOWEAK = 5,
+  RPC_AUTH_NONE = 0,
+  RPC_AUTH_SYS = 1,
+  RPC_AUTH_MAX = 400,     /* bytes of a credential's or verifier's body */
+  RPC_MACHINE_NAME_MAX = 255,
+  RPC_GROUPS_MAX = 16
+};
+
+/* RFC 5531, section 11: the last fragment's bit in a record mark. */
+#define RPC_LAST_FRAGMENT UINT32_C (0x80000000)
+
+enum
+{
+  NFS_PROGRAM = 100003,
+  NFS_VERSION = 3,
+  MOUNT_PROGRAM = 100005,
+  MOUNT_VERSION = 3
+};
+
+enum nfs_procedure
+{
+  NFS_NULL,
+  NFS_GETATTR,
+  NFS_SETATTR,
+  NFS_LOOKUP,
+  NFS_ACCESS,
+  NFS_READLINK,
+  NFS_READ,
+  NFS_WRITE,
+  NFS_CREATE,
+  NFS_MKDIR,
+  NFS_SYMLINK,
+  NFS_MKNOD,
+  NFS_REMOVE,
+  NFS_RMDIR,
+  NFS_RENAME,
+  NFS_LINK,
+  NFS_READDIR,
+  NFS_READDIRPLUS,
+  NFS_FSSTAT,
+  NFS_FSINFO,
+  NFS_PATHCONF,
+  NFS_COMMIT,
+  NFS_PROCEDURES,
+
+  /* MOUNT's own come after NFS's where both are counted. */
+  MOUNT_NULL = 0,
+  MOUNT_MNT,
+  MOUNT_DUMP,
+  MOUNT_UMNT,
+  MOUNT_UMNTALL,
+  MOUNT_EXPORT,
+  MOUNT_PROCEDURES
+};
+
+/* RFC 1813, section 2.6; MOUNT's status values (appendix I, 5.1.3) are the same numbers. */
+enum nfs_status
+{
+  NFS3_OK = 0,
+  NFS3ERR_PERM = 1,
+  NFS3ERR_NOENT = 2,
+  NFS3ERR_IO = 5,
+  NFS3ERR_NXIO = 6,
+  NFS3ERR_ACCES = 13,
+  NFS3ERR_EXIST = 17,
+  NFS3ERR_XDEV = 18,
+  NFS3ERR_NODEV = 19,
+  NFS3ERR_NOTDIR = 20,
+  NFS3ERR_ISDIR = 21,
+  NFS3ERR_INVAL = 22,
+  NFS3ERR_FBIG = 27,
+  NFS3ERR_NOSPC = 28,
+  NFS3ERR_ROFS = 30,
+  NFS3ERR_MLINK = 31,
+  NFS3ERR_NAMETOOLONG = 63,
+  NFS3ERR_NOTEMPTY = 66,
+  NFS3ERR_DQUOT = 69,
+  NFS3ERR_STALE = 70,
+  NFS3ERR_REMOTE = 71,
+  NFS3ERR_BADHANDLE = 10001,
+  NFS3ERR_NOT_SYNC = 10002,
+  NFS3ERR_BAD_COOKIE = 10003,
+  NFS3ERR_NOTSUPP = 10004,
+  NFS3ERR_TOOSMALL = 10005,
+  NFS3ERR_SERVERFAULT = 10006,
+  NFS3ERR_BADTYPE = 10007,
+  NFS3ERR_JUKEBOX = 10008
+};
+
+enum nfs_type
+{
+  NF3REG = 1,
+  NF3DIR,
+  NF3BLK,
+  NF3CHR,
+  NF3LNK,
+  NF3SOCK,
+  NF3FIFO
+};
+
+enum
+{
+  NFS_UNSTABLE,
+  NFS_DATA_SYNC,
+  NFS_FILE_SYNC
+};
+
+enum
+{
+  NFS_UNCHECKED,
+  NFS_GUARDED,
+  NFS_EXCLUSIVE
+};
+
+enum
+{
+  NFS_DONT_CHANGE,
+  NFS_SERVER_TIME,
+  NFS_CLIENT_TIME
+};
+
+/* ACCESS, section 3.3.4. */
+enum
+{
+  ACCESS3_READ = 1,
+  ACCESS3_LOOKUP = 2,
+  ACCESS3_MODIFY = 4,
+  ACCESS3_EXTEND = 8,
+  ACCESS3_DELETE = 16,
+  ACCESS3_EXECUTE = 32
+};
+
+/* FSINFO, section 3.3.19. */
+enum
+{
+  FSF3_LINK = 1,
+  FSF3_SYMLINK = 2,
+  FSF3_HOMOGENEOUS = 8,
+  FSF3_CANSETTIME = 16
+};
+
+enum
+{
+  NFS_HANDLE_MAX = 64,
+  NFS_COOKIE_VERF = 8,
+  NFS_WRITE_VERF = 8,
+  NFS_CREATE_VERF = 8,
+  NFS_NAME_MAX = 255,
+  NFS_PATH_MAX = 4096,
+  MOUNT_PATH_MAX = 1024,
+  MOUNT_NAME_MAX = 255,
+
+  NFS_FATTR = 84,          /* bytes of a fattr3 */
+  NFS_TRANSFER_MAX = 1 << 20, /* rtmax, wtmax */
+  NFS_RECORD_MAX = NFS_TRANSFER_MAX + 4096, /* longer calls are nobody's */
+  NFS_DIR_PREFERRED = 64 << 10,
+  NFS_DIR_MAX = 256 << 10
+};
+
+#endif
