@@ -69,6 +69,20 @@ ip netns del "$tag-gone"
 like "$(runcvm exec g ping -c 1 192.168.1.1)" " 0% packet loss" "a VM survives the deletion of its namespace"
 runcvm delete --force g
 
+# The empty namespace of a container that gives no path: whoever made the container fills it, by its PID.
+runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" e -- sleep 1000
+pid=$(runcvm state e | sed -n 's/.*"pid": \([0-9]*\),/\1/p')
+like "$(nsenter --net="/proc/$pid/ns/net" ip -o link)" "^1: lo: <LOOPBACK,UP" "a container without a path has an empty namespace"
+ip -n "$host" link add ve type veth peer name eth0 address 02:00:00:00:03:0e
+ip -n "$host" link set ve master br0 up
+ip -n "$host" link set eth0 netns "$pid"
+nsenter --net="/proc/$pid/ns/net" ip addr add 192.168.1.40/24 dev eth0
+nsenter --net="/proc/$pid/ns/net" ip link set eth0 up
+runcvm start e
+like "$(runcvm exec e ip addr show eth0)" "inet 192.168.1.40/24" "what is put into it before the start is the VM's"
+like "$(runcvm exec e ping -c 1 192.168.1.1)" " 0% packet loss" "and works"
+runcvm delete --force e
+
 # none.
 out=$(net_options=(); runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" --netns none n -- ip -o addr 2>&1)
 is "$(grep -vc ': lo ' <<<"$out")" 0 "the network none has loopback only"
