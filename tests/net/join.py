@@ -285,6 +285,7 @@ def late():
     ctl = Ctl("--netns", path(empty))
     assert ctl.json["nics"] == []
     run("ip", "link", "add", "late0", "netns", n.host, "type", "veth", "peer", "name", "eth0", "netns", empty)
+    ip(n.host, "link set late0 up")
     ip(empty, "addr add 10.3.0.2/24 dev eth0")
     ip(empty, "link set eth0 up")
     settle(empty)

@@ -85,11 +85,14 @@ class Net:
 
 
 def settle(ns):
-    """Until every IPv6 address has been tried: the kernel's own clock, which nothing tells about."""
-    for _ in range(100):
-        if not ip(ns, "-6 addr show tentative").strip():
+    """Until each link is really up and has its own IPv6 address: the kernel says so up to a second later."""
+    for _ in range(200):
+        links = json.loads(ip(ns, "-j addr"))
+        if all(x["operstate"] == "UP" and any(a["local"].startswith("fe80") and not a.get("tentative") for a in x["addr_info"])
+               for x in links if x["ifname"].startswith(("eth", "up")) and "UP" in x["flags"]):
             return
         time.sleep(0.05)
+    raise AssertionError(f"the links of {ns} do not come up: {links}")
 
 
 def scrub(o):
