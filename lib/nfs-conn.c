@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Connections: record marking (RFC 5531, section 11), calls in, replies out in whatever order they get ready.
+ * Connections: record marking (RFC 5531, section 11), calls in, replies out in whatever order they get
+ * ready.
  *
- * What is received goes to one buffer first, and whole records are worked on where they lie.  A record of which a part
- * is still to come gets a buffer of its own, and the rest is received into that: data of a WRITE is moved once at
- * most.  A client that does not take its replies is not read from until it does.
+ * What is received goes to one buffer first, and whole records are worked on where they lie.  A record of
+ * which a part is still to come gets a buffer of its own, and the rest is received into that: data of a
+ * WRITE is moved once at most.  A client that does not take its replies is not read from until it does.
  */
 #include "config.h"
 
@@ -248,7 +249,7 @@ finish (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *remembered
   queue_reply (n, c->reply);
 }
 
-/* The answer of before, or, if it is still being worked on, nothing now: it goes out here when it is there. */
+/* The answer of before; if it is still being worked on, nothing now: it goes out here when it is there. */
 static bool
 answer_again (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *e)
 {
@@ -330,7 +331,8 @@ rcvmi_nfs_conn_done (struct nfs_daemon *d, struct nfs_job *job)
   rcvmi_nfs_daemon_progress (d);
 }
 
-/* A whole record.  `own`: its buffer, taken over where it is needed longer.  False: the connection is closed. */
+/* A whole record.  `own`: its buffer, taken over where it is needed longer.  False: the connection is
+   closed. */
 static bool
 take_record (struct nfs_conn *n, const uint8_t *data, size_t len, struct nfs_buf **own, int64_t now)
 {
@@ -507,7 +509,8 @@ on_conn (void *user, uint32_t events)
   struct nfs_conn *n = user;
   bool more = true;
 
-  /* Jobs may end, and with them the connection, only in callbacks of their own: n stays as long as this runs. */
+  /* Jobs may end, and with them the connection, only in callbacks of their own: n stays as long as this
+     runs. */
   n->in_flight++;
   rcvmi_nfs_daemon_touch (n->daemon);
   if (events & EPOLLOUT)

@@ -27,13 +27,14 @@ has_capability (unsigned cap)
   return syscall (SYS_capget, &header, data) == 0 && (data[cap / 32].effective & 1U << cap % 32);
 }
 
-/* /proc/self/fd, through which an O_PATH fd is opened again.  As a mount of its own, read-only, nothing else of /proc
-   is in reach of it. */
+/* /proc/self/fd, through which an O_PATH fd is opened again.  As a mount of its own, read-only, nothing
+   else of /proc is in reach of it. */
 static int
 open_own_fds (void)
 {
-  struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-                             .propagation = MS_PRIVATE };
+  struct mount_attr attr
+      = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+          .propagation = MS_PRIVATE };
   int fd = (int) syscall (SYS_open_tree, AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
   if (fd >= 0 && syscall (SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)

@@ -257,8 +257,8 @@ rcvmi_nfs_proc_write (struct nfs_call *c)
   return NFS_DONE;
 }
 
-/* RFC 1813, section 3.3.21.  The whole file, whatever the range.  It is of data: as with DATA_SYNC, what is needed
-   to read the data again is made stable, and a time stamp is not. */
+/* RFC 1813, section 3.3.21.  The whole file, whatever the range.  It is of data: as with DATA_SYNC, what is
+   needed to read the data again is made stable, and a time stamp is not. */
 enum nfs_outcome
 rcvmi_nfs_proc_commit (struct nfs_call *c)
 {

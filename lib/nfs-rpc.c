@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ONC RPC version 2 (RFC 5531): the header of a call, its credential, and the reply around a procedure's results. */
+/* ONC RPC version 2 (RFC 5531): the header of a call, its credential, and the reply around a procedure's
+   results. */
 #include "config.h"
 
 #include "nfs.h"

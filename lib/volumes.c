@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * runcvm-volumes: serves the volumes of one VM over NFSv3.  The monitor starts it with --config-fd (nfs-control.h);
- * by hand:
+ * runcvm-volumes: serves the volumes of one VM over NFSv3.  The monitor starts it with --config-fd
+ * (nfs-control.h); by hand:
  *
  *   runcvm-volumes --listen ADDRESS:PORT... --export PATH[:OPTION,...]... [--key HEX] [--workers N] [--no-sandbox]
  *
- * Options of an export: ro, uid=N and gid=N (squash), name=NAME, cached=SECONDS, durable.  It says where it listens
- * on standard output, one line each.
+ * Options of an export: ro, uid=N and gid=N (squash), name=NAME, cached=SECONDS, durable.  It says where it
+ * listens on standard output, one line each.
  */
 #include "config.h"
 
