@@ -366,6 +366,8 @@ uint32_t rcvmi_nfs_enter_change (struct nfs_call *c, const struct nfs_handle *h,
 int rcvmi_nfs_may (struct nfs_call *c, const struct nfs_object *obj, int mode);
 /* The names that an operation made or took away are stable, if the export wants that.  0 or an errno. */
 int rcvmi_nfs_settle (struct nfs_call *c, struct nfs_object *dir);
+/* Takes obj->order.  False: somebody has it, and this thread must not wait: the call is to be detached. */
+bool rcvmi_nfs_lock (struct nfs_call *c, struct nfs_object *obj);
 /* There are workers, and this thread is none of them. */
 bool rcvmi_nfs_may_detach (const struct nfs_call *c);
 
