@@ -242,6 +242,12 @@ rcvmi_nfs_rpc_run (struct nfs_thread *t, struct nfs_call *c)
       c->status = NFS3ERR_INVAL;
       return refuse (c, RPC_GARBAGE_ARGS);
     }
+  /* No memory for the results. */
+  if (outcome == NFS_DROP)
+    {
+      c->status = NFS3ERR_SERVERFAULT;
+      c->out.full = true;
+    }
   end_reply (c);
   return NFS_DONE;
 }

@@ -26,7 +26,6 @@
 enum
 {
   LEAST = MS_NOSUID | MS_NODEV | MS_NOEXEC,
-  OPEN_FILES = 4096,
   MEMORY = 1 << 30 /* of address space: far more than the limits of the code add up to */
 };
 
@@ -82,18 +81,13 @@ drop_capabilities (const struct nfs_server *s, rcvm_error **err)
 static void
 set_limits (void)
 {
-  struct rlimit none = { 0, 0 }, files;
+  struct rlimit none = { 0, 0 };
 #ifndef __SANITIZE_ADDRESS__
   struct rlimit memory = { MEMORY, MEMORY };
 
   setrlimit (RLIMIT_AS, &memory);
 #endif
   setrlimit (RLIMIT_CORE, &none);
-  if (getrlimit (RLIMIT_NOFILE, &files) == 0)
-    {
-      files.rlim_cur = files.rlim_max < OPEN_FILES ? files.rlim_max : OPEN_FILES;
-      setrlimit (RLIMIT_NOFILE, &files);
-    }
 }
 
 /* By name, for libc's headers may be older than the kernel. */
