@@ -43,8 +43,9 @@ struct nic
   struct net_interface wanted; /* with DHCP: and what the lease gave */
   int index;                   /* in the container's namespace; 0: its device has not appeared */
   bool ready;
-  bool answers; /* NET_ADD `number` waits for it */
-  uint32_t number;
+  uint32_t *waiting; /* the numbers of the NET_ADD frames that wait for it */
+  size_t n_waiting;
+  uint32_t number; /* of the NET_DEL frame */
   struct dhcp *dhcp;
   struct dhcp_answer lease; /* type 0: there is none */
   pid_t removal;            /* the child that takes its device off the bus, or 0 */
@@ -214,6 +215,7 @@ nic_free (struct nic *n)
   dhcp_free (n->dhcp, false);
   loop_close (&n->deadline);
   net_interface_free (&n->wanted);
+  free (n->waiting);
   loop_free_later (n);
 }
 
@@ -225,7 +227,7 @@ check_all_ready (void)
   if (the.ready || the.failed)
     return;
   for (const struct nic *n = the.nics; n; n = n->next)
-    if (!n->ready && !n->answers)
+    if (!n->ready && !n->n_waiting)
       return;
   if (apply_sysctls (&f) < 0)
     {
@@ -240,15 +242,14 @@ check_all_ready (void)
 static void
 nic_failed (struct nic *n, const struct failure *f)
 {
-  bool answers = n->answers;
-  uint32_t number = n->number;
+  bool answers = n->n_waiting > 0;
 
+  for (size_t i = 0; i < n->n_waiting; i++)
+    answer_failure (n->waiting[i], f);
   if (n->index)
     netif_up (the.container_rtnl, n->index, false);
   nic_free (n);
-  if (answers)
-    answer_failure (number, f);
-  else if (!the.failed)
+  if (!answers && !the.failed)
     {
       the.failed = true;
       container_network_failed (f);
@@ -261,13 +262,24 @@ nic_ready (struct nic *n)
   if (n->ready)
     return;
   n->ready = true;
-  if (n->answers)
-    {
-      n->answers = false;
-      answer_state (n->number, n->index);
-    }
-  else
+  if (!n->n_waiting)
     check_all_ready ();
+  for (size_t i = 0; i < n->n_waiting; i++)
+    answer_state (n->waiting[i], n->index);
+  n->n_waiting = 0;
+  free (steal_ptr (n->waiting));
+}
+
+/* The answer to NET_ADD `number` comes when the interface is ready. */
+static int
+nic_wait (struct nic *n, uint32_t number, struct failure *f)
+{
+  uint32_t *w = array_append (n->waiting, n->n_waiting);
+
+  if (!w)
+    return fail (f, "net", ENOMEM, "cannot prepare the network interface %s", n->wanted.name);
+  *w = number;
+  return 0;
 }
 
 /* DHCP */
@@ -674,10 +686,18 @@ net_add (uint32_t number, const void *record, size_t len)
   else if (i.has_mac && (n = nic_of_mac (i.mac)))
     {
       known = true;
-      if (!n->index)
-        fail (&f, "net", EALREADY, "the network interface %s is being attached", n->wanted.name);
-      else
+      if (n->index && n->ready)
         nic_change (n, &i, &f);
+      else if (n->index)
+        nic_wait (n, number, &f);
+      else if (nic_wait (n, number, &f) == 0)
+        {
+          /* It comes as it is to be by now. */
+          strcpy (i.name, n->wanted.name);
+          net_interface_free (&n->wanted);
+          n->wanted = i;
+          memset (&i, 0, sizeof i);
+        }
     }
   else
     n = nic_new (&i, &f);
@@ -686,12 +706,16 @@ net_add (uint32_t number, const void *record, size_t len)
     {
       if (f.stage)
         answer_failure (number, &f);
-      else
+      else if (n->ready)
         answer_state (number, n->index);
       return;
     }
-  n->answers = true;
-  n->number = number;
+  if (nic_wait (n, number, &f) < 0)
+    {
+      nic_free (n);
+      answer_failure (number, &f);
+      return;
+    }
   hotplug_rescan ();
   nic_start (n);
 }
@@ -765,10 +789,12 @@ net_del (uint32_t number, const void *record, size_t len)
     }
   n = nic_of_mac (i.mac);
   net_interface_free (&i);
-  if (n && n->answers)
+  if (n && n->n_waiting)
     {
       fail (&f, "net", ECANCELED, "the network interface %s was detached", n->wanted.name);
-      answer_failure (n->number, &f);
+      for (size_t k = 0; k < n->n_waiting; k++)
+        answer_failure (n->waiting[k], &f);
+      n->n_waiting = 0;
     }
   if (n && n->index)
     {
