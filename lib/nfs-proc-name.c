@@ -66,8 +66,8 @@ rcvmi_nfs_proc_lookup (struct nfs_call *c)
   return NFS_DONE;
 }
 
-/* To remove or replace a mount point takes the mount away from everybody, unless it is in one's own namespace: the
-   kernel would let this process do it, whose exports are in none. */
+/* To remove or replace a mount point takes the mount away from everybody, unless it is in one's own
+   namespace: the kernel would let this process do it, whose exports are in none. */
 static bool
 is_mount_point (const struct nfs_object *dir, const char *name)
 {
@@ -198,8 +198,8 @@ rcvmi_nfs_proc_rename (struct nfs_call *c)
   return answer_two (c, &from_wcc, &to_wcc);
 }
 
-/* To link what a fd names wants CAP_DAC_READ_SEARCH, which acting as a user takes away: it comes back for this one
-   call, and whether the user may write in the directory is still asked of the user's rights. */
+/* To link what a fd names wants CAP_DAC_READ_SEARCH, which acting as a user takes away: it comes back for
+   this one call, and whether the user may write in the directory is still asked of the user's rights. */
 static int
 link_with_capability (const struct nfs_object *obj, const struct nfs_object *dir, const char *name)
 {
