@@ -241,20 +241,6 @@ make_bridge (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const uint8
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
-static int
-add_host_end (struct rcvmi_nl *nl, int bridge)
-{
-  struct ifaddrmsg m = { .ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_index = (uint32_t) bridge };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
-
-  if (msg && (nla_put (msg, IFA_LOCAL, 4, host_end) < 0 || nla_put (msg, IFA_ADDRESS, 4, host_end) < 0))
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
 /* The namespace's way to the guest. */
 static int
 add_route (struct rcvmi_nl *nl, int bridge, const struct rcvmi_net_ip *guest)
@@ -324,7 +310,7 @@ join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi
   /* One 169.254.1.1 is enough for a namespace. */
   if (r < 0 || nic->number > 0)
     return r;
-  r = add_host_end (nl, bridge.index);
+  r = rcvmi_net_address_add (nl, bridge.index, host_end, 32);
   for (size_t i = 0; r == 0 && i < nic->guest.n_addrs; i++)
     if (nic->guest.addrs[i].ip.family == AF_INET)
       r = add_route (nl, bridge.index, &nic->guest.addrs[i].ip);

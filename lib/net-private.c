@@ -112,22 +112,6 @@ choose_network (const struct rcvmi_net *net, const struct rcvmi_net_list *list, 
                      rcvmi_net_ip_text (&net->range, text), net->range_prefix);
 }
 
-static int
-change_address (struct rcvmi_nl *nl, int type, int index, const struct rcvmi_net_ip *ip)
-{
-  struct ifaddrmsg m
-      = { .ifa_family = AF_INET, .ifa_prefixlen = LINK_PREFIX, .ifa_index = (uint32_t) index };
-  struct nl_msg *msg
-      = rcvmi_nl_new (type, type == RTM_NEWADDR ? NLM_F_CREATE | NLM_F_EXCL : 0, &m, sizeof m);
-
-  if (msg && (nla_put (msg, IFA_LOCAL, 4, ip->bytes) < 0 || nla_put (msg, IFA_ADDRESS, 4, ip->bytes) < 0))
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
 /* Whether another interface has an address in that network. */
 static bool
 met (const struct rcvmi_net_list *list, int index, uint32_t network)
@@ -159,14 +143,14 @@ take_network (struct rcvmi_net *net, const struct rcvmi_net_nic *nic, uint32_t *
       if (code < 0)
         return code;
       host = to_ip (*network + 1);
-      r = change_address (&net->nl, RTM_NEWADDR, nic->tap_index, &host);
+      r = rcvmi_net_address_add (&net->nl, nic->tap_index, host.bytes, LINK_PREFIX);
       if (r < 0)
         return rcvmi_fail_errno (err, -r, "cannot give the TAP '%s' an address%s", nic->tap_name,
                                  net->nl.text);
       code = rcvmi_net_read (&net->nl, &list, err);
       if (code < 0 || !met (&list, nic->tap_index, *network))
         break;
-      (void) change_address (&net->nl, RTM_DELADDR, nic->tap_index, &host);
+      (void) rcvmi_net_address_delete (&net->nl, nic->tap_index, host.bytes, LINK_PREFIX);
       if (i == TRIES)
         code = rcvmi_fail (err, RCVM_E_HOST, 0, "others take every network for a VM's link first");
     }

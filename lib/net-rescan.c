@@ -34,20 +34,6 @@ same_if (const struct rcvmi_net_if *a, const struct rcvmi_net_if *b)
 }
 
 static int
-set_mtu (struct rcvmi_nl *nl, int index, uint32_t mtu)
-{
-  struct ifinfomsg m = { .ifi_index = index };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_SETLINK, 0, &m, sizeof m);
-
-  if (msg && nla_put_u32 (msg, IFLA_MTU, mtu) < 0)
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
-static int
 refresh (struct rcvmi_net *net, struct rcvmi_net_nic *nic, const struct rcvmi_net_found *f,
          rcvm_error **err)
 {
@@ -68,7 +54,7 @@ refresh (struct rcvmi_net *net, struct rcvmi_net_nic *nic, const struct rcvmi_ne
       return code;
     }
   if (outside.mtu != nic->outside.mtu)
-    (void) set_mtu (&net->nl, nic->tap_index, outside.mtu);
+    (void) rcvmi_net_link_set_mtu (&net->nl, nic->tap_index, outside.mtu);
   if (!same_if (&guest, &nic->guest))
     nic->state = RCVMI_NET_NIC_CHANGED;
   rcvmi_net_if_clear (&nic->outside);
