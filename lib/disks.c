@@ -20,6 +20,7 @@
 #include "cleanup.h"
 #include "defaults.h"
 #include "err.h"
+#include "json.h"
 #include "writeback.h"
 
 enum
@@ -147,17 +148,6 @@ identify (const char *rootfs, struct identity *id, rcvm_error **err)
   return 0;
 }
 
-/* The first failure sticks. */
-static void
-put (struct json_object *o, bool *failed, const char *key, struct json_object *value)
-{
-  if (!value || !o || json_object_object_add (o, key, value) < 0)
-    {
-      json_object_put (value);
-      *failed = true;
-    }
-}
-
 static int
 write_record (const struct rcvmi_disks *d, struct json_object *o, rcvm_error **err)
 {
@@ -183,7 +173,7 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
   autofree char *real = realpath (intent->rootfs, NULL);
   struct json_object *o;
   struct identity id;
-  bool failed = false;
+  struct rcvmi_json b = { false };
   int r;
 
   if (!real)
@@ -192,17 +182,17 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
   if (r < 0)
     return r;
   o = json_object_new_object ();
-  put (o, &failed, "rootfs", json_object_new_string (real));
-  put (o, &failed, "ino", json_object_new_uint64 (id.ino));
-  put (o, &failed, "overlay", json_object_new_boolean (id.overlay));
-  put (o, &failed, "base", json_object_new_string (intent->base));
+  rcvmi_json_put (&b, o, "rootfs", json_object_new_string (real));
+  rcvmi_json_put (&b, o, "ino", json_object_new_uint64 (id.ino));
+  rcvmi_json_put (&b, o, "overlay", json_object_new_boolean (id.overlay));
+  rcvmi_json_put (&b, o, "base", json_object_new_string (intent->base));
   if (intent->deltas[0])
-    put (o, &failed, "upper", json_object_new_string (intent->deltas[0]));
+    rcvmi_json_put (&b, o, "upper", json_object_new_string (intent->deltas[0]));
   if (intent->deltas[1])
-    put (o, &failed, "init", json_object_new_string (intent->deltas[1]));
-  put (o, &failed, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
-  put (o, &failed, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
-  r = failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
+    rcvmi_json_put (&b, o, "init", json_object_new_string (intent->deltas[1]));
+  rcvmi_json_put (&b, o, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
+  rcvmi_json_put (&b, o, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
+  r = b.failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
   json_object_put (o);
   return r;
 }
