@@ -88,9 +88,8 @@ answer_wcc (struct nfs_call *c, struct nfs_wcc *wcc)
   return NFS_DONE;
 }
 
-/* RFC 1813, section 3.3.12 */
-enum nfs_outcome
-rcvmi_nfs_proc_remove (struct nfs_call *c)
+static enum nfs_outcome
+remove_name (struct nfs_call *c, bool directory)
 {
   struct nfs_dirop d;
   struct nfs_wcc wcc;
@@ -104,40 +103,31 @@ rcvmi_nfs_proc_remove (struct nfs_call *c)
   if (c->status == NFS3_OK)
     c->status = rcvmi_nfs_check_name (&d);
   if (c->status == NFS3_OK && is_dots (d.name))
-    c->status = NFS3ERR_ISDIR;
+    c->status = !directory ? NFS3ERR_ISDIR : d.name[1] ? NFS3ERR_EXIST : NFS3ERR_INVAL;
   if (c->status == NFS3_OK && is_mount_point (wcc.obj, d.name))
     c->status = NFS3ERR_ACCES;
   if (c->status == NFS3_OK)
     {
-      rcvmi_nfs_object_forget (c, wcc.obj, d.name);
-      if (unlinkat (wcc.obj->fd, d.name, 0) < 0)
+      if (!directory)
+        rcvmi_nfs_object_forget (c, wcc.obj, d.name);
+      if (unlinkat (wcc.obj->fd, d.name, directory ? AT_REMOVEDIR : 0) < 0)
         c->status = rcvmi_nfs_status (errno);
     }
   return answer_wcc (c, &wcc);
+}
+
+/* RFC 1813, section 3.3.12 */
+enum nfs_outcome
+rcvmi_nfs_proc_remove (struct nfs_call *c)
+{
+  return remove_name (c, false);
 }
 
 /* RFC 1813, section 3.3.13 */
 enum nfs_outcome
 rcvmi_nfs_proc_rmdir (struct nfs_call *c)
 {
-  struct nfs_dirop d;
-  struct nfs_wcc wcc;
-
-  rcvmi_nfs_get_dirop (&c->in, &d);
-  if (c->in.bad)
-    return NFS_GARBAGE;
-  c->status = rcvmi_nfs_enter_change (c, &d.handle, &wcc);
-  if (c->detach)
-    return NFS_DONE;
-  if (c->status == NFS3_OK)
-    c->status = rcvmi_nfs_check_name (&d);
-  if (c->status == NFS3_OK && is_dots (d.name))
-    c->status = d.name[1] ? NFS3ERR_EXIST : NFS3ERR_INVAL;
-  if (c->status == NFS3_OK && is_mount_point (wcc.obj, d.name))
-    c->status = NFS3ERR_ACCES;
-  if (c->status == NFS3_OK && unlinkat (wcc.obj->fd, d.name, AT_REMOVEDIR) < 0)
-    c->status = rcvmi_nfs_status (errno);
-  return answer_wcc (c, &wcc);
+  return remove_name (c, true);
 }
 
 /* Both directories change: both sets of attributes. */

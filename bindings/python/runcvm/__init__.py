@@ -80,6 +80,25 @@ class _Handle:
         self._free(pointer)
 
 
+class _Closing:
+    """What has a handle, or overrides close().  Left as a context manager, or forgotten, it is closed."""
+
+    def close(self):
+        """Frees the handle; what it stands for does not notice.  May be called twice."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
 def _fd(stream):
     """None (/dev/null), a file descriptor, or an object that has one."""
     if stream is None:
@@ -106,7 +125,7 @@ def _milliseconds(timeout):
     return -1 if timeout is None else max(0, -int(-timeout * 1000 // 1))
 
 
-class _Options:
+class _Options(_Closing):
     """Keyword arguments and attributes that are setters of the library."""
 
     _setters = {}
@@ -344,21 +363,6 @@ class VM(_Options):
         with self._handle as vm:
             return raw.rcvm_vm_metrics(vm)
 
-    def close(self):
-        """Frees the handle.  The VM does not notice.  May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
-
 
 @_with_options({
     "json": (lambda process, value: raw.rcvm_process_set_json(process, _text(value)),
@@ -418,21 +422,6 @@ class Process(_Options):
         with self._handle as process:
             pid = raw.rcvm_process_get_guest_pid(process)
             return pid if pid > 0 else None
-
-    def close(self):
-        """Frees the handle.  The process does not notice.  May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
 
 
 def list_vms(root=None):
@@ -509,7 +498,7 @@ def write_back_rootfs(upper_image, rootfs):
     raw.rcvm_rootfs_write_back(os.fspath(upper_image), os.fspath(rootfs))
 
 
-class CachedImage:
+class CachedImage(_Closing):
     """An image of a cache, in use (never removed) until it is closed, or left as a context manager.
 
     key, path, size (bytes of the file system), allocated (bytes on disk), hit (it was there already), note (a damaged
@@ -535,17 +524,8 @@ class CachedImage:
         if fd >= 0:
             os.close(fd)
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *exc):
-        self.close()
-
-    def __del__(self):
-        self.close()
-
-
-class Cache:
+class Cache(_Closing):
     """The cache of base images in `directory`, or the one that VMs use."""
 
     def __init__(self, directory=None, limit=None):
@@ -557,15 +537,6 @@ class Cache:
             except BaseException:
                 self.close()
                 raise
-
-    def close(self):
-        self._handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
 
     @property
     def path(self):
@@ -606,7 +577,7 @@ def _open_netns(netns, pid, fd):
     return raw.rcvm_net_ns_open(netns)
 
 
-class Tap:
+class Tap(_Closing):
     """A TAP device, made by tap_in_netns().  One that is not persistent goes when it is closed."""
 
     def __init__(self, pointer):
@@ -624,21 +595,6 @@ class Tap:
         """The fd of a queue, which is the caller's from now on."""
         with self._handle as tap:
             return raw.rcvm_net_tap_take_fd(tap, queue)
-
-    def close(self):
-        """May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
 
 
 def tap_in_netns(netns=None, *, pid=None, fd=None, name=None, mac=None, mtu=0, uid=-1, gid=-1, queues=1,
