@@ -80,11 +80,25 @@ like "$(runcvm run --log-level error --bundle "$work/says" says 2>&1)" 'exit cod
 # startContainer: in the container, before its process.
 sh_hook() { echo "\"startContainer\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"$1\"], \"env\": [\"WHO=hook\"], \"timeout\": 5 } ]"; }
 bundle inside "$(sh_hook 'cat >/state; echo $$ $WHO $PPID >/seen')" '["sh", "-c", "cat /seen; sed -n 4,5p /state"]'
-is "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1 | tr -s ' ' | tr '\n' ' ')" '2 hook 1 "status": "created", "pid": 1, ' "startContainer runs in the container, as a child of what becomes its process"
+is "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1 | tr '\n' ' ' | tr -s ' ')" '2 hook 1 "status": "created", "pid": 1, ' "startContainer runs in the container, as a child of what becomes its process"
 bundle inside "$(sh_hook 'echo no way; exit 9'), $(hook poststop)"
 like "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1)" 'startContainer hook ./bin/sh. ended with exit code 9: no way' "one that fails fails the start"
 bundle inside "$(sh_hook 'sleep 1000')"
 like "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1)" 'startContainer hook .* was killed after its 5 seconds' "one that hangs is killed in time"
+
+# As Docker does it: a hook fills the network namespace of the PID that it reads.
+cat >"$work/fill" <<SH
+#!/bin/sh -e
+pid=\$(sed -n 's/^ *"pid": \([0-9]*\),/\1/p')
+ip link add name hk$$ type veth peer name eth0 netns \$pid
+ip link set hk$$ up
+nsenter --net=/proc/\$pid/ns/net sh -ec 'ip addr add 192.0.2.9/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.1'
+SH
+chmod +x "$work/fill"
+bundle fills "\"prestart\": [ { \"path\": \"$work/fill\", \"env\": [\"PATH=$PATH\"] } ]" \
+  '["sh", "-c", "ip -o addr show dev eth0 | grep -o 192.0.2.[0-9]*/24; ip route | grep -o default.via.[0-9.]*"]'
+is "$(runcvm run --log-level error --bundle "$work/fills" fills 2>&1 | tr '\n' ' ')" "192.0.2.9/24 default via 192.0.2.1 " "what a prestart hook puts into the network namespace is the VM's"
+is "$(ip link show "hk$$" 2>/dev/null)" "" "and the namespace goes with the VM"
 
 # One that hangs, with children.
 bundle hangs "\"prestart\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"sleep 7654 & sleep 7654\"], \"timeout\": 1 } ]"
