@@ -86,6 +86,7 @@ export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k -j"$(nproc)" check
 part vm tests/run-vm
 part rootfs tests/rootfs/check-trees.sh
+part net tests/net/run
 part layers tests/rootfs/check-layers.sh
 part write-back tests/rootfs/write-back.sh
 part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh

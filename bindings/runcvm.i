@@ -381,6 +381,7 @@ call_progress (void *user, const char *phase, uint64_t files, uint64_t bytes)
 %include <runcvm/error.h>
 %include <runcvm/cache.h>
 %include <runcvm/host.h>
+%include <runcvm/net.h>
 %include <runcvm/rootfs.h>
 %include <runcvm/spec.h>
 %include <runcvm/version.h>

@@ -56,12 +56,18 @@ enum agent_frame
   AGENT_EXIT = 5,    /* record: A_EXIT_CODE or A_SIGNAL (and A_CORE) */
   AGENT_GOODBYE = 6, /* empty */
   AGENT_LOG = 7,     /* record: A_LEVEL, A_MESSAGE */
+  AGENT_NET_ANSWER = 8, /* answers NET_ADD, NET_DEL and NET_QUERY of the same number.  Record: A_STAGE, A_ERRNO,
+                           A_MESSAGE if it failed; else S_NETWORK, repeated: what there is (none for NET_DEL) */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
   AGENT_EXEC = 17,     /* record: enum agent_exec_tag */
   AGENT_SIGNAL = 18,   /* record: A_SIGNAL, A_ALL (1: every process of the container) */
   AGENT_RESIZE = 19,   /* record: A_ROWS, A_COLS */
   AGENT_SHUTDOWN = 20, /* empty */
+  /* The process number is here one that the host chooses for the answer. */
+  AGENT_NET_ADD = 21,   /* record: enum agent_net_tag: an interface that was attached */
+  AGENT_NET_DEL = 22,   /* record: N_MAC: one that will be detached */
+  AGENT_NET_QUERY = 23, /* empty */
   /* both */
   AGENT_STDIN = 32,
   AGENT_STDOUT = 33, /* also the one output stream of a terminal */
@@ -117,11 +123,80 @@ enum agent_setup_tag
   S_CLOCK_NSEC = 16, /* u64: the host's CLOCK_REALTIME when sent */
   S_ENTROPY = 17,    /* bytes, credited to the guest's pool */
   S_LOG_LEVEL = 18,  /* u32: enum rcvm_log_level: LOG frames above it are not sent */
-  S_NETWORK = 19,    /* record: reserved for interfaces */
+  S_NETWORK = 19,    /* record, repeated: enum agent_net_tag: an interface of the container's */
   S_UID_MAP = 20,    /* record, repeated: M_* of enum agent_idmap_tag (user namespace) */
   S_GID_MAP = 21,    /* record, repeated */
-  S_CGROUP = 22      /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
+  S_CGROUP = 22,     /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
                         for the container's cgroup in the guest (pids.max ...) */
+  S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
+                        where no mount covers that path */
+};
+
+/*
+ * An interface: what the container has of it, in both directions.  The guest finds the device by its MAC, moves
+ * it into the container's network namespace and gives it all of this.
+ */
+enum agent_net_tag
+{
+  N_NAME = 1,      /* str: at most 15 bytes */
+  N_MAC = 2,       /* 6 bytes */
+  N_MTU = 3,       /* u32; absent: what the device says */
+  N_DHCP = 4,      /* u32: address, routes and name servers come from a DHCP server, which has so many
+                      seconds for a first answer; 0: no DHCP */
+  N_ADDRESS = 5,   /* record, repeated: enum agent_net_address_tag */
+  N_ROUTE = 6,     /* record, repeated: enum agent_net_route_tag */
+  N_NEIGHBOUR = 7, /* record, repeated: enum agent_net_neighbour_tag */
+  /* from the guest alone */
+  N_FLAGS = 8,     /* u32: IFF_* */
+  N_LEASE = 9,     /* record: enum agent_net_lease_tag */
+  N_CUT = 10       /* u32: 1: it has more addresses or routes than one answer holds */
+};
+
+/* An address has 4 or 16 bytes, and so have all others in its record. */
+enum agent_net_address_tag
+{
+  NA_ADDRESS = 1,   /* bytes */
+  NA_PREFIX = 2,    /* u32 */
+  NA_PEER = 3,      /* bytes */
+  NA_BROADCAST = 4, /* 4 bytes */
+  NA_SCOPE = 5,     /* u32: RT_SCOPE_* */
+  NA_FLAGS = 6,     /* u32: IFA_F_* */
+  NA_VALID = 7,     /* u32: seconds; absent: for ever */
+  NA_PREFERRED = 8  /* u32 */
+};
+
+enum agent_net_route_tag
+{
+  NR_DESTINATION = 1, /* 4 or 16 bytes; they may be zero */
+  NR_PREFIX = 2,      /* u32 */
+  NR_GATEWAY = 3,     /* 4 or 16 bytes, not necessarily as many as the destination */
+  NR_SOURCE = 4,      /* as many bytes as the destination: the preferred source */
+  NR_METRIC = 5,      /* u32 */
+  NR_SCOPE = 6,       /* u32: RT_SCOPE_* */
+  NR_TABLE = 7,       /* u32; absent: main */
+  NR_TYPE = 8,        /* u32: RTN_*; absent: unicast */
+  NR_FLAGS = 9,       /* u32: RTNH_F_ONLINK */
+  NR_MTU = 10,        /* u32 */
+  NR_PROTOCOL = 11    /* u32: RTPROT_*; absent: static */
+};
+
+enum agent_net_neighbour_tag
+{
+  NN_ADDRESS = 1, /* 4 or 16 bytes */
+  NN_MAC = 2,     /* 6 bytes */
+  NN_STATE = 3,   /* u32: NUD_* */
+  NN_FLAGS = 4    /* u32: NTF_* */
+};
+
+enum agent_net_lease_tag
+{
+  NL_SERVER = 1,  /* 4 bytes */
+  NL_SECONDS = 2, /* u32: what was granted */
+  NL_AGE = 3,     /* u32: seconds since */
+  NL_RENEWALS = 4, /* u32: how often it was granted again */
+  NL_DNS = 5,     /* 4 bytes, repeated */
+  NL_DOMAIN = 6,  /* str */
+  NL_HOSTNAME = 7 /* str */
 };
 
 enum agent_kv_tag

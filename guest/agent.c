@@ -12,6 +12,7 @@
 #include "disks.h"
 #include "log.h"
 #include "machine.h"
+#include "net.h"
 #include "power.h"
 #include "process.h"
 #include "transport.h"
@@ -83,6 +84,7 @@ start_shutdown (void)
   if (shutting_down)
     return;
   shutting_down = true;
+  net_release ();
   /* All but this process and the kernel's own.  The rest follows when the last is reaped. */
   kill (-1, SIGKILL);
   if (waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
@@ -96,6 +98,7 @@ agent_reaped (pid_t pid, int status)
     {
       process_reaped (pid, status);
       container_reaped (pid, status);
+      net_reaped (pid, status);
     }
   else if (shutting_down)
     finish_shutdown ();
@@ -174,6 +177,15 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_SHUTDOWN:
       start_shutdown ();
+      return;
+    case AGENT_NET_ADD:
+      net_add (h->process, payload, h->len);
+      return;
+    case AGENT_NET_DEL:
+      net_del (h->process, payload, h->len);
+      return;
+    case AGENT_NET_QUERY:
+      net_query (h->process);
       return;
     }
   /* The rest is about a process, which may have ended while the frame was under way. */

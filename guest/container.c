@@ -26,11 +26,13 @@
 #include "machine.h"
 #include "mask.h"
 #include "mounts.h"
+#include "net.h"
 #include "program.h"
 #include "request.h"
+#include "resolv.h"
 #include "sysctl.h"
 
-/* The network is the machine's own, and PID and mount namespaces are always made. */
+/* PID, mount and network namespaces are always made. */
 #define OPTIONAL_NAMESPACES                                                                       \
   (K_CLONE_NEWUTS | K_CLONE_NEWIPC | K_CLONE_NEWCGROUP | K_CLONE_NEWUSER | K_CLONE_NEWTIME)
 
@@ -78,6 +80,8 @@ assemble (struct setup *s, int root_tree, struct failure *f)
   if (set_names (s, f) < 0 || sysctl_apply (s, false, f) < 0)
     return -1;
   root = mounts_attach (s, root_tree, f);
+  if (root >= 0)
+    resolv_attach (s, root);
   if (root < 0 || devices_make (s, root, f) < 0 || mask_apply (s, root, f) < 0)
     return -1;
   return mounts_enter (s, root, f);
@@ -138,7 +142,7 @@ enter_namespaces (const struct setup *s, int *root_tree, struct setup *prepared,
   if (k_unshare (K_CLONE_NEWNS) < 0)
     return fail (f, "namespace", errno, "cannot make the mount namespace");
   if (cgroup_join (0, f) < 0 || mounts_prepare (prepared, root_tree, f) < 0
-      || devices_prepare (s, f) < 0 || sysctl_apply (s, true, f) < 0)
+      || devices_prepare (s, f) < 0)
     return -1;
   if (s->namespaces & K_CLONE_NEWUSER)
     {
@@ -146,8 +150,19 @@ enter_namespaces (const struct setup *s, int *root_tree, struct setup *prepared,
         return -1;
       flags |= K_CLONE_NEWNS; /* one that belongs to the user namespace */
     }
-  if (k_unshare (flags | K_CLONE_NEWPID) < 0)
+  if (k_unshare (flags | K_CLONE_NEWPID | K_CLONE_NEWNET) < 0)
     return fail (f, "namespace", errno, "cannot make the container's namespaces");
+  return 0;
+}
+
+/* The agent gives the namespace its interfaces. */
+static int
+pass_network (int handoff, struct failure *f)
+{
+  autoclose int fd = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+  if (fd < 0 || handoff_send (handoff, HANDOFF_NET, NULL, 0, &fd, 1) < 0)
+    return fail (f, "namespace", errno, "cannot pass on the container's network namespace");
   return 0;
 }
 
@@ -163,7 +178,7 @@ helper (struct setup *s, int handoff)
     syscall (SYS_close_range, 3u, (unsigned) handoff - 1, 0);
   syscall (SYS_close_range, (unsigned) handoff + 1, ~0u, 0);
   umask (022);
-  if (enter_namespaces (s, &root_tree, s, &f) == 0)
+  if (enter_namespaces (s, &root_tree, s, &f) == 0 && pass_network (handoff, &f) == 0)
     {
       /* A child of the agent, which is to reap it. */
       pid = syscall (SYS_clone, K_CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
@@ -200,7 +215,7 @@ set_up (struct setup *s, struct failure *f)
   machine_set_clock (s->clock_nsec);
   machine_add_entropy (s->entropy, s->entropy_len);
   machine_bring_up_loopback ();
-  if (cgroup_make (s, f) < 0)
+  if (cgroup_make (s, f) < 0 || net_setup (s, f) < 0)
     return -1;
   the.own_pid_namespace = open ("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
   if (the.own_pid_namespace < 0)
@@ -236,10 +251,35 @@ container_setup (const void *record, size_t len)
   setup_free (&s);
 }
 
+/* Both the first process and the network. */
+static void
+check_ready (void)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  if (the.state != PREPARING || the.init <= 0 || !net_is_ready ())
+    return;
+  the.state = WAITING;
+  tlv_put_u64 (&w, A_SETUP_USEC, machine_usec (CLOCK_MONOTONIC) - the.began_usec);
+  channel_send_record (AGENT_READY, 0, &w);
+}
+
+void
+container_network_ready (void)
+{
+  check_ready ();
+}
+
+void
+container_network_failed (const struct failure *f)
+{
+  if (the.state == PREPARING)
+    setup_failed (f);
+}
+
 static void
 container_ready (pid_t init)
 {
-  struct tlv_writer w = TLV_WRITER_INIT;
   struct failure f = { 0 };
   char path[64];
 
@@ -253,9 +293,7 @@ container_ready (pid_t init)
       setup_failed (&f);
       return;
     }
-  the.state = WAITING;
-  tlv_put_u64 (&w, A_SETUP_USEC, machine_usec (CLOCK_MONOTONIC) - the.began_usec);
-  channel_send_record (AGENT_READY, 0, &w);
+  check_ready ();
 }
 
 static void
@@ -277,8 +315,12 @@ handoff_ready (struct watch *w, uint32_t events)
       memcpy (&pid, data, sizeof pid);
       container_ready (pid);
       return;
+    case HANDOFF_NET:
+      net_begin (fds[0]);
+      return;
     case HANDOFF_FAILED:
-      channel_send (AGENT_FAILED, 0, data, len);
+      if (the.state == PREPARING)
+        channel_send (AGENT_FAILED, 0, data, len);
       the.state = OVER;
       break;
     case -1:
@@ -356,7 +398,7 @@ container_fork (void)
 int
 container_enter (struct failure *f)
 {
-  int flags = K_CLONE_NEWNS | (int) (the.namespaces & OPTIONAL_NAMESPACES);
+  int flags = K_CLONE_NEWNS | K_CLONE_NEWNET | (int) (the.namespaces & OPTIONAL_NAMESPACES);
 
   if (cgroup_join (the.init, f) < 0)
     return -1;
@@ -392,11 +434,18 @@ container_signal_all (int signum)
 void
 container_reaped (pid_t pid, int status)
 {
+  struct failure f = { 0 };
+
   if (pid != the.init || pid <= 0)
     return;
   /* It never got its program: the host still learns of its end. */
   if (the.state == WAITING && !agent_is_shutting_down ())
     agent_send_exit (0, status);
+  else if (the.state == PREPARING)
+    {
+      fail (&f, "setup", 0, "the container's first process died while it was set up");
+      setup_failed (&f);
+    }
   loop_close (&the.handoff);
   the.state = OVER;
   the.init = 0;

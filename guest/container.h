@@ -18,6 +18,10 @@
 /* A SETUP frame.  What comes of it is sent to the host. */
 void container_setup (const void *record, size_t len);
 
+/* Its network is configured, or cannot be. */
+void container_network_ready (void);
+void container_network_failed (const struct failure *f);
+
 /* The first process, or 0. */
 pid_t container_init_pid (void);
 /* It waits for its program. */

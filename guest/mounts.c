@@ -53,7 +53,7 @@ is_cgroup (const struct setup_mount *m)
 static bool
 belongs_inside (const struct setup *s, const struct setup_mount *m)
 {
-  static const char *const types[] = { "proc", "mqueue", "tmpfs", "devpts" };
+  static const char *const types[] = { "proc", "sysfs", "mqueue", "tmpfs", "devpts" };
 
   if (is_staged (m->destination))
     return false;

@@ -134,6 +134,14 @@ parse_idmap (struct setup_idmap **maps, size_t *n, struct tlv_reader r)
 }
 
 static bool
+parse_interface (struct setup *s, struct tlv_reader r)
+{
+  struct net_interface *i = array_append (s->interfaces, s->n_interfaces);
+
+  return i && net_interface_parse (i, r);
+}
+
+static bool
 parse_string (const char ***list, size_t *n, const char *value)
 {
   const char **p = array_append (*list, *n);
@@ -202,6 +210,11 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
       return parse_idmap (&s->uid_map, &s->n_uid_map, tlv_get_record (f));
     case S_GID_MAP:
       return parse_idmap (&s->gid_map, &s->n_gid_map, tlv_get_record (f));
+    case S_NETWORK:
+      return parse_interface (s, tlv_get_record (f));
+    case S_RESOLV:
+      s->resolv = tlv_get_str (r, f);
+      return true;
     case S_CGROUP:
       return parse_pairs (&s->cgroup, &s->n_cgroup, tlv_get_record (f));
     default:
@@ -233,6 +246,9 @@ setup_parse (struct setup *s, const void *record, size_t len, struct failure *f)
 void
 setup_free (struct setup *s)
 {
+  for (size_t i = 0; i < s->n_interfaces; i++)
+    net_interface_free (&s->interfaces[i]);
+  free (s->interfaces);
   free (s->mounts);
   free (s->devices);
   free (s->sysctls);

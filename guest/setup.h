@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "failure.h"
+#include "net-record.h"
 
 struct setup_mount
 {
@@ -62,9 +63,11 @@ struct setup
   struct setup_pair *cgroup;
   struct setup_idmap *uid_map;
   struct setup_idmap *gid_map;
+  struct net_interface *interfaces;
+  const char *resolv; /* NULL: /etc/resolv.conf is not ours; "": DHCP's */
   const char **masked;
   const char **readonly;
-  size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly;
+  size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly, n_interfaces;
 };
 
 int setup_parse (struct setup *s, const void *record, size_t len, struct failure *f);

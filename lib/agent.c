@@ -45,6 +45,7 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
+  unsigned n_net_requests; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
@@ -284,6 +285,22 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
 /* The link. */
 
 static int
+on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  struct fields x;
+  int code = parse (&x, payload, h->len, err);
+
+  if (code < 0)
+    return code;
+  if (!a->ready || a->n_net_requests == 0 || !a->ops->net_answer)
+    return unexpected ("an answer about the network", err);
+  a->n_net_requests--;
+  a->ops->net_answer (a->user, h->process, payload, h->len,
+                      x.message[0] ? guest_error (&x, RCVM_E_GUEST, "net") : NULL);
+  return 0;
+}
+
+static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
@@ -308,6 +325,8 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
     case AGENT_LOG:
     case AGENT_GOODBYE:
       break;
+    case AGENT_NET_ANSWER:
+      return on_net_answer (a, h, payload, err);
     default:
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
                          h->type);
@@ -460,6 +479,20 @@ int
 rcvmi_agent_setup (struct rcvmi_agent *a, struct tlv_writer *record, rcvm_error **err)
 {
   return rcvmi_link_send_record (&a->link, AGENT_SETUP, 0, record, err);
+}
+
+int
+rcvmi_agent_net (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    {
+      tlv_writer_free (record);
+      return code;
+    }
+  a->n_net_requests++;
+  return rcvmi_link_send_record (&a->link, type, number, record, err);
 }
 
 int

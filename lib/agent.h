@@ -27,6 +27,8 @@ struct rcvmi_agent_ops
   void (*ready) (void *user);
   void (*setup_failed) (void *user, rcvm_error *err);
   void (*goodbye) (void *user);
+  /* What came of rcvmi_agent_net: the record (S_NETWORK fields), or an error.  NULL: nobody asks. */
+  void (*net_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
   /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
   void (*broken) (void *user, rcvm_error *err);
 };
@@ -48,6 +50,9 @@ void rcvmi_agent_free (struct rcvmi_agent *agent);
 
 /* Frees the record. */
 int rcvmi_agent_setup (struct rcvmi_agent *agent, struct tlv_writer *record, rcvm_error **err);
+/* NET_ADD, NET_DEL, NET_QUERY; frees the record.  The answer comes with `number`. */
+int rcvmi_agent_net (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
+                     rcvm_error **err);
 int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
 
 /* Starts a process; takes the three fds over in any case.  Returns its number, or a negative code. */

@@ -277,6 +277,65 @@ rcvm_vm_set_rootfs_size (rcvm_vm *vm, uint64_t bytes, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_vm_set_network (rcvm_vm *vm, const char *network, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.network, network, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_network_join (rcvm_vm *vm, const char *join, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.network_join, join, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_tap_name (rcvm_vm *vm, const char *name, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.tap_name, name, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_dhcp (rcvm_vm *vm, unsigned seconds, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  if (code < 0)
+    return code;
+  vm->options.dhcp = seconds;
+  return finish (vm, 0);
+}
+
+static int
+add_string (rcvm_vm *vm, char ***list, const char *value, rcvm_error **err)
+{
+  if (!value)
+    return finish (vm, rcvmi_fail (err, RCVM_E_INVALID, 0, "the value to add is NULL"));
+  return finish (vm, rcvmi_strv_append (list, value) < 0 ? rcvmi_fail_nomem (err) : 0);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_add_nic (rcvm_vm *vm, const char *nic, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : add_string (vm, &vm->options.nics, nic, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_add_port (rcvm_vm *vm, const char *port, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : add_string (vm, &vm->options.ports, port, err);
+}
+
+RCVM_PUBLIC int
 rcvm_vm_set_rootfs_disk (rcvm_vm *vm, const char *kind, rcvm_error **err)
 {
   int code = begin (vm, err);

@@ -31,12 +31,16 @@ enum rcvmi_control_frame
   CONTROL_RESIZE = 4, /* A_ROWS, A_COLS */
   CONTROL_EXEC = 5,   /* struct rcvmi_exec_options */
   CONTROL_STOP = 6,   /* ends the VM at once */
+  CONTROL_NET_SHOW = 20,   /* empty; a NET frame comes before the OK */
+  CONTROL_NET_ATTACH = 21, /* A_MESSAGE: name of an interface of the VM's network namespace */
+  CONTROL_NET_DETACH = 22, /* the same */
 
   CONTROL_OK = 32,     /* A_PID: of the monitor (CREATE) or in the guest (EXEC) */
   CONTROL_ERROR = 33,  /* CE_* */
   CONTROL_LOG = 34,    /* A_LEVEL, A_STAGE, A_MESSAGE */
   CONTROL_EXITED = 35, /* A_EXIT_CODE, or CE_* where no exit code is known */
-  CONTROL_STATUS = 36  /* A_BYTES: the container's new enum rcvm_status */
+  CONTROL_STATUS = 36, /* A_BYTES: the container's new enum rcvm_status */
+  CONTROL_NET = 37     /* A_MESSAGE: JSON */
 };
 
 enum rcvmi_control_error_tag

@@ -85,6 +85,11 @@ on_news (void *user, const struct agent_header *h, const unsigned char *payload)
       }
   if (h->type == CONTROL_LOG && !r.bad)
     rcvmi_log_at (&vm->log, (int) level, stage, "%s", message);
+  else if (h->type == CONTROL_NET && !r.bad)
+    {
+      free (vm->net_json);
+      vm->net_json = strdup (message);
+    }
   else if (h->type == CONTROL_STATUS && status <= RCVM_STATUS_STOPPED)
     {
       vm->status = (int) status;

@@ -29,6 +29,8 @@ struct rcvmi_monitor_client
   bool waits_start;  /* an answer to START is due */
   bool waits_create; /* an answer to CREATE is due */
   bool waits_stop;
+  bool waits_net;
+  bool wants_net_json;
   bool is_exec;       /* the connection of a further process */
   bool exec_answered;
   bool exec_ended;
@@ -46,6 +48,8 @@ drop (struct rcvmi_monitor_client *c)
   *at = c->next;
   if (c->is_exec && !c->exec_ended && m->run && rcvmi_run_agent (m->run))
     rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process);
+  if (c->waits_net && m->run)
+    rcvmi_run_net_forget (m->run, c);
   if (m->creator == c)
     m->creator = NULL;
   /* There is room for another, if there was none. */
@@ -378,6 +382,64 @@ do_exec (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size_t
   return code;
 }
 
+/* The network. */
+
+static void
+on_net_done (void *user, const char *json, rcvm_error *err)
+{
+  struct rcvmi_monitor_client *c = user;
+  struct tlv_writer w = TLV_WRITER_INIT;
+  autofree char *host = NULL, *both = NULL;
+
+  c->waits_net = false;
+  if (!err && c->wants_net_json)
+    {
+      host = rcvmi_run_net_host_json (c->monitor->run, &err);
+      if (host && asprintf (&both, "{\"host\":%s,\"guest\":%s}\n", host, json ? json : "{}") < 0)
+        {
+          both = NULL;
+          rcvmi_fail_nomem (&err);
+        }
+    }
+  if (err)
+    send_error (c, err);
+  else
+    {
+      if (both)
+        {
+          tlv_put_str (&w, A_MESSAGE, both);
+          send_record (c, CONTROL_NET, &w);
+        }
+      send_ok (c, 0);
+    }
+  rcvm_error_free (err);
+}
+
+static int
+do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  const char *name = "";
+  struct tlv_reader r;
+  struct tlv_field f;
+  int code;
+
+  tlv_reader_init (&r, data, h->len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_MESSAGE)
+      name = tlv_get_str (&r, &f);
+  if (r.bad || c->waits_net)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
+  c->waits_net = true;
+  c->wants_net_json = h->type == CONTROL_NET_SHOW;
+  code = h->type == CONTROL_NET_SHOW     ? rcvmi_run_net_show (run, on_net_done, c, err)
+         : h->type == CONTROL_NET_ATTACH ? rcvmi_run_net_attach (run, name, on_net_done, c, err)
+                                         : rcvmi_run_net_detach (run, name, on_net_done, c, err);
+  if (code < 0)
+    c->waits_net = false;
+  return code;
+}
+
 struct numbers
 {
   uint32_t signum, all, rows, cols;
@@ -449,6 +511,13 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
   if (h->type == CONTROL_EXEC)
     {
       code = do_exec (c, h->process, payload, h->len, &e);
+      if (code < 0)
+        answer (c, code, e);
+      return;
+    }
+  if (h->type >= CONTROL_NET_SHOW && h->type <= CONTROL_NET_DETACH)
+    {
+      code = do_net (c, h, payload, &e);
       if (code < 0)
         answer (c, code, e);
       return;

@@ -63,6 +63,12 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 23, KIND_STR, rootfs_disk),
   OPTION (rcvmi_options, 24, KIND_STR, rootfs_changes),
   OPTION (rcvmi_options, 25, KIND_LIST, rootfs_digests),
+  OPTION (rcvmi_options, 60, KIND_STR, network),
+  OPTION (rcvmi_options, 61, KIND_STR, network_join),
+  OPTION (rcvmi_options, 62, KIND_STR, tap_name),
+  OPTION (rcvmi_options, 63, KIND_UNSIGNED, dhcp),
+  OPTION (rcvmi_options, 64, KIND_LIST, nics),
+  OPTION (rcvmi_options, 65, KIND_LIST, ports),
 };
 
 static const struct option exec_options[] = {

@@ -42,6 +42,12 @@ struct rcvmi_options
   unsigned rows;
   unsigned cols;
   int log_level;
+  char *network;      /* "none", "host", a path ... */
+  char *network_join; /* "tc", "bridge" */
+  char *tap_name;
+  unsigned dhcp;      /* seconds */
+  char **nics;
+  char **ports;
 };
 
 /* A process to start in a running container. */

@@ -26,6 +26,14 @@ int rcvmi_plan_warn (struct rcvmi_plan *plan, rcvm_error **err, const char *fmt,
 int rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options,
                         const struct rcvmi_defaults *defaults, rcvm_error **err);
 
+/* The network that is asked for, and in `from` by whom; NULL: by nobody. */
+const char *rcvmi_plan_network_word (const struct rcvmi_plan *plan, const struct rcvmi_options *options, char *from,
+                                     size_t size);
+
+/* plan-net.c */
+int rcvmi_plan_network (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err);
+void rcvmi_plan_network_clear (struct rcvmi_plan_net *net);
+
 /* plan-mount.c: S_MOUNT records and copies. */
 int rcvmi_plan_mounts (struct rcvmi_plan *plan, bool readonly_root, rcvm_error **err);
 

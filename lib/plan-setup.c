@@ -87,36 +87,11 @@ put_namespaces (struct rcvmi_plan *plan, rcvm_error **err)
 {
   const struct rcvmi_spec_lx *lx = plan->spec->lx;
   uint64_t flags = 0;
-  bool net = false;
-  int rc = 0;
 
   for (size_t i = 0; lx && i < lx->n_namespaces; i++)
-    {
-      const struct rcvmi_spec_namespace *ns = &lx->namespaces[i];
-      const struct rcvmi_name *name = rcvmi_plan_name (rcvmi_namespace_names, ns->type);
-
-      flags |= name->value; /* the spec stage has seen to unknown ones */
-      if (name->value != CLONE_NEWNET)
-        continue;
-      net = true;
-      if (ns->path && ns->path[0])
-        {
-          plan->netns = strdup (ns->path);
-          if (!plan->netns)
-            return rcvmi_fail_nomem (err);
-          rc = rcvmi_plan_warn (plan, err,
-                                "'linux.namespaces[%zu].path' (%.200s) has no effect: the VM has "
-                                "a loopback interface only",
-                                i, ns->path);
-        }
-    }
-  if (rc == 0 && !net)
-    rc = rcvmi_plan_warn (plan, err,
-                          "'linux.namespaces' asks for the host's network, and the VM has a "
-                          "loopback interface only");
-  if (rc < 0)
-    return rc;
-  /* The VM is the network namespace.  Without offsets a time namespace is no different from none.
+    /* The spec stage has seen to unknown ones. */
+    flags |= rcvmi_plan_name (rcvmi_namespace_names, lx->namespaces[i].type)->value;
+  /* That of the network is always made.  Without offsets a time namespace is no different from none.
      */
   flags &= ~(uint64_t) (CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */);
   tlv_put_u64 (&plan->setup, S_NAMESPACES, flags | CLONE_NEWPID | CLONE_NEWNS);

@@ -255,7 +255,7 @@ plan_all (struct rcvmi_plan *plan, const struct rcvmi_options *options,
       || (rc = plan_annotations (plan, options, err)) < 0
       || (rc = plan_process (plan, options, err)) < 0
       || (rc = rcvmi_plan_machine (plan, options, defaults, err)) < 0
-      || (rc = rcvmi_plan_setup (plan, options, err)) < 0 || (rc = warn_of_hooks (plan, err)) < 0)
+      || (rc = rcvmi_plan_network (plan, options, err)) < 0 || (rc = rcvmi_plan_setup (plan, options, err)) < 0 || (rc = warn_of_hooks (plan, err)) < 0)
     return rc;
   plan->warnings = steal_ptr (plan->spec->warnings);
   return 0;
@@ -301,7 +301,7 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
     }
   free (plan->copies);
   rcvmi_strv_free (plan->digests);
-  free (plan->netns);
+  rcvmi_plan_network_clear (&plan->net);
   tlv_writer_free (&plan->setup);
   tlv_writer_free (&plan->exec);
   rcvmi_strv_free (plan->warnings);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <runcvm/error.h>
 
@@ -45,6 +46,28 @@ struct rcvmi_plan_copy
   char *destination; /* absolute: in the container (single), or in the disk of binds */
 };
 
+enum rcvmi_plan_net_mode
+{
+  RCVMI_PLAN_NET_NONE,
+  RCVMI_PLAN_NET_OWN,   /* a fresh namespace, which others may fill */
+  RCVMI_PLAN_NET_NETNS, /* one that is there, by path or pid */
+  RCVMI_PLAN_NET_HOST   /* the host's, by a link with NAT */
+};
+
+struct rcvmi_plan_net
+{
+  enum rcvmi_plan_net_mode mode;
+  bool asked;     /* not by config.json's namespaces alone */
+  char *path;     /* NETNS: NULL if it is by pid */
+  pid_t pid;
+  bool bridge;    /* join by a bridge instead of tc */
+  unsigned dhcp;  /* seconds for a server to answer; 0: no DHCP */
+  char *tap_name; /* of the first NIC; may be NULL */
+  char **nics;    /* what the guest gets in place of what an interface has: "eth0,address=..." */
+  char **ports;   /* HOST: "8080:80/tcp" */
+  bool resolv;    /* /etc/resolv.conf is the guest's to make: no mount covers it */
+};
+
 struct rcvmi_plan
 {
   char *id;
@@ -66,7 +89,7 @@ struct rcvmi_plan
   struct rcvmi_plan_copy *copies;
   size_t n_copies;
 
-  char *netns; /* path of the network namespace to join; NULL: a new one, or the host's */
+  struct rcvmi_plan_net net;
   int log_level; /* enum rcvm_log_level, for the agent and the monitor */
 
   bool terminal;

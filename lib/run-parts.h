@@ -9,6 +9,7 @@
 #include "run.h"
 
 #include "disks.h"
+#include "net.h"
 #include "plan.h"
 #include "proc.h"
 #include "spec.h"
@@ -62,6 +63,11 @@ struct rcvmi_run
   int worker_fd;              /* our end of what it reports on */
   void (*written_back) (struct rcvmi_run *run);
   bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
+  struct rcvmi_net *net; /* NULL: none */
+  struct rcvmi_ev_source *net_source;
+  struct rcvmi_run_net_op *net_ops;
+  uint32_t net_number;
+  bool start_waits_for_net;
   struct rcvmi_vmm vmm;
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
@@ -92,6 +98,19 @@ void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
 
+/* run-net.c */
+enum rcvmi_run_step rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_net (struct rcvmi_run *run);
+void rcvmi_run_undo_net_ops (struct rcvmi_run *run);
+/* What the VMM is to have of it. */
+int rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err);
+/* From now on the guest follows what happens in the namespace. */
+int rcvmi_run_net_watch (struct rcvmi_run *run, rcvm_error **err);
+/* Takes in what has happened: 1 if the guest is at it, then rcvmi_run_start_process follows; 0 if all is done. */
+int rcvmi_run_net_sync (struct rcvmi_run *run, rcvm_error **err);
+/* For the agent's ops. */
+void rcvmi_run_net_answer (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+
 /* run-vmm.c */
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;
 enum rcvmi_run_step rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err);
@@ -102,6 +121,8 @@ enum rcvmi_run_step rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **e
 
 /* run-process.c */
 
+/* Starts it; the run fails if that does not work. */
+void rcvmi_run_start_process (struct rcvmi_run *run);
 /* The process has ended: lets the guest make its disks quiet. */
 void rcvmi_run_begin_shutdown (struct rcvmi_run *run);
 /* They are, or never will be. */

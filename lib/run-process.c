@@ -95,27 +95,15 @@ on_process_exited (void *user, int code, int signum)
 static const struct rcvmi_agent_process_ops process_ops
     = { .started = on_process_started, .failed = on_process_failed, .exited = on_process_exited };
 
-int
-rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
+static int
+exec_first (struct rcvmi_run *run, rcvm_error **err)
 {
   rcvm_error *e = NULL;
   int64_t number;
   int fds[3];
 
-  if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that is created can be started",
-                       run->options.id,
-                       run->start_wanted && run->state.status == RCVM_STATUS_CREATED
-                           ? "being started"
-                           : rcvm_status_name (run->state.status));
-  if (run->stdio[0] < 0 && !run->plan->terminal)
-    tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
-  if (run->plan->exec.failed)
-    return rcvmi_fail_nomem (err);
   for (int i = 0; i < 3; i++)
     fds[i] = steal_fd (&run->stdio[i]);
-  run->start_wanted = true;
-  run->stage_start = rcvmi_clock_usec ();
   number = rcvmi_agent_exec (run->agent, run->plan->exec.data, run->plan->exec.len, fds, &process_ops, run, &e);
   if (number >= 0)
     return 0;
@@ -125,6 +113,40 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
                        rcvm_error_get_stage (e), rcvm_error_get_message (e));
   rcvmi_run_begin_shutdown (run);
   return rcvmi_error_pass (err, e);
+}
+
+void
+rcvmi_run_start_process (struct rcvmi_run *run)
+{
+  rcvm_error *e = NULL;
+
+  if (exec_first (run, &e) < 0)
+    run->handler->not_started (run->user, e);
+}
+
+int
+rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
+{
+  int waits;
+
+  if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that is created can be started",
+                       run->options.id,
+                       run->start_wanted && run->state.status == RCVM_STATUS_CREATED
+                           ? "being started"
+                           : rcvm_status_name (run->state.status));
+  /* What was put into the network namespace meanwhile is there before the process is. */
+  waits = rcvmi_run_net_sync (run, err);
+  if (waits < 0)
+    return waits;
+  if (run->stdio[0] < 0 && !run->plan->terminal)
+    tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
+  if (run->plan->exec.failed)
+    return rcvmi_fail_nomem (err);
+  run->start_wanted = true;
+  run->stage_start = rcvmi_clock_usec ();
+  run->start_waits_for_net = waits > 0;
+  return waits ? 0 : exec_first (run, err);
 }
 
 static void

@@ -79,6 +79,8 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
   };
 
   put_disks (run, &config);
+  if (rcvmi_run_net_config (run, &config, err) < 0)
+    return RCVMI_STEP_FAILED;
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);
   if (rcvmi_vmm_start (&run->vmm, &config, err) < 0)
     return RCVMI_STEP_FAILED;
@@ -175,6 +177,7 @@ static const struct rcvmi_agent_ops agent_ops = {
   .ready = on_ready,
   .setup_failed = on_setup_failed,
   .goodbye = on_goodbye,
+  .net_answer = rcvmi_run_net_answer,
   .broken = on_agent_broken,
 };
 
@@ -190,6 +193,7 @@ rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
 void
 rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
+  rcvmi_run_undo_net_ops (run);
   rcvmi_agent_free (steal_ptr (run->agent));
 }
 

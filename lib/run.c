@@ -56,6 +56,7 @@ static const struct stage
   { "spec", rcvmi_run_begin_spec, NULL },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
   { "kernel", rcvmi_run_begin_kernel, rcvmi_run_undo_agent },
   { "agent", rcvmi_run_begin_agent, NULL },
@@ -183,7 +184,7 @@ rcvmi_run_advance (struct rcvmi_run *run)
       rcvmi_run_set_timer (run, 0, NULL);
       run->state.created = time (NULL);
       run->state.status = RCVM_STATUS_CREATED;
-      if (rcvmi_run_save (run, &e) < 0)
+      if (rcvmi_run_net_watch (run, &e) < 0 || rcvmi_run_save (run, &e) < 0)
         {
           run->stage--;
           rcvmi_run_fail (run, e);

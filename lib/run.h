@@ -51,6 +51,18 @@ void rcvmi_run_stop_gently (struct rcvmi_run *run);
 /* A further process; takes the fds over in any case.  Returns its number. */
 int64_t rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options, const int fds[3],
                         const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err);
+/* What came of a request about the network: JSON (of the guest's half, for show) or NULL, and an error, which is the
+   callee's.  `done` may be called before the function returns; not after a failure. */
+typedef void (*rcvmi_run_net_fn) (void *user, const char *json, rcvm_error *err);
+int rcvmi_run_net_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+/* An interface of the namespace, by name: waits until the guest has it, or has let go of it. */
+int rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+int rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+/* Who waits goes away. */
+void rcvmi_run_net_forget (struct rcvmi_run *run, void *user);
+/* The host's half as JSON; to be freed. */
+char *rcvmi_run_net_host_json (struct rcvmi_run *run, rcvm_error **err);
+
 /* For the signals, sizes and owners of further processes; NULL while there is none. */
 struct rcvmi_agent *rcvmi_run_agent (struct rcvmi_run *run);
 

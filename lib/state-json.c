@@ -25,6 +25,7 @@ rcvmi_state_clear (struct rcvmi_state *s)
   free (s->vmm);
   free (s->accel);
   free (s->kernel);
+  free (s->network);
   rcvm_error_free (s->error);
   *s = (struct rcvmi_state){ .status = RCVM_STATUS_NEW };
 }
@@ -113,6 +114,7 @@ ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
       put_int (b, o, "monitorPid", s->pid);
       put_int (b, o, "monitorStart", (int64_t) s->pid_start);
       put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
+      put_str (b, o, "network", s->network);
     }
   if (s->created)
     put_int (b, o, "created", s->created);
@@ -261,6 +263,7 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->pid_start = (unsigned long long) get_int (o, "monitorStart", 0, INT64_MAX);
   s->vmm_pid = (pid_t) get_int (o, "vmmPid", 1, INT_MAX);
   s->vmm_start = (unsigned long long) get_int (o, "vmmStart", 0, INT64_MAX);
+  s->network = get_str (r, o, "network");
   s->created = get_int (o, "created", 0, INT64_MAX);
   s->started = get_int (o, "started", 0, INT64_MAX);
   s->finished = get_int (o, "finished", 0, INT64_MAX);

@@ -16,6 +16,7 @@
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "disks.h"
+#include "net.h"
 #include "plan.h"
 #include "proc.h"
 
@@ -265,6 +266,16 @@ is_there (const struct rcvmi_state_dir *d)
          && ours.st_dev == there.st_dev;
 }
 
+/* What a dead monitor left outside of the directory. */
+static void
+clean_outside (struct rcvmi_state *s)
+{
+  rcvmi_proc_kill_stranger (s->vmm_pid, s->vmm_start);
+  if (s->network)
+    rcvmi_net_undo_record (s->network, NULL);
+  free (steal_ptr (s->network));
+}
+
 /* The monitor is dead and has left this. */
 static void
 bury (const char *id, struct rcvmi_state *s, rcvm_error *disks)
@@ -272,6 +283,7 @@ bury (const char *id, struct rcvmi_state *s, rcvm_error *disks)
   static const char *const doing[]
       = { "was made", "was made", "waited to be started", "ran", "was paused", "had stopped" };
 
+  clean_outside (s);
   rcvm_error_free (s->error);
   s->error = NULL;
   rcvmi_fail_at (&s->error, "monitor", RCVM_E_MONITOR, 0,
@@ -332,7 +344,7 @@ rcvmi_state_dir_recover (const struct rcvmi_state_dir *d, const char *id, rcvm_e
       rcvmi_state_clear (&s);
       return 0;
     }
-  rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+  clean_outside (&s);
   if (s.disks)
     {
       close (steal_fd (&root_lock));
@@ -392,7 +404,7 @@ rcvmi_state_dir_create (struct rcvmi_state_dir *d, const char *root, const char 
                            id);
       else
         {
-          rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+          clean_outside (&s);
           code = empty_dir (d, "lock", err);
         }
       rcvmi_state_clear (&s);
@@ -451,7 +463,7 @@ rcvmi_state_dir_remove (struct rcvmi_state_dir *d, bool force, rcvm_error **err)
       if (rcvmi_state_dir_read (d, &s, NULL) == 0)
         {
           if (s.status != RCVM_STATUS_STOPPED)
-            rcvmi_proc_kill_stranger (s.vmm_pid, s.vmm_start);
+            clean_outside (&s);
           if (s.disks)
             code = remove_disks (s.disks, force, err);
         }

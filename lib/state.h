@@ -60,6 +60,7 @@ struct rcvmi_state
   rcvm_error *error;
   struct rcvmi_state_phase phases[RCVMI_STATE_PHASES];
   size_t n_phases;
+  char *network; /* on disk only: what undoes the host's half of the network (rcvmi_net_undo_record), or NULL */
 };
 
 void rcvmi_state_clear (struct rcvmi_state *s);

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* QEMU's microvm machine: virtio over MMIO, no firmware, no PCI. */
+/*
+ * QEMU's microvm machine: virtio over MMIO, no firmware.  Where there is a network, PCI Express as well, with a root port
+ * for each NIC that there is or may come: it costs the boot nothing that could be measured, and MMIO devices cannot be
+ * plugged into a machine that runs.
+ */
 #include "config.h"
 
 #define RCVMI_STAGE "vmm"
 #include "vmm.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,7 +27,18 @@ enum
   /* Numbers of the fds that rcvmi_vmm_spawn passes. */
   CONSOLE_FD = 3,
   AGENT_FD = 4,
-  QMP_FD = 5
+  QMP_FD = 5,
+  FIRST_TAP_FD = 6,
+  ROOT_PORTS = RCVMI_VMM_NICS + RCVMI_VMM_SPARE_NICS
+};
+
+/* What the driver keeps of a VM. */
+struct qemu
+{
+  struct rcvmi_qmp *qmp;
+  size_t n_ports;
+  bool used[ROOT_PORTS];
+  unsigned number[ROOT_PORTS]; /* of the NIC in that port */
 };
 
 static char *
@@ -103,15 +119,44 @@ add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index)
               disk->serial);
 }
 
+static void
+format_mac (char out[18], const uint8_t m[6])
+{
+  snprintf (out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
+static void
+add_nics (struct args *a, const struct rcvmi_vmm_config *c, struct qemu *q)
+{
+  q->n_ports = c->n_nics + (c->nic_hotplug ? RCVMI_VMM_SPARE_NICS : 0);
+  for (size_t i = 0; i < q->n_ports; i++)
+    add_option (a, "-device", "pcie-root-port,id=port%zu,chassis=%zu,slot=%zu", i, i + 1, i + 1);
+  for (size_t i = 0; i < c->n_nics; i++)
+    {
+      const struct rcvmi_vmm_nic *n = &c->nics[i];
+      char mac[18], mtu[32] = "";
+
+      format_mac (mac, n->mac);
+      if (n->mtu)
+        snprintf (mtu, sizeof mtu, ",host_mtu=%u", n->mtu);
+      add_option (a, "-netdev", "tap,id=net%u,fd=%d,vhost=off", n->number, FIRST_TAP_FD + (int) i);
+      add_option (a, "-device", "virtio-net-pci,id=nic%u,netdev=net%u,bus=port%zu,mac=%s%s,romfile=", n->number, n->number, i,
+                  mac, mtu);
+      q->used[i] = true;
+      q->number[i] = n->number;
+    }
+}
+
 static char **
-make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c)
+make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct qemu *q)
 {
   bool kvm = strcmp (vmm->accel, "kvm") == 0;
   struct args a = { 0 };
 
   add (&a, vmm->program);
   add_option (&a, "-name", "%s", c->id);
-  add_option (&a, "-machine", "microvm,x-option-roms=off,isa-serial=on,rtc=on");
+  add_option (&a, "-machine", "microvm,x-option-roms=off,isa-serial=on,rtc=on%s",
+              c->n_nics || c->nic_hotplug ? ",pcie=on" : "");
   add_option (&a, "-accel", "%s", kvm ? "kvm" : c->cpus > 1 ? "tcg,thread=multi" : "tcg");
   add_option (&a, "-cpu", "%s", kvm ? "host" : "max");
   add_option (&a, "-m", "%" PRIu64 "M", c->memory / MIB);
@@ -136,6 +181,7 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c)
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)
     add_disk (&a, &c->disks[i], i);
+  add_nics (&a, c, q);
   if (!a.failed)
     return a.list;
   rcvmi_strv_free (a.list);
@@ -161,19 +207,26 @@ on_qmp_broken (void *user, rcvm_error *err)
 static int
 start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
 {
-  char **argv = make_args (vmm, config);
-  int qmp[2] = { -1, -1 }, code;
+  struct qemu *q = calloc (1, sizeof *q);
+  char **argv = q ? make_args (vmm, config, q) : NULL;
+  int qmp[2] = { -1, -1 }, fds[1 + RCVMI_VMM_NICS], code;
 
+  vmm->state = q;
   if (!argv)
     return rcvmi_fail_nomem (err);
+  for (size_t i = 0; i < config->n_nics; i++)
+    fds[1 + i] = config->nics[i].tap_fd;
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make QEMU's control socket");
   else
-    code = rcvmi_vmm_spawn (vmm, argv, &qmp[1], 1, err);
+    {
+      fds[0] = qmp[1];
+      code = rcvmi_vmm_spawn (vmm, argv, fds, 1 + config->n_nics, err);
+    }
   if (code == 0)
     {
-      vmm->state = rcvmi_qmp_new (vmm->ev, steal_fd (&qmp[0]), on_qmp_ready, on_qmp_broken, vmm, err);
-      if (!vmm->state)
+      q->qmp = rcvmi_qmp_new (vmm->ev, steal_fd (&qmp[0]), on_qmp_ready, on_qmp_broken, vmm, err);
+      if (!q->qmp)
         code = RCVM_E_NOMEM;
     }
   cleanup_close (&qmp[0]);
@@ -182,22 +235,99 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   return code;
 }
 
+static struct rcvmi_qmp *
+qmp_of (struct rcvmi_vmm *vmm)
+{
+  return ((struct qemu *) vmm->state)->qmp;
+}
+
+static int
+add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
+{
+  struct qemu *q = vmm->state;
+  char text[256], mac[18], mtu[32] = "";
+  size_t port = 0;
+  int code;
+
+  while (port < q->n_ports && q->used[port])
+    port++;
+  if (q->n_ports == 0)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "QEMU cannot attach a network interface to a VM that was started without a network");
+  if (port == q->n_ports)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "QEMU has no slot left for a network interface: a VM has room for %d more than at its start",
+                       RCVMI_VMM_SPARE_NICS);
+  snprintf (text, sizeof text, "{\"fdname\":\"tap%u\"}", nic->number);
+  code = rcvmi_qmp_execute (q->qmp, "getfd", text, nic->tap_fd, err);
+  if (code < 0)
+    return code;
+  snprintf (text, sizeof text, "{\"type\":\"tap\",\"id\":\"net%u\",\"fd\":\"tap%u\",\"vhost\":false}", nic->number,
+            nic->number);
+  code = rcvmi_qmp_execute (q->qmp, "netdev_add", text, -1, err);
+  if (code < 0)
+    {
+      snprintf (text, sizeof text, "{\"fdname\":\"tap%u\"}", nic->number);
+      rcvmi_qmp_execute (q->qmp, "closefd", text, -1, NULL);
+      return code;
+    }
+  format_mac (mac, nic->mac);
+  if (nic->mtu)
+    snprintf (mtu, sizeof mtu, ",\"host_mtu\":%u", nic->mtu);
+  snprintf (text, sizeof text,
+            "{\"driver\":\"virtio-net-pci\",\"id\":\"nic%u\",\"netdev\":\"net%u\",\"bus\":\"port%zu\",\"mac\":\"%s\"%s,"
+            "\"romfile\":\"\"}",
+            nic->number, nic->number, port, mac, mtu);
+  code = rcvmi_qmp_execute (q->qmp, "device_add", text, -1, err);
+  if (code < 0)
+    {
+      snprintf (text, sizeof text, "{\"id\":\"net%u\"}", nic->number);
+      rcvmi_qmp_execute (q->qmp, "netdev_del", text, -1, NULL);
+      return code;
+    }
+  q->used[port] = true;
+  q->number[port] = nic->number;
+  return 0;
+}
+
+static int
+remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
+{
+  struct qemu *q = vmm->state;
+  char text[64];
+  bool gone;
+
+  /* Where the guest has switched the slot off the device went with it, and QEMU does not know it any more.  Where it has not,
+     the slot stays taken, and the device is a NIC that leads nowhere. */
+  snprintf (text, sizeof text, "{\"id\":\"nic%u\"}", number);
+  gone = rcvmi_qmp_execute (q->qmp, "device_del", text, -1, NULL) < 0;
+  for (size_t i = 0; i < q->n_ports; i++)
+    if (gone && q->used[i] && q->number[i] == number)
+      q->used[i] = false;
+  snprintf (text, sizeof text, "{\"id\":\"net%u\"}", number);
+  return rcvmi_qmp_execute (q->qmp, "netdev_del", text, -1, err);
+}
+
 static int
 pause_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  return rcvmi_qmp_command (vmm->state, "stop", err);
+  return rcvmi_qmp_command (qmp_of (vmm), "stop", err);
 }
 
 static int
 resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  return rcvmi_qmp_command (vmm->state, "cont", err);
+  return rcvmi_qmp_command (qmp_of (vmm), "cont", err);
 }
 
 static void
 clear (struct rcvmi_vmm *vmm)
 {
-  rcvmi_qmp_free (steal_ptr (vmm->state));
+  struct qemu *q = steal_ptr (vmm->state);
+
+  if (q)
+    rcvmi_qmp_free (q->qmp);
+  free (q);
 }
 
 const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
@@ -206,5 +336,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,
+  .add_nic = add_nic,
+  .remove_nic = remove_nic,
   .clear = clear,
 };

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -47,12 +48,34 @@ give_up (struct rcvmi_qmp *q, const char *violation)
 }
 
 static bool
-send_command (struct rcvmi_qmp *q, const char *command)
+send_command (struct rcvmi_qmp *q, const char *command, const char *arguments, int fd)
 {
-  char text[128];
-  int n = snprintf (text, sizeof text, "{\"execute\":\"%s\"}\n", command);
+  char text[1024];
+  int n = snprintf (text, sizeof text, "{\"execute\":\"%s\"%s%s}\n", command, arguments ? ",\"arguments\":" : "",
+                    arguments ? arguments : "");
+  struct iovec iov = { text, (size_t) n };
+  union
+  {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE (sizeof (int))];
+  } control = { 0 };
+  struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-  return send (q->fd, text, (size_t) n, MSG_NOSIGNAL) == n;
+  if (n < 0 || (size_t) n >= sizeof text)
+    return false;
+  if (fd >= 0)
+    {
+      struct cmsghdr *c;
+
+      m.msg_control = control.bytes;
+      m.msg_controllen = sizeof control.bytes;
+      c = CMSG_FIRSTHDR (&m);
+      c->cmsg_level = SOL_SOCKET;
+      c->cmsg_type = SCM_RIGHTS;
+      c->cmsg_len = CMSG_LEN (sizeof (int));
+      memcpy (CMSG_DATA (c), &fd, sizeof fd);
+    }
+  return sendmsg (q->fd, &m, MSG_NOSIGNAL) == n;
 }
 
 static void
@@ -63,7 +86,7 @@ on_object (struct rcvmi_qmp *q, struct json_object *o)
   if (!q->greeted && json_object_object_get_ex (o, "QMP", NULL))
     {
       q->greeted = true;
-      if (!send_command (q, "qmp_capabilities"))
+      if (!send_command (q, "qmp_capabilities", NULL, -1))
         give_up (q, NULL);
     }
   else if (q->greeted && (refused || json_object_object_get_ex (o, "return", NULL)))
@@ -181,10 +204,16 @@ rcvmi_qmp_free (struct rcvmi_qmp *q)
 int
 rcvmi_qmp_command (struct rcvmi_qmp *q, const char *command, rcvm_error **err)
 {
+  return rcvmi_qmp_execute (q, command, NULL, -1, err);
+}
+
+int
+rcvmi_qmp_execute (struct rcvmi_qmp *q, const char *command, const char *arguments, int fd, rcvm_error **err)
+{
   struct json_object *error, *desc;
   int code = 0;
 
-  if (q->gone || !q->negotiated || !send_command (q, command))
+  if (q->gone || !q->negotiated || !send_command (q, command, arguments, fd))
     return rcvmi_fail (err, RCVM_E_VMM, 0, "QEMU takes no command '%s': it is %s", command,
                        q->gone ? "gone" : "not ready");
   q->waiting = true;

@@ -21,5 +21,7 @@ struct rcvmi_qmp *rcvmi_qmp_new (struct rcvmi_ev *ev, int fd, rcvmi_qmp_ready_fn
 void rcvmi_qmp_free (struct rcvmi_qmp *qmp);
 /* Sends a command without arguments and waits for its answer. */
 int rcvmi_qmp_command (struct rcvmi_qmp *qmp, const char *command, rcvm_error **err);
+/* The same with arguments, a JSON object, and an fd that goes with it (-1: none; it stays the caller's). */
+int rcvmi_qmp_execute (struct rcvmi_qmp *qmp, const char *command, const char *arguments, int fd, rcvm_error **err);
 
 #endif

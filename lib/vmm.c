@@ -211,9 +211,9 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
                  rcvm_error **err)
 {
   int agent[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
-  int fds[16], code;
+  int fds[RCVMI_VMM_NICS + 8], code;
 
-  if (n_more > 14)
+  if (n_more > RCVMI_VMM_NICS + 6)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "too many fds for the VMM");
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0
       || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0
@@ -253,6 +253,24 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
   int code = rcvmi_vmm_check_files (config->kernel, config->initramfs, config->memory, err);
 
   return code < 0 ? code : vmm->ops->start (vmm, config, err);
+}
+
+int
+rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
+{
+  if (!vmm->ops->add_nic)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot attach network interfaces to a VM that runs",
+                       vmm->ops->name);
+  return vmm->ops->add_nic (vmm, nic, err);
+}
+
+int
+rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
+{
+  if (!vmm->ops->remove_nic)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot detach network interfaces from a VM that runs", vmm->ops->name);
+  return vmm->ops->remove_nic (vmm, number, err);
 }
 
 int

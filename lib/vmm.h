@@ -23,6 +23,8 @@
 enum
 {
   RCVMI_VMM_DISKS = 24,
+  RCVMI_VMM_NICS = 20,       /* at once */
+  RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
   RCVMI_VMM_TEXT = 16 * 1024 /* what is kept of the console and of the VMM's own output */
 };
 
@@ -42,6 +44,14 @@ struct rcvmi_vmm_disk
   bool readonly;
 };
 
+struct rcvmi_vmm_nic
+{
+  unsigned number; /* of the VM's NICs; not used twice */
+  int tap_fd;      /* stays the caller's */
+  uint8_t mac[6];
+  unsigned mtu; /* 0: the VMM's own idea */
+};
+
 struct rcvmi_vmm_config
 {
   const char *id;
@@ -52,6 +62,9 @@ struct rcvmi_vmm_config
   unsigned cpus;
   struct rcvmi_vmm_disk disks[RCVMI_VMM_DISKS];
   size_t n_disks;
+  struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
+  size_t n_nics;
+  bool nic_hotplug; /* NICs may come later */
   bool verbose; /* the guest's kernel talks on the console */
 };
 
@@ -95,6 +108,9 @@ struct rcvmi_vmm_ops
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
   int (*resume) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* To a guest that runs.  The guest is told by the agent protocol; before a NIC is removed it has let go of it. */
+  int (*add_nic) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
+  int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
   /* Lets go of what start made; the process is dead already. */
   void (*clear) (struct rcvmi_vmm *vmm);
 };
@@ -107,6 +123,9 @@ int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of the agent channel; the caller's from then on. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
+/* RCVM_E_UNSUPPORTED where the driver cannot. */
+int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
+int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
 /* Kills the process if it runs, and frees everything.  No handler is called any more. */
 void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 

@@ -79,7 +79,7 @@ struct command
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
-    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_cache_add,
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_cache_add,
     cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_help;
 
 /* main.c */
@@ -185,11 +185,11 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes;
-  struct list env, annotations, rootfs_digests;
+      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap;
+  struct list env, annotations, rootfs_digests, nics, ports;
   uint64_t memory, rootfs_size;
-  unsigned cpus;
-  int tty, read_only;
+  unsigned cpus, dhcp_timeout;
+  int tty, read_only, dhcp;
 };
 
 extern const struct option_spec container_options[];

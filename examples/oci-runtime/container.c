@@ -7,6 +7,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum
+{
+  DHCP_SECONDS = 30
+};
+
 #define AT(field) offsetof (struct container, field)
 
 const struct option_spec container_options[] = {
@@ -32,6 +37,15 @@ const struct option_spec container_options[] = {
   { "initramfs", 0, TEXT, AT (initramfs), "FILE",
     "the guest's initramfs (runcvm-mkguest makes both)" },
   { "kernel-args", 0, TEXT, AT (kernel_args), "ARGS", "added to the kernel's command line" },
+  { "netns", 0, TEXT, AT (netns), "PATH|none|host",
+    "take over the interfaces of a network namespace; or a loopback interface only; or a link to the host's network with NAT" },
+  { "net-mode", 0, TEXT, AT (net_mode), "tc|bridge", "how interfaces are joined to the VM's (default: tc)" },
+  { "nic", 0, LIST, AT (nics), "NAME,WHAT=VALUE...",
+    "give the VM this in place of what the interface has: address=192.0.2.7/24, gateway=, route=NET[@GATEWAY], mac=, mtu=" },
+  { "dhcp", 0, FLAG, AT (dhcp), NULL, "the VM asks a DHCP server for its addresses" },
+  { "dhcp-timeout", 0, NUMBER, AT (dhcp_timeout), "SECONDS", "how long it waits for one (default: 30)" },
+  { "publish", 'p', LIST, AT (ports), "[IP:]PORT:PORT[/udp]", "a port of the host that leads to the VM; with --netns host" },
+  { "tap", 0, TEXT, AT (tap), "NAME", "name of the first TAP device (default: a free one)" },
   { "annotation", 0, LIST, AT (annotations), "KEY=VALUE",
     "an annotation, as if it stood in config.json" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE", "write the container's PID on the host to FILE" },
@@ -103,6 +117,24 @@ set_bundle (rcvm_vm *vm, const struct container *c, rcvm_error **err)
 }
 
 static int
+set_network (rcvm_vm *vm, const struct container *c, rcvm_error **err)
+{
+  unsigned dhcp = c->dhcp_timeout ? c->dhcp_timeout : c->dhcp ? DHCP_SECONDS : 0;
+
+  if ((c->netns && rcvm_vm_set_network (vm, c->netns, err) < 0)
+      || (c->net_mode && rcvm_vm_set_network_join (vm, c->net_mode, err) < 0)
+      || (c->tap && rcvm_vm_set_tap_name (vm, c->tap, err) < 0) || (dhcp && rcvm_vm_set_dhcp (vm, dhcp, err) < 0))
+    return -1;
+  for (size_t i = 0; i < c->nics.n; i++)
+    if (rcvm_vm_add_nic (vm, c->nics.items[i], err) < 0)
+      return -1;
+  for (size_t i = 0; i < c->ports.n; i++)
+    if (rcvm_vm_add_port (vm, c->ports.items[i], err) < 0)
+      return -1;
+  return 0;
+}
+
+static int
 set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **err)
 {
   if (rcvm_vm_set_log (vm, messages_level (), on_log, NULL, NULL, err) < 0
@@ -122,7 +154,8 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->hypervisor && rcvm_vm_set_hypervisor (vm, c->hypervisor, err) < 0)
       || (c->kernel && rcvm_vm_set_kernel (vm, c->kernel, err) < 0)
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
-      || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0))
+      || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0)
+      || set_network (vm, c, err) < 0)
     return -1;
   for (size_t i = 0; i < c->env.n; i++)
     if (add_env (vm, c->env.items[i], err) < 0)

@@ -29,6 +29,7 @@
 #include <runcvm/cache.h>
 #include <runcvm/error.h>
 #include <runcvm/host.h>
+#include <runcvm/net.h>
 #include <runcvm/process.h>
 #include <runcvm/rootfs.h>
 #include <runcvm/spec.h>

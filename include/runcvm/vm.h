@@ -115,6 +115,25 @@ int rcvm_vm_add_rootfs_digest (rcvm_vm *vm, const char *digest, rcvm_error **err
    contents need, with room to write).  It takes up on the host what is written to it. */
 int rcvm_vm_set_rootfs_size (rcvm_vm *vm, uint64_t bytes, rcvm_error **err);
 
+/* The network.  All since 0.1. */
+
+/* What the VM is connected to: "none" (a loopback interface), the absolute path of a network namespace or "pid:NUMBER" of a
+   process in it, whose interfaces become the VM's; "netns": the namespace of config.json; "host": the host's network, by a link
+   with NAT.  NULL (default): what config.json's network namespace says (docs/network.md). */
+int rcvm_vm_set_network (rcvm_vm *vm, const char *network, rcvm_error **err);
+/* How an interface of a namespace is joined to the VM's: "tc" (default) or "bridge". */
+int rcvm_vm_set_network_join (rcvm_vm *vm, const char *join, rcvm_error **err);
+/* The name of the first TAP, at most 15 bytes; NULL (default): a free one. */
+int rcvm_vm_set_tap_name (rcvm_vm *vm, const char *name, rcvm_error **err);
+/* The guest gets its addresses from a DHCP server, which has so many seconds (at most 600) to answer the first time; 0 (default):
+   it has those of the namespace's interfaces. */
+int rcvm_vm_set_dhcp (rcvm_vm *vm, unsigned seconds, rcvm_error **err);
+/* What the VM has in place of what an interface of the namespace has: its name, and any number of address=ADDRESS/PREFIX,
+   gateway=ADDRESS, route=NETWORK/PREFIX[@GATEWAY], mac=MAC and mtu=BYTES, separated by commas. */
+int rcvm_vm_add_nic (rcvm_vm *vm, const char *nic, rcvm_error **err);
+/* A port of the host that leads to the VM, in the network "host": "[ADDRESS:]HOST:VM[/tcp|/udp]". */
+int rcvm_vm_add_port (rcvm_vm *vm, const char *port, rcvm_error **err);
+
 /* Messages up to `level` go to `fn`; `free_fn` (may be NULL) runs exactly once with `user`, when the function
    is replaced, the handle is freed, or this call fails.  Since 0.1. */
 int rcvm_vm_set_log (rcvm_vm *vm, int level, rcvm_log_fn fn, void *user, rcvm_free_fn free_fn,
@@ -142,6 +161,17 @@ int rcvm_vm_resize (rcvm_vm *vm, unsigned rows, unsigned cols, rcvm_error **err)
 /* Removes a stopped VM and all that belongs to it.  With `force`, also one that runs: its process is
    killed.  An id that is not there is RCVM_E_NOT_FOUND, with `force` success. */
 int rcvm_vm_delete (rcvm_vm *vm, int force, rcvm_error **err);
+
+/* The network of a VM that has been created.  All since 0.1. */
+
+/* {"host":{...},"guest":{"interfaces":[...]}}: what was taken from where, and what the guest has now; to be freed with
+   rcvm_free. */
+char *rcvm_vm_net_json (rcvm_vm *vm, rcvm_error **err);
+/* Returns when the VM has the interface `name` of its network namespace, which it gets by itself, too, a moment after
+   that is up and has an address.  RCVM_E_NOT_FOUND; RCVM_E_UNSUPPORTED where the VMM cannot. */
+int rcvm_vm_attach_nic (rcvm_vm *vm, const char *name, rcvm_error **err);
+/* Takes it away, until it is attached again. */
+int rcvm_vm_detach_nic (rcvm_vm *vm, const char *name, rcvm_error **err);
 
 /* Events.  All since 0.1. */
 

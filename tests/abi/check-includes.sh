@@ -8,7 +8,7 @@
 table ()
 {
   cat <<'END'
-json-c/*          lib/api-cache.c lib/cache-list.c lib/disks.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c tests/*
+json-c/*          lib/api-cache.c lib/cache-list.c lib/disks.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c lib/net-json.c lib/net-record.c lib/net-guest.c tests/*
 json.h            -
 ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] fuzzing/fuzz-writeback*.c tests/*
 et/*              lib/rootfs-ext4*.[ch]
@@ -17,7 +17,8 @@ archive.h         lib/rootfs-layer-libarchive.[ch] lib/rootfs-layer-reader.c tes
 archive_entry.h   lib/rootfs-layer-libarchive.[ch] lib/rootfs-layer-reader.c tests/*
 zlib.h            lib/rootfs-layer-stream.c tests/*
 zstd.h            lib/rootfs-layer-stream.c tests/*
-netlink/*         lib/net*.c tests/*
+netlink/*         lib/net*.[ch] tests/*
+libnftnl/*        lib/net-nft.c
 nettle/*          lib/digest.c
 seccomp.h         lib/plan-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c lib/nfs-sandbox.c
 nfsc/*            tests/bench/*

@@ -34,7 +34,7 @@ test_minimal (void **state)
   assert_int_equal (p->n_copies, 0);
   assert_false (p->terminal);
   assert_null (p->warnings);
-  assert_null (p->netns);
+  assert_int_equal (p->net.mode, RCVMI_PLAN_NET_OWN);
   assert_int_equal (p->log_level, RCVM_LOG_WARNING);
   assert_string_equal (setup_str (p, S_HOSTNAME, 0), "test");
   assert_null (setup_str (p, S_DOMAINNAME, 0));
@@ -298,8 +298,8 @@ test_machine_errors (void **state)
     { "'org.runcvm.disks':'/disk,ext4,1G'", 0, RCVM_E_UNSUPPORTED,
       "the annotation org.runcvm.disks" },
     { 0, "RUNCVM_DISKS=/disk", RCVM_E_UNSUPPORTED, "RUNCVM_DISKS of the container's environment" },
-    { 0, "RUNCVM_NETWORK_MODE=bridge", RCVM_E_UNSUPPORTED, "RUNCVM_NETWORK_MODE" },
-    { "'org.runcvm.network-mode':'x'", 0, RCVM_E_UNSUPPORTED, "org.runcvm.network-mode" },
+    { 0, "RUNCVM_NETWORK_MODE=wifi", RCVM_E_INVALID, "RUNCVM_NETWORK_MODE" },
+    { "'org.runcvm.network-mode':'x'", 0, RCVM_E_INVALID, "org.runcvm.network-mode" },
     { 0, "RUNCVM_ENABLE_BALLOON=1", RCVM_E_UNSUPPORTED, "RUNCVM_ENABLE_BALLOON" },
     { "'org.runcvm.enable-balloon':'true'", 0, RCVM_E_UNSUPPORTED, "org.runcvm.enable-balloon" },
     { 0, "RUNCVM_BREAK=prenet", RCVM_E_UNSUPPORTED, "RUNCVM_BREAK" },
@@ -712,21 +712,23 @@ test_namespaces (void **state)
   assert_true (find_field (p->setup.data, p->setup.len, S_GID_MAP, 0, &f));
   assert_int_equal (get_number (f.data, f.len, I_HOST, 0), 2000);
   assert_null (p->warnings);
-  assert_null (p->netns);
+  assert_int_equal (p->net.mode, RCVMI_PLAN_NET_OWN);
   rcvmi_plan_free (p);
 
-  /* None at all: the host's network is not to be had. */
+  /* None at all: the host's network. */
   snprintf (json, sizeof json, "%s{}}", head);
   p = plan_ok (quotes (strdup (json)), NO_OPTIONS);
   assert_int_equal (setup_number (p, S_NAMESPACES), CLONE_NEWPID | CLONE_NEWNS);
-  assert_int_equal (count_warnings (p->warnings, "the host's network"), 1);
+  assert_int_equal (p->net.mode, RCVMI_PLAN_NET_HOST);
+  assert_null (p->warnings);
   rcvmi_plan_free (p);
 
   snprintf (json, sizeof json, "%s{'namespaces':[{'type':'network','path':'/run/netns/x'}]}}",
             head);
   p = plan_ok (quotes (strdup (json)), NO_OPTIONS);
-  assert_string_equal (p->netns, "/run/netns/x");
-  assert_int_equal (count_warnings (p->warnings, "/run/netns/x"), 1);
+  assert_int_equal (p->net.mode, RCVMI_PLAN_NET_NETNS);
+  assert_string_equal (p->net.path, "/run/netns/x");
+  assert_null (p->warnings);
   rcvmi_plan_free (p);
 
   plan_fails (config_text (NULL, NULL, maps), NO_OPTIONS, RCVM_E_SPEC, "plan",

@@ -26,7 +26,7 @@ from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
            "grow_rootfs", "inspect_rootfs", "verify_rootfs", "write_back_rootfs", "Cache", "CachedImage",
-           "check_spec", "default_spec", "features", "version"]
+           "check_spec", "default_spec", "features", "version", "Tap", "tap_in_netns", "delete_tap"]
 
 
 def _export_constants():
@@ -146,6 +146,13 @@ def _with_options(table):
     return decorate
 
 
+def _add_each(function):
+    def add(vm, values):
+        for value in values:
+            function(vm, value)
+    return add
+
+
 def _set_vm_env(vm, environment):
     for entry in _strings(environment):
         raw.rcvm_vm_add_env(vm, entry)
@@ -191,6 +198,14 @@ def _set_process_env(process, environment):
     "rootfs_changes": (raw.rcvm_vm_set_rootfs_changes, "'writeback', 'discard' or 'keep'."),
     "rootfs_digests": (_add_rootfs_digests,
                        "Digests of the layers that the root is made of, lowest first; they are added."),
+    "network": (raw.rcvm_vm_set_network,
+                "'none', 'host', 'netns', 'pid:NUMBER' or the path of a network namespace to take over."),
+    "network_join": (raw.rcvm_vm_set_network_join, "'tc' or 'bridge'."),
+    "tap_name": (raw.rcvm_vm_set_tap_name, "Name of the first TAP."),
+    "dhcp": (raw.rcvm_vm_set_dhcp, "Seconds that a DHCP server has for its first answer; 0: no DHCP."),
+    "nics": (_add_each(raw.rcvm_vm_add_nic),
+             "'NAME,address=...,gateway=...' strings: what the VM has in place of what an interface has; they are added."),
+    "ports": (_add_each(raw.rcvm_vm_add_port), "'[ADDRESS:]HOST:VM[/udp]' strings: ports of the host; they are added."),
     "rootfs_size": (raw.rcvm_vm_set_rootfs_size, "What the root can hold in bytes; 0: the default."),
 })
 class VM(_Options):
@@ -307,6 +322,21 @@ class VM(_Options):
         with self._handle as vm:
             return [Phase(raw.rcvm_vm_phase_name(vm, i), raw.rcvm_vm_phase_usec(vm, i) / 1e6)
                     for i in range(raw.rcvm_vm_phase_count(vm))]
+
+    def net(self):
+        """The network: a dict of "host" (what was taken from where) and "guest" (what the guest has)."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_net_json(vm))
+
+    def attach_nic(self, name):
+        """Returns when the VM has the interface `name` of its network namespace."""
+        with self._handle as vm:
+            raw.rcvm_vm_attach_nic(vm, name)
+
+    def detach_nic(self, name):
+        """Takes it away, until it is attached again."""
+        with self._handle as vm:
+            raw.rcvm_vm_detach_nic(vm, name)
 
     def metrics(self):
         """The same and more as Prometheus text."""
@@ -469,6 +499,84 @@ def grow_rootfs(image, size):
 def verify_rootfs(image):
     """Reads all metadata of an unmounted image; raises Error with E_IMAGE if something is wrong with them."""
     raw.rcvm_rootfs_verify(os.fspath(image))
+
+
+def _open_netns(netns, pid, fd):
+    if fd is not None:
+        return raw.rcvm_net_ns_open_fd(_fd(fd))
+    if pid is not None:
+        return raw.rcvm_net_ns_open_pid(pid)
+    return raw.rcvm_net_ns_open(netns)
+
+
+class Tap:
+    """A TAP device, made by tap_in_netns().  One that is not persistent goes when it is closed."""
+
+    def __init__(self, pointer):
+        self._handle = _Handle("TAP", pointer, raw.rcvm_net_tap_free)
+        self.name = raw.rcvm_net_tap_get_name(pointer)
+        self.index = raw.rcvm_net_tap_get_index(pointer)
+        self.mac = raw.rcvm_net_tap_get_mac(pointer)
+
+    def fileno(self, queue=0):
+        """The fd of a queue, which stays this object's; -1 where there is none."""
+        with self._handle as tap:
+            return raw.rcvm_net_tap_get_fd(tap, queue)
+
+    def take_fd(self, queue=0):
+        """The fd of a queue, which is the caller's from now on."""
+        with self._handle as tap:
+            return raw.rcvm_net_tap_take_fd(tap, queue)
+
+    def close(self):
+        """May be called twice."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+def tap_in_netns(netns=None, *, pid=None, fd=None, name=None, mac=None, mtu=0, uid=-1, gid=-1, queues=1,
+                 vnet_hdr=True, persistent=False, up=True):
+    """Makes a TAP in a network namespace: by path, by pid, by fd, or in the calling thread's own.
+
+    name: None for a free one.  queues: more than one makes a multi-queue device.  persistent: it stays until
+    delete_tap(), for a VMM that opens it by name.
+    """
+    ns = _open_netns(netns, pid, fd)
+    try:
+        options = raw.rcvm_net_tap_options_new()
+        try:
+            raw.rcvm_net_tap_options_set_name(options, name)
+            raw.rcvm_net_tap_options_set_mac(options, mac)
+            raw.rcvm_net_tap_options_set_mtu(options, mtu)
+            raw.rcvm_net_tap_options_set_owner(options, uid, gid)
+            raw.rcvm_net_tap_options_set_queues(options, queues)
+            raw.rcvm_net_tap_options_set_vnet_hdr(options, bool(vnet_hdr))
+            raw.rcvm_net_tap_options_set_persistent(options, bool(persistent))
+            raw.rcvm_net_tap_options_set_up(options, bool(up))
+            return Tap(raw.rcvm_net_tap_in_netns(ns, options))
+        finally:
+            raw.rcvm_net_tap_options_free(options)
+    finally:
+        raw.rcvm_net_ns_free(ns)
+
+
+def delete_tap(name, netns=None, *, pid=None, fd=None):
+    """Deletes a TAP, persistent or in use."""
+    ns = _open_netns(netns, pid, fd)
+    try:
+        raw.rcvm_net_tap_delete(ns, name)
+    finally:
+        raw.rcvm_net_ns_free(ns)
 
 
 def write_back_rootfs(upper_image, rootfs):

@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "net.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/rtnetlink.h>
+
+#include "agent-wire.h"
+#include "array.h"
+#include "channel.h"
+#include "cleanup.h"
+#include "container.h"
+#include "dhcp.h"
+#include "hotplug.h"
+#include "kernel.h"
+#include "log.h"
+#include "loop.h"
+#include "modules.h"
+#include "net-record.h"
+#include "netif.h"
+#include "resolv.h"
+#include "rtnl.h"
+#include "sysctl.h"
+
+enum
+{
+  DEVICE_WAIT_S = 30,
+  ANSWER_MAX = AGENT_DATA_MAX - 1024,
+  PROTOCOL_DHCP = 16
+};
+
+struct nic
+{
+  struct nic *next;
+  struct net_interface wanted; /* with DHCP: and what the lease gave */
+  int index;                   /* in the container's namespace; 0: its device has not appeared */
+  bool ready;
+  bool answers; /* NET_ADD `number` waits for it */
+  uint32_t number;
+  struct dhcp *dhcp;
+  struct dhcp_answer lease; /* type 0: there is none */
+  pid_t removal;            /* the child that takes its device off the bus, or 0 */
+  struct watch deadline;
+};
+
+static void link_news (struct watch *w, uint32_t events);
+
+static struct
+{
+  int own, container;           /* namespaces */
+  int own_rtnl, container_rtnl;
+  struct watch news; /* of links in our own namespace */
+  struct nic *nics;
+  struct setup_pair *sysctls; /* net.*, copied */
+  size_t n_sysctls;
+  char *hostname;
+  bool resolv_from_dhcp;
+  bool ready, failed;
+} the = {
+  .own = -1,
+  .container = -1,
+  .own_rtnl = -1,
+  .container_rtnl = -1,
+  .news = { .fd = -1, .ready = link_news },
+};
+
+/* The container's namespace */
+
+static int
+enter (void)
+{
+  if (the.container < 0)
+    {
+      errno = ESRCH;
+      return -1;
+    }
+  return k_setns (the.container, K_CLONE_NEWNET);
+}
+
+static void
+leave (void)
+{
+  int saved = errno;
+
+  if (k_setns (the.own, K_CLONE_NEWNET) < 0)
+    fatal ("cannot return to the network namespace: %s", strerror (errno));
+  errno = saved;
+}
+
+int
+net_socket (int domain, int type, int protocol)
+{
+  int fd;
+
+  if (enter () < 0)
+    return -1;
+  fd = socket (domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  leave ();
+  return fd;
+}
+
+static int
+apply_sysctls (struct failure *f)
+{
+  struct setup s = { .sysctls = the.sysctls, .n_sysctls = the.n_sysctls };
+  int result;
+
+  if (!the.n_sysctls)
+    return 0;
+  if (enter () < 0)
+    return fail (f, "net", errno, "cannot enter the container's network namespace");
+  result = sysctl_apply (&s, true, f);
+  leave ();
+  return result;
+}
+
+/* Answers */
+
+static void
+answer_failure (uint32_t number, const struct failure *f)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  failure_put (&w, f);
+  channel_send_record (AGENT_NET_ANSWER, number, &w);
+}
+
+static struct nic *
+nic_of (int index)
+{
+  struct nic *n = the.nics;
+
+  while (n && n->index != index)
+    n = n->next;
+  return index ? n : NULL;
+}
+
+static void
+add_lease (struct net_interface *i, const struct nic *n)
+{
+  struct net_lease *l = &i->lease;
+
+  i->dhcp = n->wanted.dhcp;
+  if (!n->lease.type)
+    return;
+  i->has_lease = true;
+  l->server.len = 4;
+  memcpy (l->server.bytes, n->lease.server, 4);
+  l->seconds = n->lease.lease;
+  l->age = dhcp_age (n->dhcp);
+  l->renewals = dhcp_renewals (n->dhcp);
+  for (size_t k = 0; k < n->lease.n_dns && k < NET_LEASE_DNS; k++)
+    {
+      l->dns[k].len = 4;
+      memcpy (l->dns[k].bytes, n->lease.dns[k], 4);
+      l->n_dns = k + 1;
+    }
+  strcpy (l->domain, n->lease.domain);
+  strcpy (l->hostname, n->lease.hostname);
+}
+
+static void
+put_interface (void *data, int index, struct net_interface *i)
+{
+  struct tlv_writer *w = data;
+  const struct nic *n = nic_of (index);
+  size_t mark;
+
+  /* Room for the head of one more. */
+  if (w->len + 1024 > ANSWER_MAX)
+    return;
+  if (n && n->dhcp)
+    add_lease (i, n);
+  mark = tlv_begin (w, S_NETWORK);
+  net_interface_put (w, i, ANSWER_MAX);
+  tlv_end (w, mark);
+}
+
+static void
+answer_state (uint32_t number, int index)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  struct failure f = { 0 };
+
+  if (netif_read (the.container_rtnl, index, put_interface, &w) == 0)
+    {
+      channel_send_record (AGENT_NET_ANSWER, number, &w);
+      return;
+    }
+  tlv_writer_free (&w);
+  fail (&f, "net", errno, "cannot read the container's network interfaces");
+  answer_failure (number, &f);
+}
+
+/* Interfaces */
+
+static void
+nic_free (struct nic *n)
+{
+  struct nic **link = &the.nics;
+
+  while (*link && *link != n)
+    link = &(*link)->next;
+  if (*link)
+    *link = n->next;
+  dhcp_free (n->dhcp, false);
+  loop_close (&n->deadline);
+  net_interface_free (&n->wanted);
+  loop_free_later (n);
+}
+
+static void
+check_all_ready (void)
+{
+  struct failure f = { 0 };
+
+  if (the.ready || the.failed)
+    return;
+  for (const struct nic *n = the.nics; n; n = n->next)
+    if (!n->ready && !n->answers)
+      return;
+  if (apply_sysctls (&f) < 0)
+    {
+      the.failed = true;
+      container_network_failed (&f);
+      return;
+    }
+  the.ready = true;
+  container_network_ready ();
+}
+
+static void
+nic_failed (struct nic *n, const struct failure *f)
+{
+  bool answers = n->answers;
+  uint32_t number = n->number;
+
+  if (n->index)
+    netif_up (the.container_rtnl, n->index, false);
+  nic_free (n);
+  if (answers)
+    answer_failure (number, f);
+  else if (!the.failed)
+    {
+      the.failed = true;
+      container_network_failed (f);
+    }
+}
+
+static void
+nic_ready (struct nic *n)
+{
+  if (n->ready)
+    return;
+  n->ready = true;
+  if (n->answers)
+    {
+      n->answers = false;
+      answer_state (n->number, n->index);
+    }
+  else
+    check_all_ready ();
+}
+
+/* DHCP */
+
+static void
+update_resolv (void)
+{
+  const struct dhcp_answer **leases = NULL;
+  size_t n = 0;
+
+  if (!the.resolv_from_dhcp)
+    return;
+  for (const struct nic *i = the.nics; i; i = i->next)
+    if (i->lease.type)
+      {
+        const struct dhcp_answer **l = array_append (leases, n);
+
+        if (l)
+          *l = &i->lease;
+      }
+  /* What they said last is better than nothing, as long as no one says more. */
+  if (n)
+    resolv_write (leases, n);
+  free (leases);
+}
+
+static void
+set_ip (struct net_ip *ip, const uint8_t bytes[4])
+{
+  ip->len = 4;
+  memcpy (ip->bytes, bytes, 4);
+}
+
+static bool
+is_zero (const uint8_t a[4])
+{
+  return !(a[0] | a[1] | a[2] | a[3]);
+}
+
+/* What a lease means. */
+static bool
+add_lease_route (struct net_interface *i, const struct dhcp_answer *a, const struct dhcp_route *from)
+{
+  struct net_route r
+      = { .prefix = from->prefix, .type = RTN_UNICAST, .table = RT_TABLE_MAIN, .protocol = PROTOCOL_DHCP };
+
+  set_ip (&r.destination, from->destination);
+  set_ip (&r.source, a->address);
+  if (is_zero (from->gateway))
+    r.scope = RT_SCOPE_LINK;
+  else
+    {
+      set_ip (&r.gateway, from->gateway);
+      /* A router outside of the subnet is on the link all the same. */
+      for (unsigned bit = 0; bit < a->prefix; bit++)
+        if ((from->gateway[bit / 8] ^ a->address[bit / 8]) & (0x80 >> bit % 8))
+          r.flags = RTNH_F_ONLINK;
+    }
+  return net_interface_add_route (i, &r);
+}
+
+static bool
+lease_to_interface (struct net_interface *i, const struct dhcp_answer *a)
+{
+  struct net_address own
+      = { .prefix = a->prefix, .valid = a->lease, .preferred = a->lease, .scope = RT_SCOPE_UNIVERSE };
+  bool ok;
+
+  set_ip (&own.local, a->address);
+  if (a->has_broadcast)
+    set_ip (&own.broadcast, a->broadcast);
+  ok = net_interface_add_address (i, &own);
+  if (a->has_routes)
+    for (size_t k = 0; k < a->n_routes; k++)
+      ok = ok && add_lease_route (i, a, &a->routes[k]);
+  else if (a->n_routers && !is_zero (a->routers[0]))
+    {
+      struct dhcp_route all = { .prefix = 0 };
+
+      memcpy (all.gateway, a->routers[0], 4);
+      ok = ok && add_lease_route (i, a, &all);
+    }
+  return ok;
+}
+
+static void
+drop_lease (struct nic *n)
+{
+  for (size_t k = n->wanted.n_routes; k-- > 0;)
+    netif_remove_route (the.container_rtnl, n->index, &n->wanted.routes[k]);
+  for (size_t k = n->wanted.n_addresses; k-- > 0;)
+    netif_remove_address (the.container_rtnl, n->index, &n->wanted.addresses[k]);
+  n->wanted.n_routes = n->wanted.n_addresses = 0;
+  free (steal_ptr (n->wanted.routes));
+  free (steal_ptr (n->wanted.addresses));
+  n->lease.type = 0;
+}
+
+/* Nothing is taken away that stays. */
+static bool
+same_lease (const struct dhcp_answer *a, const struct dhcp_answer *b)
+{
+  return a->type && memcmp (a->address, b->address, 4) == 0 && a->prefix == b->prefix
+         && a->n_routers == b->n_routers && memcmp (a->routers, b->routers, sizeof a->routers) == 0
+         && a->n_routes == b->n_routes && memcmp (a->routes, b->routes, sizeof a->routes) == 0;
+}
+
+static void
+on_bound (void *data, const struct dhcp_answer *a)
+{
+  struct nic *n = data;
+  struct failure f = { 0 };
+
+  if (!same_lease (&n->lease, a))
+    {
+      drop_lease (n);
+      n->lease = *a;
+      if (a->mtu && netif_set_mtu (the.container_rtnl, n->index, a->mtu) < 0)
+        log_write (LOG_WARNING, "%s: cannot set the MTU to %u: %s", n->wanted.name, a->mtu, strerror (errno));
+      else if (a->mtu)
+        n->wanted.mtu = a->mtu;
+      if (!lease_to_interface (&n->wanted, a))
+        fail (&f, "net", ENOMEM, "cannot take the DHCP lease of %s", n->wanted.name);
+      else
+        netif_configure (the.container_rtnl, n->index, &n->wanted, &f);
+      if (f.stage && n->ready)
+        log_write (LOG_WARNING, "%s", f.message);
+      else if (f.stage)
+        {
+          nic_failed (n, &f);
+          return;
+        }
+    }
+  else
+    {
+      n->lease = *a;
+      n->wanted.addresses[0].valid = n->wanted.addresses[0].preferred = a->lease;
+      if (netif_add_address (the.container_rtnl, n->index, &n->wanted.addresses[0]) < 0)
+        log_write (LOG_WARNING, "%s: cannot extend the address: %s", n->wanted.name, strerror (errno));
+    }
+  update_resolv ();
+  nic_ready (n);
+}
+
+static void
+on_lost (void *data)
+{
+  struct nic *n = data;
+
+  drop_lease (n);
+  update_resolv ();
+}
+
+static void
+on_dhcp_failed (void *data, const struct failure *f)
+{
+  nic_failed (data, f);
+}
+
+static int
+start_dhcp (struct nic *n, struct failure *f)
+{
+  static const struct dhcp_user user = { .bound = on_bound, .lost = on_lost, .failed = on_dhcp_failed };
+
+  if (modules_load ("af_packet") < 0)
+    log_write (LOG_WARNING, "cannot load the kernel module af_packet: %s", strerror (errno));
+  n->dhcp = dhcp_new (n->index, n->wanted.name, n->wanted.mac, the.hostname, n->wanted.dhcp, &user, n, f);
+  return n->dhcp ? 0 : -1;
+}
+
+/* Its device may not be there yet: then nothing happens.  It may free `n`. */
+static void
+nic_try (struct nic *n)
+{
+  struct failure f = { 0 };
+  int here = netif_find (the.own_rtnl, n->wanted.mac, NULL), there;
+
+  if (!here)
+    return;
+  loop_close (&n->deadline);
+  there = netif_move (the.own_rtnl, here, the.container, the.container_rtnl, n->wanted.name, &f);
+  if (there > 0)
+    n->index = there;
+  if (there < 0 || netif_configure (the.container_rtnl, there, &n->wanted, &f) < 0
+      || (n->wanted.dhcp && start_dhcp (n, &f) < 0))
+    nic_failed (n, &f);
+  else if (!n->wanted.dhcp)
+    nic_ready (n);
+}
+
+static void
+try_all (void)
+{
+  struct nic *next;
+
+  for (struct nic *n = the.nics; n; n = next)
+    {
+      next = n->next;
+      if (!n->index && !n->removal)
+        nic_try (n);
+    }
+}
+
+static void
+link_news (struct watch *w, uint32_t events)
+{
+  char news[8192];
+
+  (void) events;
+  /* What they say does not matter; ENOBUFS (news were lost) is as good as news. */
+  while (recv (w->fd, news, sizeof news, 0) > 0)
+    ;
+  try_all ();
+}
+
+static void
+on_deadline (struct watch *w, uint32_t events)
+{
+  struct nic *n = owner_of (w, struct nic, deadline);
+  const uint8_t *m = n->wanted.mac;
+  struct failure f = { 0 };
+
+  (void) events;
+  fail (&f, "net", ETIMEDOUT, "the network device %02x:%02x:%02x:%02x:%02x:%02x of %s did not appear", m[0], m[1],
+        m[2], m[3], m[4], m[5], n->wanted.name);
+  nic_failed (n, &f);
+}
+
+/* Waits for its device, if that is not there.  It may free `n`. */
+static void
+nic_start (struct nic *n)
+{
+  struct itimerspec wait = { .it_value = { .tv_sec = DEVICE_WAIT_S } };
+  struct failure f = { 0 };
+  int timer, news;
+
+  if (the.news.fd < 0)
+    {
+      news = rtnl_open (RTMGRP_LINK);
+      if (news < 0 || loop_add (&the.news, news, EPOLLIN) < 0)
+        fatal ("cannot watch network devices: %s", strerror (errno));
+    }
+  if (modules_load ("virtio_net") < 0)
+    log_write (LOG_WARNING, "cannot load the kernel module virtio_net: %s", strerror (errno));
+  if (!netif_find (the.own_rtnl, n->wanted.mac, NULL))
+    {
+      timer = timerfd_create (CLOCK_MONOTONIC, TFD_CLOEXEC);
+      if (timer < 0 || timerfd_settime (timer, 0, &wait, NULL) < 0 || loop_add (&n->deadline, timer, EPOLLIN) < 0)
+        {
+          if (timer >= 0)
+            close (timer);
+          fail (&f, "net", errno, "cannot wait for the network device of %s", n->wanted.name);
+          nic_failed (n, &f);
+          return;
+        }
+    }
+  nic_try (n);
+}
+
+/* Takes over what `i` has. */
+static struct nic *
+nic_new (struct net_interface *i, struct failure *f)
+{
+  struct nic *n, **last = &the.nics;
+
+  if (!i->has_mac || !*i->name)
+    {
+      fail (f, "net", EINVAL, "a network interface lacks its name or its MAC");
+      return NULL;
+    }
+  n = calloc (1, sizeof *n);
+  if (!n)
+    {
+      fail (f, "net", ENOMEM, "cannot prepare the network interface %s", i->name);
+      return NULL;
+    }
+  n->wanted = *i;
+  memset (i, 0, sizeof *i);
+  n->deadline = WATCH_INIT;
+  n->deadline.ready = on_deadline;
+  while (*last)
+    last = &(*last)->next;
+  *last = n;
+  return n;
+}
+
+/* SETUP */
+
+static int
+copy_sysctls (const struct setup *s)
+{
+  for (size_t i = 0; i < s->n_sysctls; i++)
+    if (strncmp (s->sysctls[i].name, "net.", 4) == 0)
+      {
+        struct setup_pair *p = array_append (the.sysctls, the.n_sysctls);
+
+        if (!p || !(p->name = strdup (s->sysctls[i].name)) || !(p->value = strdup (s->sysctls[i].value)))
+          return -1;
+      }
+  return 0;
+}
+
+int
+net_setup (struct setup *s, struct failure *f)
+{
+  if (resolv_prepare (s, f) < 0)
+    return -1;
+  the.resolv_from_dhcp = s->resolv && !*s->resolv;
+  the.hostname = s->hostname ? strdup (s->hostname) : NULL;
+  if (copy_sysctls (s) < 0)
+    return fail (f, "net", ENOMEM, "cannot prepare the network");
+  for (size_t i = 0; i < s->n_interfaces; i++)
+    if (!nic_new (&s->interfaces[i], f))
+      return -1;
+  return 0;
+}
+
+void
+net_begin (int namespace_fd)
+{
+  struct failure f = { 0 };
+  struct nic *next;
+  int lo;
+
+  the.container = namespace_fd;
+  the.own = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  the.own_rtnl = rtnl_open (0);
+  if (the.own < 0 || the.own_rtnl < 0 || enter () < 0)
+    {
+      the.failed = true;
+      fail (&f, "net", errno, "cannot enter the container's network namespace");
+      container_network_failed (&f);
+      return;
+    }
+  the.container_rtnl = rtnl_open (0);
+  leave ();
+  lo = the.container_rtnl < 0 ? 0 : netif_find (the.container_rtnl, NULL, "lo");
+  if (!lo || netif_up (the.container_rtnl, lo, true) < 0)
+    log_write (LOG_WARNING, "cannot bring the loopback interface up: %s", strerror (errno));
+  for (struct nic *n = the.nics; n; n = next)
+    {
+      next = n->next;
+      nic_start (n);
+    }
+  check_all_ready ();
+}
+
+bool
+net_is_ready (void)
+{
+  return the.ready;
+}
+
+void
+net_release (void)
+{
+  for (struct nic *n = the.nics; n; n = n->next)
+    dhcp_free (steal_ptr (n->dhcp), true);
+}
+
+/* Later */
+
+static struct nic *
+nic_of_mac (const uint8_t mac[NET_MAC_SIZE])
+{
+  struct nic *n = the.nics;
+
+  while (n && (n->removal || memcmp (n->wanted.mac, mac, NET_MAC_SIZE) != 0))
+    n = n->next;
+  return n;
+}
+
+/* The interface is to have what `i` says, in place of what it was given. */
+static int
+nic_change (struct nic *n, struct net_interface *i, struct failure *f)
+{
+  /* Whoever asks the DHCP server goes on with what it says. */
+  if (n->dhcp)
+    return i->mtu && netif_set_mtu (the.container_rtnl, n->index, i->mtu) < 0
+               ? fail (f, "net", errno, "cannot set the MTU of %s to %u", n->wanted.name, i->mtu)
+               : 0;
+  drop_lease (n);
+  strcpy (i->name, n->wanted.name);
+  net_interface_free (&n->wanted);
+  n->wanted = *i;
+  memset (i, 0, sizeof *i);
+  return netif_configure (the.container_rtnl, n->index, &n->wanted, f);
+}
+
+void
+net_add (uint32_t number, const void *record, size_t len)
+{
+  struct net_interface i;
+  struct failure f = { 0 };
+  struct tlv_reader r;
+  struct nic *n = NULL;
+  bool known = false;
+
+  tlv_reader_init (&r, record, len);
+  if (!net_interface_parse (&i, r))
+    fail (&f, "net", EPROTO, "the NET_ADD record is malformed");
+  else if (the.container_rtnl < 0 || !the.ready)
+    fail (&f, "net", ESRCH, "the container's network is not there");
+  else if (i.has_mac && (n = nic_of_mac (i.mac)))
+    {
+      known = true;
+      if (!n->index)
+        fail (&f, "net", EALREADY, "the network interface %s is being attached", n->wanted.name);
+      else
+        nic_change (n, &i, &f);
+    }
+  else
+    n = nic_new (&i, &f);
+  net_interface_free (&i);
+  if (f.stage || known)
+    {
+      if (f.stage)
+        answer_failure (number, &f);
+      else
+        answer_state (number, n->index);
+      return;
+    }
+  n->answers = true;
+  n->number = number;
+  hotplug_rescan ();
+  nic_start (n);
+}
+
+/* Out of the container's sight, quiet, and then off the bus.  It may free `n`. */
+static void
+nic_detach (struct nic *n, uint32_t number)
+{
+  char name[NET_NAME_SIZE];
+  struct failure f = { 0 };
+  int index;
+
+  snprintf (name, sizeof name, "gone%u", number % 100000000);
+  dhcp_free (steal_ptr (n->dhcp), true);
+  n->lease.type = 0;
+  netif_up (the.container_rtnl, n->index, false);
+  index = netif_move (the.container_rtnl, n->index, the.own, the.own_rtnl, name, &f);
+  n->index = 0;
+  n->removal = index < 0 ? -1 : hotplug_remove (name);
+  if (index > 0 && n->removal < 0)
+    fail (&f, "net", errno, "cannot take the network device of %s off the bus", n->wanted.name);
+  if (n->removal > 0)
+    {
+      n->number = number;
+      return; /* net_reaped answers */
+    }
+  nic_free (n);
+  if (f.stage)
+    answer_failure (number, &f);
+  else
+    channel_send (AGENT_NET_ANSWER, number, NULL, 0);
+}
+
+void
+net_reaped (pid_t pid, int status)
+{
+  struct nic *n = the.nics;
+  struct failure f = { 0 };
+  uint32_t number;
+
+  while (n && n->removal != pid)
+    n = n->next;
+  if (!n)
+    return;
+  number = n->number;
+  if (!WIFEXITED (status) || WEXITSTATUS (status))
+    fail (&f, "net", WIFEXITED (status) ? WEXITSTATUS (status) : EINTR,
+          "cannot take the network device of %s off the bus", n->wanted.name);
+  nic_free (n);
+  if (f.stage)
+    answer_failure (number, &f);
+  else
+    channel_send (AGENT_NET_ANSWER, number, NULL, 0);
+}
+
+void
+net_del (uint32_t number, const void *record, size_t len)
+{
+  struct net_interface i;
+  struct failure f = { 0 };
+  struct tlv_reader r;
+  struct nic *n;
+
+  tlv_reader_init (&r, record, len);
+  if (!net_interface_parse (&i, r) || !i.has_mac)
+    {
+      net_interface_free (&i);
+      fail (&f, "net", EPROTO, "the NET_DEL record is malformed");
+      answer_failure (number, &f);
+      return;
+    }
+  n = nic_of_mac (i.mac);
+  net_interface_free (&i);
+  if (n && n->answers)
+    {
+      fail (&f, "net", ECANCELED, "the network interface %s was detached", n->wanted.name);
+      answer_failure (n->number, &f);
+    }
+  if (n && n->index)
+    {
+      nic_detach (n, number);
+      update_resolv ();
+      return;
+    }
+  if (n)
+    nic_free (n);
+  channel_send (AGENT_NET_ANSWER, number, NULL, 0);
+}
+
+void
+net_query (uint32_t number)
+{
+  struct failure f = { 0 };
+
+  if (the.container_rtnl >= 0)
+    {
+      answer_state (number, 0);
+      return;
+    }
+  fail (&f, "net", ESRCH, "the container's network is not there");
+  answer_failure (number, &f);
+}
