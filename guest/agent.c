@@ -16,6 +16,7 @@
 #include "power.h"
 #include "process.h"
 #include "transport.h"
+#include "tunnel.h"
 
 enum
 {
@@ -23,6 +24,7 @@ enum
 };
 
 static bool shutting_down;
+static pid_t releasing; /* who unmounts; 0: nobody yet */
 
 static void
 send_log (int level, const char *message)
@@ -61,13 +63,25 @@ finish_shutdown (void)
 {
   char disk[64];
 
-  container_release ();
   sync ();
   if (disk_any_in_use (disk, sizeof disk))
     log_write (LOG_WARNING, "%s is still mounted; it was synced", disk);
   channel_send (AGENT_GOODBYE, 0, NULL, 0);
   channel_finish (GOODBYE_MS);
   power_off ();
+}
+
+/* Nothing runs any more.  What volumes have not written yet goes through this process: another one has to unmount
+   them. */
+static void
+all_ended (void)
+{
+  if (!releasing)
+    releasing = container_release ();
+  else
+    releasing = -1;
+  if (releasing < 0)
+    finish_shutdown ();
 }
 
 bool
@@ -88,7 +102,7 @@ start_shutdown (void)
   /* All but this process and the kernel's own.  The rest follows when the last is reaped. */
   kill (-1, SIGKILL);
   if (waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
-    finish_shutdown ();
+    all_ended ();
 }
 
 void
@@ -101,7 +115,7 @@ agent_reaped (pid_t pid, int status)
       net_reaped (pid, status);
     }
   else if (shutting_down)
-    finish_shutdown ();
+    all_ended ();
 }
 
 /* The small records */
@@ -186,6 +200,17 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_NET_QUERY:
       net_query (h->process);
+      return;
+    case AGENT_TUNNEL_DATA:
+      if (!tunnel_data (h->process, payload, h->len))
+        fatal ("the host sends more than tunnel %u takes", h->process);
+      return;
+    case AGENT_TUNNEL_WINDOW:
+      s = parse_small (h, payload);
+      tunnel_credit (h->process, s.bytes);
+      return;
+    case AGENT_TUNNEL_CLOSE:
+      tunnel_closed (h->process);
       return;
     }
   /* The rest is about a process, which may have ended while the frame was under way. */

@@ -10,6 +10,7 @@
 
 #include "agent-wire.h"
 #include "log.h"
+#include "machine.h"
 
 static int log_fd = -1;
 
@@ -114,6 +115,7 @@ handoff_begin_child (int fd)
 
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
+  machine_write_back (false);
   log_fd = fd;
   log_set_sink (log_through);
 }

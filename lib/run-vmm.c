@@ -173,6 +173,8 @@ on_agent_broken (void *user, rcvm_error *err)
 }
 
 static const struct rcvmi_agent_ops agent_ops = {
+  .connect = rcvmi_run_volumes_connect,
+  .progress = rcvmi_run_volumes_progress,
   .hello = on_hello,
   .ready = on_ready,
   .setup_failed = on_setup_failed,
