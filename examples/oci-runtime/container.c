@@ -46,6 +46,10 @@ const struct option_spec container_options[] = {
   { "dhcp-timeout", 0, NUMBER, AT (dhcp_timeout), "SECONDS", "how long it waits for one (default: 30)" },
   { "publish", 'p', LIST, AT (ports), "[IP:]PORT:PORT[/udp]", "a port of the host that leads to the VM; with --netns host" },
   { "tap", 0, TEXT, AT (tap), "NAME", "name of the first TAP device (default: a free one)" },
+  { "volume", 'v', LIST, AT (volumes), "SOURCE:TARGET[:OPTION,...]",
+    "a directory or file of the host, live in the VM: ro, squash=UID:GID, cached=SECONDS" },
+  { "mount", 0, LIST, AT (mounts), "type=TYPE,...",
+    "as Docker spells it: type=bind,src=,dst=[,readonly] or type=tmpfs,dst=[,tmpfs-size=][,tmpfs-mode=]" },
   { "annotation", 0, LIST, AT (annotations), "KEY=VALUE",
     "an annotation, as if it stood in config.json" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE", "write the container's PID on the host to FILE" },
@@ -155,7 +159,7 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->kernel && rcvm_vm_set_kernel (vm, c->kernel, err) < 0)
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
       || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0)
-      || set_network (vm, c, err) < 0)
+      || set_network (vm, c, err) < 0 || attach_volumes (vm, &c->volumes, &c->mounts, err) < 0)
     return -1;
   for (size_t i = 0; i < c->env.n; i++)
     if (add_env (vm, c->env.items[i], err) < 0)
