@@ -5,6 +5,8 @@ set -eu
 cd "$(dirname "$0")"
 mkdir -p build
 . tests/setup.sh
+# The cache of root disks, too, stays in build/.
+export RUNCVM_DATA_DIR=$build/data
 
 install_packages $BUILD_PACKAGES $RUN_PACKAGES
 build_tree

@@ -133,7 +133,7 @@ void
 tlv_reader_init (struct tlv_reader *r, const void *data, size_t len)
 {
   r->pos = data;
-  r->end = r->pos + len;
+  r->end = len ? r->pos + len : r->pos; /* there may be nothing at all */
   r->bad = false;
 }
 

@@ -36,7 +36,11 @@ int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
   rcvm_error *err = NULL;
-  char *json = rcvmi_net_guest_json (data, size, &err);
+  char *json;
+
+  if (size == 0)
+    data = (const uint8_t *) "";
+  json = rcvmi_net_guest_json (data, size, &err);
 
   for (const char *s = json; s && *s; s++)
     if ((unsigned char) *s < 0x20 || (unsigned char) *s > 0x7e)

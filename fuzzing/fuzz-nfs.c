@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The volume server: a stream of bytes to a connection of it, with a small export behind it.  The first byte chooses:
+ * The volume server: a stream of bytes to a connection of it, with a small export behind it.  The first
+ * byte chooses:
  *
  *   even   the bytes are the stream: record marks and all
  *   odd    a call: procedure, then arguments, in which 0xfe N stands for the handle of file N, 0xfd N for a name, and

@@ -21,6 +21,7 @@
 #include "dhcp.h"
 #include "hotplug.h"
 #include "kernel.h"
+#include "lease.h"
 #include "log.h"
 #include "loop.h"
 #include "modules.h"
@@ -33,8 +34,7 @@
 enum
 {
   DEVICE_WAIT_S = 30,
-  ANSWER_MAX = AGENT_DATA_MAX - 1024,
-  PROTOCOL_DHCP = 16
+  ANSWER_MAX = AGENT_DATA_MAX - 1024
 };
 
 struct nic
@@ -43,8 +43,9 @@ struct nic
   struct net_interface wanted; /* with DHCP: and what the lease gave */
   int index;                   /* in the container's namespace; 0: its device has not appeared */
   bool ready;
-  bool answers; /* NET_ADD `number` waits for it */
-  uint32_t number;
+  uint32_t *waiting; /* the numbers of the NET_ADD frames that wait for it */
+  size_t n_waiting;
+  uint32_t number; /* of the NET_DEL frame */
   struct dhcp *dhcp;
   struct dhcp_answer lease; /* type 0: there is none */
   pid_t removal;            /* the child that takes its device off the bus, or 0 */
@@ -214,6 +215,7 @@ nic_free (struct nic *n)
   dhcp_free (n->dhcp, false);
   loop_close (&n->deadline);
   net_interface_free (&n->wanted);
+  free (n->waiting);
   loop_free_later (n);
 }
 
@@ -225,7 +227,7 @@ check_all_ready (void)
   if (the.ready || the.failed)
     return;
   for (const struct nic *n = the.nics; n; n = n->next)
-    if (!n->ready && !n->answers)
+    if (!n->ready && !n->n_waiting)
       return;
   if (apply_sysctls (&f) < 0)
     {
@@ -240,15 +242,14 @@ check_all_ready (void)
 static void
 nic_failed (struct nic *n, const struct failure *f)
 {
-  bool answers = n->answers;
-  uint32_t number = n->number;
+  bool answers = n->n_waiting > 0;
 
+  for (size_t i = 0; i < n->n_waiting; i++)
+    answer_failure (n->waiting[i], f);
   if (n->index)
     netif_up (the.container_rtnl, n->index, false);
   nic_free (n);
-  if (answers)
-    answer_failure (number, f);
-  else if (!the.failed)
+  if (!answers && !the.failed)
     {
       the.failed = true;
       container_network_failed (f);
@@ -261,13 +262,24 @@ nic_ready (struct nic *n)
   if (n->ready)
     return;
   n->ready = true;
-  if (n->answers)
-    {
-      n->answers = false;
-      answer_state (n->number, n->index);
-    }
-  else
+  if (!n->n_waiting)
     check_all_ready ();
+  for (size_t i = 0; i < n->n_waiting; i++)
+    answer_state (n->waiting[i], n->index);
+  n->n_waiting = 0;
+  free (steal_ptr (n->waiting));
+}
+
+/* The answer to NET_ADD `number` comes when the interface is ready. */
+static int
+nic_wait (struct nic *n, uint32_t number, struct failure *f)
+{
+  uint32_t *w = array_append (n->waiting, n->n_waiting);
+
+  if (!w)
+    return fail (f, "net", ENOMEM, "cannot prepare the network interface %s", n->wanted.name);
+  *w = number;
+  return 0;
 }
 
 /* DHCP */
@@ -295,65 +307,6 @@ update_resolv (void)
 }
 
 static void
-set_ip (struct net_ip *ip, const uint8_t bytes[4])
-{
-  ip->len = 4;
-  memcpy (ip->bytes, bytes, 4);
-}
-
-static bool
-is_zero (const uint8_t a[4])
-{
-  return !(a[0] | a[1] | a[2] | a[3]);
-}
-
-/* What a lease means. */
-static bool
-add_lease_route (struct net_interface *i, const struct dhcp_answer *a, const struct dhcp_route *from)
-{
-  struct net_route r
-      = { .prefix = from->prefix, .type = RTN_UNICAST, .table = RT_TABLE_MAIN, .protocol = PROTOCOL_DHCP };
-
-  set_ip (&r.destination, from->destination);
-  set_ip (&r.source, a->address);
-  if (is_zero (from->gateway))
-    r.scope = RT_SCOPE_LINK;
-  else
-    {
-      set_ip (&r.gateway, from->gateway);
-      /* A router outside of the subnet is on the link all the same. */
-      for (unsigned bit = 0; bit < a->prefix; bit++)
-        if ((from->gateway[bit / 8] ^ a->address[bit / 8]) & (0x80 >> bit % 8))
-          r.flags = RTNH_F_ONLINK;
-    }
-  return net_interface_add_route (i, &r);
-}
-
-static bool
-lease_to_interface (struct net_interface *i, const struct dhcp_answer *a)
-{
-  struct net_address own
-      = { .prefix = a->prefix, .valid = a->lease, .preferred = a->lease, .scope = RT_SCOPE_UNIVERSE };
-  bool ok;
-
-  set_ip (&own.local, a->address);
-  if (a->has_broadcast)
-    set_ip (&own.broadcast, a->broadcast);
-  ok = net_interface_add_address (i, &own);
-  if (a->has_routes)
-    for (size_t k = 0; k < a->n_routes; k++)
-      ok = ok && add_lease_route (i, a, &a->routes[k]);
-  else if (a->n_routers && !is_zero (a->routers[0]))
-    {
-      struct dhcp_route all = { .prefix = 0 };
-
-      memcpy (all.gateway, a->routers[0], 4);
-      ok = ok && add_lease_route (i, a, &all);
-    }
-  return ok;
-}
-
-static void
 drop_lease (struct nic *n)
 {
   for (size_t k = n->wanted.n_routes; k-- > 0;)
@@ -366,22 +319,13 @@ drop_lease (struct nic *n)
   n->lease.type = 0;
 }
 
-/* Nothing is taken away that stays. */
-static bool
-same_lease (const struct dhcp_answer *a, const struct dhcp_answer *b)
-{
-  return a->type && memcmp (a->address, b->address, 4) == 0 && a->prefix == b->prefix
-         && a->n_routers == b->n_routers && memcmp (a->routers, b->routers, sizeof a->routers) == 0
-         && a->n_routes == b->n_routes && memcmp (a->routes, b->routes, sizeof a->routes) == 0;
-}
-
 static void
 on_bound (void *data, const struct dhcp_answer *a)
 {
   struct nic *n = data;
   struct failure f = { 0 };
 
-  if (!same_lease (&n->lease, a))
+  if (!lease_is_same (&n->lease, a))
     {
       drop_lease (n);
       n->lease = *a;
@@ -674,10 +618,18 @@ net_add (uint32_t number, const void *record, size_t len)
   else if (i.has_mac && (n = nic_of_mac (i.mac)))
     {
       known = true;
-      if (!n->index)
-        fail (&f, "net", EALREADY, "the network interface %s is being attached", n->wanted.name);
-      else
+      if (n->index && n->ready)
         nic_change (n, &i, &f);
+      else if (n->index)
+        nic_wait (n, number, &f);
+      else if (nic_wait (n, number, &f) == 0)
+        {
+          /* It comes as it is to be by now. */
+          strcpy (i.name, n->wanted.name);
+          net_interface_free (&n->wanted);
+          n->wanted = i;
+          memset (&i, 0, sizeof i);
+        }
     }
   else
     n = nic_new (&i, &f);
@@ -686,12 +638,16 @@ net_add (uint32_t number, const void *record, size_t len)
     {
       if (f.stage)
         answer_failure (number, &f);
-      else
+      else if (n->ready)
         answer_state (number, n->index);
       return;
     }
-  n->answers = true;
-  n->number = number;
+  if (nic_wait (n, number, &f) < 0)
+    {
+      nic_free (n);
+      answer_failure (number, &f);
+      return;
+    }
   hotplug_rescan ();
   nic_start (n);
 }
@@ -765,10 +721,12 @@ net_del (uint32_t number, const void *record, size_t len)
     }
   n = nic_of_mac (i.mac);
   net_interface_free (&i);
-  if (n && n->answers)
+  if (n && n->n_waiting)
     {
       fail (&f, "net", ECANCELED, "the network interface %s was detached", n->wanted.name);
-      answer_failure (n->number, &f);
+      for (size_t k = 0; k < n->n_waiting; k++)
+        answer_failure (n->waiting[k], &f);
+      n->n_waiting = 0;
     }
   if (n && n->index)
     {

@@ -14,39 +14,10 @@
 #include "cache-priv.h"
 #include "cleanup.h"
 #include "err.h"
-
-/* json-c fails only for want of memory; one flag for all keeps the callers plain. */
-struct builder
-{
-  bool failed;
-};
-
-static void
-put (struct builder *b, struct json_object *o, const char *key, struct json_object *value)
-{
-  if (!o || !value || json_object_object_add (o, key, value) < 0)
-    {
-      json_object_put (value);
-      b->failed = true;
-    }
-}
-
-static struct json_object *
-add_element (struct builder *b, struct json_object *array)
-{
-  struct json_object *o = json_object_new_object ();
-
-  if (!array || !o || json_object_array_add (array, o) < 0)
-    {
-      json_object_put (o);
-      b->failed = true;
-      return NULL;
-    }
-  return o;
-}
+#include "json.h"
 
 static char *
-print (struct builder *b, struct json_object *array, rcvm_error **err)
+print (struct rcvmi_json *b, struct json_object *array, rcvm_error **err)
 {
   const char *text = b->failed ? NULL
                                : json_object_to_json_string_ext (array, JSON_C_TO_STRING_PRETTY
@@ -73,17 +44,17 @@ is_used (int fd)
 
 /* What the image was made from may be a name in any bytes. */
 static void
-put_source (struct builder *b, struct json_object *o, int fd)
+put_source (struct rcvmi_json *b, struct json_object *o, int fd)
 {
   char source[4096];
   ssize_t n = fgetxattr (fd, RCVMI_CACHE_SOURCE, source, sizeof source);
 
   if (n > 0)
-    put (b, o, "source", json_object_new_string_len (source, (int) n));
+    rcvmi_json_put (b, o, "source", json_object_new_string_len (source, (int) n));
 }
 
 static void
-put_image (struct builder *b, struct json_object *o, const struct rcvmi_cache *cache,
+put_image (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_cache *cache,
            const struct rcvmi_cache_image *image, int fd)
 {
   struct rcvmi_cache_record record;
@@ -93,18 +64,18 @@ put_image (struct builder *b, struct json_object *o, const struct rcvmi_cache *c
 
   if (asprintf (&path, "%s/%s" RCVMI_CACHE_SUFFIX, cache->path, image->key) < 0)
     path = NULL;
-  put (b, o, "key", json_object_new_string (image->key));
-  put (b, o, "path", path ? json_object_new_string (path) : NULL);
-  put (b, o, "size", json_object_new_int64 ((int64_t) (r == 0 ? record.size : image->size)));
-  put (b, o, "allocated", json_object_new_int64 ((int64_t) image->allocated));
+  rcvmi_json_put (b, o, "key", json_object_new_string (image->key));
+  rcvmi_json_put (b, o, "path", path ? json_object_new_string (path) : NULL);
+  rcvmi_json_put (b, o, "size", json_object_new_int64 ((int64_t) (r == 0 ? record.size : image->size)));
+  rcvmi_json_put (b, o, "allocated", json_object_new_int64 ((int64_t) image->allocated));
   if (r == 0)
-    put (b, o, "created", json_object_new_int64 (record.created));
-  put (b, o, "lastUsed", json_object_new_int64 (image->used.tv_sec));
-  put (b, o, "inUse", json_object_new_boolean (is_used (fd)));
+    rcvmi_json_put (b, o, "created", json_object_new_int64 (record.created));
+  rcvmi_json_put (b, o, "lastUsed", json_object_new_int64 (image->used.tv_sec));
+  rcvmi_json_put (b, o, "inUse", json_object_new_boolean (is_used (fd)));
   if (r == 0)
-    put (b, o, "durable", json_object_new_boolean (record.durable));
+    rcvmi_json_put (b, o, "durable", json_object_new_boolean (record.durable));
   else
-    put (b, o, "damaged", json_object_new_string (r < 0 ? "it cannot be read" : why));
+    rcvmi_json_put (b, o, "damaged", json_object_new_string (r < 0 ? "it cannot be read" : why));
   put_source (b, o, fd);
 }
 
@@ -113,7 +84,7 @@ rcvmi_cache_list_json (const struct rcvmi_cache *cache, rcvm_error **err)
 {
   __attribute__ ((cleanup (rcvmi_cache_images_clear))) struct rcvmi_cache_images list = { 0 };
   struct json_object *array = json_object_new_array ();
-  struct builder b = { !array };
+  struct rcvmi_json b = { !array };
   char *text = NULL;
 
   if (rcvmi_cache_images_read (cache, &list, err) < 0)
@@ -130,7 +101,7 @@ rcvmi_cache_list_json (const struct rcvmi_cache *cache, rcvm_error **err)
       if (fd < 0 && errno == EPERM)
         fd = openat (cache->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
       if (fd >= 0)
-        put_image (&b, add_element (&b, array), cache, &list.image[i], fd);
+        put_image (&b, rcvmi_json_append_object (&b, array), cache, &list.image[i], fd);
       else if (errno != ENOENT)
         {
           rcvmi_fail_errno (err, errno, "cannot open the cached image '%s/%s'", cache->path, name);
@@ -173,7 +144,7 @@ verify_image (const struct rcvmi_cache *cache, const char *key, int fd, char **p
 }
 
 static int
-remove_image (const struct rcvmi_cache *cache, const char *key, int *fd, struct builder *b,
+remove_image (const struct rcvmi_cache *cache, const char *key, int *fd, struct rcvmi_json *b,
               struct json_object *o, rcvm_error **err)
 {
   int r;
@@ -182,7 +153,7 @@ remove_image (const struct rcvmi_cache *cache, const char *key, int *fd, struct 
   cleanup_close (fd);
   *fd = -1;
   r = rcvmi_cache_remove (cache, key, err);
-  put (b, o, "removed", json_object_new_boolean (r > 0));
+  rcvmi_json_put (b, o, "removed", json_object_new_boolean (r > 0));
   return r;
 }
 
@@ -191,7 +162,7 @@ rcvmi_cache_verify_json (const struct rcvmi_cache *cache, bool remove, rcvm_erro
 {
   __attribute__ ((cleanup (rcvmi_cache_images_clear))) struct rcvmi_cache_images list = { 0 };
   struct json_object *array = json_object_new_array ();
-  struct builder b = { !array };
+  struct rcvmi_json b = { !array };
   char *text = NULL;
 
   if (rcvmi_cache_images_read (cache, &list, err) < 0)
@@ -210,15 +181,15 @@ rcvmi_cache_verify_json (const struct rcvmi_cache *cache, bool remove, rcvm_erro
       if (r == 0)
         continue;
       times[0] = list.image[i].used;
-      o = add_element (&b, array);
-      put (&b, o, "key", json_object_new_string (key));
+      o = rcvmi_json_append_object (&b, array);
+      rcvmi_json_put (&b, o, "key", json_object_new_string (key));
       r = verify_image (cache, key, fd, &problem);
       /* Nor is that a use. */
       futimens (fd, times);
-      put (&b, o, "good", json_object_new_boolean (r == 0));
+      rcvmi_json_put (&b, o, "good", json_object_new_boolean (r == 0));
       if (r == 0)
         continue;
-      put (&b, o, "problem", problem ? json_object_new_string (problem) : NULL);
+      rcvmi_json_put (&b, o, "problem", problem ? json_object_new_string (problem) : NULL);
       if (remove && remove_image (cache, key, &fd, &b, o, err) < 0)
         goto out;
     }

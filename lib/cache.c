@@ -142,6 +142,11 @@ find_directory (const char *directory, char **path, rcvm_error **err)
       *path = steal_ptr (found);
       return 0;
     }
+  /* A VM's monitor has another working directory than who started it. */
+  if (!directory || !*directory)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "the cache directory '%s' is relative: RUNCVM_CACHE_DIR and RUNCVM_DATA_DIR have to begin with /",
+                       found);
   cwd = get_current_dir_name ();
   if (!cwd)
     return rcvmi_fail_errno (err, errno, "cannot tell what the cache '%s' is relative to", found);

@@ -20,11 +20,18 @@
 #include "cleanup.h"
 #include "defaults.h"
 #include "err.h"
+#include "json.h"
+#include "overlay-mount.h"
 #include "writeback.h"
 
 enum
 {
-  MAX_RECORD = 64 * 1024
+  MAX_RECORD = 64 * 1024,
+  MAX_TRIES = 1000,
+  /* Bytes of the lock.  Who recovers takes both; the first says to others who recover that they had better wait, which nobody
+     does for the life of a VM. */
+  LIFE = 0,
+  RECOVERY = 1
 };
 
 /* Tells names apart that are equal in their last part (FNV-1a). */
@@ -56,13 +63,10 @@ make_dirs (char *path, rcvm_error **err)
       }
 }
 
-/* 1: locked; 0: somebody else has it, and `wait` was not asked for. */
 static int
-lock_dir (const char *dir, bool wait, int *fd, rcvm_error **err)
+open_lock (const char *dir, int *fd, rcvm_error **err)
 {
-  struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
   autofree char *path = NULL;
-  int r;
 
   if (asprintf (&path, "%s/lock", dir) < 0)
     {
@@ -70,16 +74,75 @@ lock_dir (const char *dir, bool wait, int *fd, rcvm_error **err)
       return rcvmi_fail_nomem (err);
     }
   *fd = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (*fd < 0)
-    return rcvmi_fail_errno (err, errno, "cannot open '%s'", path);
+  return *fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", path) : 0;
+}
+
+/* 1: locked; 0: somebody else has it, and `wait` was not asked for. */
+static int
+lock_byte (const char *dir, int fd, off_t byte, bool wait, rcvm_error **err)
+{
+  struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+  int r;
+
   do
-    r = fcntl (*fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &whole);
+    r = fcntl (fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
   while (r < 0 && errno == EINTR);
   if (r == 0)
     return 1;
   if (!wait && (errno == EAGAIN || errno == EACCES))
     return 0;
-  return rcvmi_fail_errno (err, errno, "cannot lock '%s'", path);
+  return rcvmi_fail_errno (err, errno, "cannot lock '%s/lock'", dir);
+}
+
+/* Whether the lock is the one that others take: whoever had it may have removed the directory. */
+static bool
+is_there (const struct rcvmi_disks *d)
+{
+  struct stat locked, there;
+  autofree char *path = NULL;
+
+  if (asprintf (&path, "%s/lock", d->dir) < 0)
+    {
+      path = NULL;
+      return false;
+    }
+  return fstat (d->lock_fd, &locked) == 0 && lstat (path, &there) == 0 && locked.st_ino == there.st_ino
+         && locked.st_dev == there.st_dev;
+}
+
+/* Who can write there decides what is written into the containers' roots. */
+static int
+check_owner (const char *path, int fd, rcvm_error **err)
+{
+  struct stat st;
+
+  if (fstat (fd, &st) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot read the data directory '%s'", path);
+  if (st.st_uid != geteuid ())
+    return rcvmi_fail (err, RCVM_E_PERMISSION, 0,
+                       "the data directory '%s' belongs to user %lu; use one of your own (RUNCVM_DATA_DIR)", path,
+                       (unsigned long) st.st_uid);
+  if (st.st_mode & 022)
+    return rcvmi_fail (err, RCVM_E_PERMISSION, 0,
+                       "others can write to the data directory '%s'; make it mode 0700", path);
+  return 0;
+}
+
+/* It and the one that it is in, where others could exchange it. */
+static int
+open_checked (const char *dir, int *fd, rcvm_error **err)
+{
+  autoclose int parent = -1;
+  int r;
+
+  *fd = open (dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (*fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open '%s'", dir);
+  parent = openat (*fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (parent < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open the directory that '%s' is in", dir);
+  r = check_owner (dir, *fd, err);
+  return r < 0 ? r : check_owner (dir, parent, err);
 }
 
 static int
@@ -94,19 +157,20 @@ set_paths (struct rcvmi_disks *d, rcvm_error **err)
   return d->upper && d->root && d->binds ? 0 : rcvmi_fail_nomem (err);
 }
 
-/* Waits for whoever is recovering the directory; as it may have removed it, what is locked must still be there. */
+/* Waits for whoever is recovering the directory. */
 static int
 make_and_lock (struct rcvmi_disks *d, rcvm_error **err)
 {
-  for (;;)
+  for (int tries = 1;; tries++)
     {
-      struct stat locked, there;
-      autofree char *path = NULL;
       int r = make_dirs (d->dir, err);
 
       if (r == 0)
-        r = lock_dir (d->dir, true, &d->lock_fd, err);
-      if (r < 0 && rcvm_error_get_code (*err) == RCVM_E_NOT_FOUND)
+        r = open_lock (d->dir, &d->lock_fd, err);
+      if (r == 0)
+        r = lock_byte (d->dir, d->lock_fd, LIFE, true, err);
+      /* Removed in between; or a symlink that leads nowhere. */
+      if (r == RCVM_E_NOT_FOUND && tries < MAX_TRIES)
         {
           rcvm_error_free (*err);
           *err = NULL;
@@ -114,24 +178,18 @@ make_and_lock (struct rcvmi_disks *d, rcvm_error **err)
         }
       if (r < 0)
         return r;
-      if (asprintf (&path, "%s/lock", d->dir) < 0)
-        {
-          path = NULL;
-          return rcvmi_fail_nomem (err);
-        }
-      if (fstat (d->lock_fd, &locked) == 0 && lstat (path, &there) == 0 && locked.st_ino == there.st_ino)
-        break;
+      if (is_there (d))
+        return open_checked (d->dir, &d->dir_fd, err);
       cleanup_close (&d->lock_fd);
       d->lock_fd = -1;
     }
-  d->dir_fd = open (d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
 }
 
 /* The root file system as it was meant, told from another one of that name. */
 struct identity
 {
   uint64_t ino;
+  struct statx_timestamp birth; /* 0 where the file system does not say */
   bool overlay;
 };
 
@@ -139,23 +197,40 @@ static int
 identify (const char *rootfs, struct identity *id, rcvm_error **err)
 {
   struct statfs fs;
-  struct stat st;
+  struct statx st;
 
-  if (stat (rootfs, &st) < 0 || statfs (rootfs, &fs) < 0)
+  if (statx (AT_FDCWD, rootfs, 0, STATX_INO | STATX_BTIME, &st) < 0 || statfs (rootfs, &fs) < 0)
     return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", rootfs);
-  *id = (struct identity){ .ino = st.st_ino, .overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC };
+  *id = (struct identity){ .ino = st.stx_ino, .overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC };
+  if (st.stx_mask & STATX_BTIME)
+    id->birth = st.stx_btime;
   return 0;
 }
 
-/* The first failure sticks. */
-static void
-put (struct json_object *o, bool *failed, const char *key, struct json_object *value)
+/* The number alone is the same for the root of each ext4, and so is the path. */
+static bool
+is_same (const struct identity *a, const struct identity *b)
 {
-  if (!value || !o || json_object_object_add (o, key, value) < 0)
-    {
-      json_object_put (value);
-      *failed = true;
-    }
+  if (a->overlay || b->overlay)
+    return a->overlay == b->overlay;
+  return a->ino == b->ino
+         && (!a->birth.tv_sec || !b->birth.tv_sec
+             || (a->birth.tv_sec == b->birth.tv_sec && a->birth.tv_nsec == b->birth.tv_nsec));
+}
+
+/* 1: `rootfs` is the overlayfs with that upper directory. */
+static int
+has_upper (const char *rootfs, const char *upper, rcvm_error **err)
+{
+  struct rcvmi_overlay_mount now;
+  struct stat a, b;
+  int r = rcvmi_overlay_mount_find (rootfs, &now, err);
+
+  if (r < 0)
+    return r;
+  r = now.upper && stat (now.upper, &a) == 0 && stat (upper, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+  rcvmi_overlay_mount_clear (&now);
+  return r;
 }
 
 static int
@@ -183,7 +258,7 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
   autofree char *real = realpath (intent->rootfs, NULL);
   struct json_object *o;
   struct identity id;
-  bool failed = false;
+  struct rcvmi_json b = { false };
   int r;
 
   if (!real)
@@ -192,17 +267,19 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
   if (r < 0)
     return r;
   o = json_object_new_object ();
-  put (o, &failed, "rootfs", json_object_new_string (real));
-  put (o, &failed, "ino", json_object_new_uint64 (id.ino));
-  put (o, &failed, "overlay", json_object_new_boolean (id.overlay));
-  put (o, &failed, "base", json_object_new_string (intent->base));
+  rcvmi_json_put (&b, o, "rootfs", json_object_new_string (real));
+  rcvmi_json_put (&b, o, "ino", json_object_new_uint64 (id.ino));
+  rcvmi_json_put (&b, o, "overlay", json_object_new_boolean (id.overlay));
+  rcvmi_json_put (&b, o, "birthSec", json_object_new_int64 (id.birth.tv_sec));
+  rcvmi_json_put (&b, o, "birthNsec", json_object_new_int64 (id.birth.tv_nsec));
+  rcvmi_json_put (&b, o, "base", json_object_new_string (intent->base));
   if (intent->deltas[0])
-    put (o, &failed, "upper", json_object_new_string (intent->deltas[0]));
+    rcvmi_json_put (&b, o, "upper", json_object_new_string (intent->deltas[0]));
   if (intent->deltas[1])
-    put (o, &failed, "init", json_object_new_string (intent->deltas[1]));
-  put (o, &failed, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
-  put (o, &failed, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
-  r = failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
+    rcvmi_json_put (&b, o, "init", json_object_new_string (intent->deltas[1]));
+  rcvmi_json_put (&b, o, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
+  rcvmi_json_put (&b, o, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
+  r = b.failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
   json_object_put (o);
   return r;
 }
@@ -221,6 +298,14 @@ get_number (struct json_object *o, const char *key)
   struct json_object *value;
 
   return json_object_object_get_ex (o, key, &value) ? json_object_get_int64 (value) : 0;
+}
+
+static uint64_t
+get_count (struct json_object *o, const char *key)
+{
+  struct json_object *value;
+
+  return json_object_object_get_ex (o, key, &value) ? json_object_get_uint64 (value) : 0;
 }
 
 /* *out stays NULL where there is none. */
@@ -258,20 +343,29 @@ read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error *
 static int
 carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error **err)
 {
-  const char *rootfs = get_text (record, "rootfs"), *base = get_text (record, "base");
-  struct identity id, meant = { .ino = (uint64_t) get_number (record, "ino"),
+  const char *rootfs = get_text (record, "rootfs"), *base = get_text (record, "base"),
+             *upper = get_text (record, "upper");
+  struct identity id, meant = { .ino = get_count (record, "ino"),
+                                .birth = { .tv_sec = get_number (record, "birthSec"),
+                                           .tv_nsec = (uint32_t) get_number (record, "birthNsec") },
                                 .overlay = get_number (record, "overlay") };
   /* The base helps, and may have been evicted since the VM died. */
   struct rcvmi_writeback_options options
       = { .base = access (base, R_OK) == 0 ? base : NULL,
-          .deltas = { get_text (record, "upper"), get_text (record, "init") },
+          .deltas = { upper, get_text (record, "init") },
           .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") } };
   int r = identify (rootfs, &id, err);
 
   if (r < 0)
     return r;
   /* An unmounted overlayfs leaves an empty directory, which is not the container's root. */
-  if (id.overlay != meant.overlay || (!id.overlay && id.ino != meant.ino))
+  r = is_same (&id, &meant);
+  /* And the next container's may be mounted at the same place. */
+  if (r && upper)
+    r = has_upper (rootfs, upper, err);
+  if (r < 0)
+    return r;
+  if (!r)
     return rcvmi_fail (err, RCVM_E_STATE, 0,
                        "'%s' is not the root file system that it was when the VM started: its changes stay in '%s'",
                        rootfs, d->upper);
@@ -314,6 +408,10 @@ rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id,
   *d = RCVMI_DISKS_INIT;
   d->dir = default_dir (state_root, id);
   r = d->dir ? set_paths (d, &e) : rcvmi_fail_nomem (&e);
+  /* Whoever looks for it has another working directory. */
+  if (r == 0 && d->dir[0] != '/')
+    r = rcvmi_fail (&e, RCVM_E_INVALID, 0, "the data directory of '%s' is relative: RUNCVM_DATA_DIR has to begin with /",
+                    d->dir);
   if (r == 0)
     r = make_and_lock (d, &e);
   if (r < 0)
@@ -347,15 +445,39 @@ remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 int
 rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err)
 {
-  int r = rcvmi_disks_write_back (d, err);
+  rcvm_error *e = NULL;
+  autofree char *text = NULL;
+  int r = rcvmi_disks_write_back (d, &e);
 
-  return r < 0 ? r : remove_images (d, err);
+  if (r == 0)
+    return remove_images (d, err);
+  if (asprintf (&text,
+                "the changes of an earlier VM of that id have to be written back first (remove '%s' to give them up), "
+                "and %s",
+                d->dir, rcvm_error_get_message (e))
+      < 0)
+    {
+      text = NULL;
+      return rcvmi_error_pass (err, e);
+    }
+  r = rcvmi_error_restore (err, r, rcvm_error_get_errno (e), rcvm_error_get_exit_code (e), rcvm_error_get_stage (e),
+                           text);
+  rcvm_error_free (e);
+  return r;
+}
+
+bool
+rcvmi_disks_pending (const struct rcvmi_disks *d)
+{
+  return d->dir_fd >= 0 && faccessat (d->dir_fd, "upper.img", F_OK, 0) == 0
+         && faccessat (d->dir_fd, "disks.json", F_OK, 0) == 0;
 }
 
 int
 rcvmi_disks_keep (struct rcvmi_disks *d, const char *rootfs, rcvm_error **err)
 {
   autofree char *data = rcvmi_default_data_dir (), *real = realpath (rootfs, NULL);
+  autoclose int dir = -1;
   int r;
 
   if (!real)
@@ -367,7 +489,11 @@ rcvmi_disks_keep (struct rcvmi_disks *d, const char *rootfs, rcvm_error **err)
     }
   r = make_dirs (d->kept_dir, err);
   if (r == 0)
-    r = lock_dir (d->kept_dir, false, &d->kept_lock_fd, err);
+    r = open_checked (d->kept_dir, &dir, err);
+  if (r == 0)
+    r = open_lock (d->kept_dir, &d->kept_lock_fd, err);
+  if (r == 0)
+    r = lock_byte (d->kept_dir, d->kept_lock_fd, LIFE, false, err);
   if (r < 0)
     return r;
   if (r == 0)
@@ -449,25 +575,45 @@ rcvmi_disks_close (struct rcvmi_disks *d)
   *d = RCVMI_DISKS_INIT;
 }
 
+/* 1: locked; 0: nothing is left to be done, or the next VM of that id has it in use, and has done it. */
+static int
+lock_to_recover (struct rcvmi_disks *d, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int r = open_lock (d->dir, &d->lock_fd, &e);
+
+  /* Who else recovers it has to have finished before anybody can be told that it is. */
+  if (r == 0)
+    r = lock_byte (d->dir, d->lock_fd, RECOVERY, true, &e);
+  if (r > 0)
+    r = lock_byte (d->dir, d->lock_fd, LIFE, false, &e);
+  if (r > 0 && !is_there (d))
+    r = 0;
+  if (r == RCVM_E_NOT_FOUND)
+    {
+      rcvm_error_free (e);
+      return 0;
+    }
+  return r < 0 ? rcvmi_error_pass (err, e) : r;
+}
+
 int
 rcvmi_disks_recover (const char *dir, bool discard, rcvm_error **err)
 {
   struct rcvmi_disks d = RCVMI_DISKS_INIT;
   rcvm_error *e = NULL;
-  int r = 0;
+  int r = (d.dir = strdup (dir)) ? set_paths (&d, &e) : rcvmi_fail_nomem (&e);
 
-  d.dir_fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (d.dir_fd < 0 && errno == ENOENT)
-    return 0;
-  if (d.dir_fd < 0)
-    r = rcvmi_fail_errno (&e, errno, "cannot open '%s'", dir);
-  if (r == 0 && !(d.dir = strdup (dir)))
-    r = rcvmi_fail_nomem (&e);
   if (r == 0)
-    r = set_paths (&d, &e);
+    r = open_checked (dir, &d.dir_fd, &e);
+  if (r == RCVM_E_NOT_FOUND)
+    {
+      rcvm_error_free (steal_ptr (e));
+      rcvmi_disks_close (&d);
+      return 0;
+    }
   if (r == 0)
-    r = lock_dir (dir, false, &d.lock_fd, &e);
-  /* In use by another that recovers it, or by the next VM of that id, which has. */
+    r = lock_to_recover (&d, &e);
   if (r > 0 && !discard && (r = rcvmi_disks_write_back (&d, &e)) == 0)
     r = 1;
   if (r > 0)

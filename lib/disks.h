@@ -2,7 +2,7 @@
 /*
  * The disks that are one VM's own: DATA/vms/ID@HASH/ (HASH tells state roots apart) with
  *
- *   lock         held (OFD) by the monitor as long as it lives
+ *   lock         held (OFD) by the monitor as long as it lives; another byte by whoever recovers what a dead one left
  *   disks.json   whose they are, and what is to become of them
  *   upper.img    what the container changes of its root
  *   root.img     its whole root, where that was asked for, or a base that no key stands for
@@ -41,6 +41,8 @@ int rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char 
 int rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err);
 /* Writes back what a dead monitor of that id should have, and removes the rest of what it left.  For a worker. */
 int rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err);
+/* Whether there are changes that have to be written back. */
+bool rcvmi_disks_pending (const struct rcvmi_disks *d);
 /* Where the upper's changes belong. */
 struct rcvmi_intent
 {

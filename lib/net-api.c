@@ -146,7 +146,8 @@ rcvm_net_tap_options_set_mtu (rcvm_net_tap_options *o, unsigned mtu, rcvm_error 
   if (!o)
     return fail_no_options (err);
   if (mtu && (mtu < MIN_MTU || mtu > MAX_MTU))
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the MTU of a TAP must be %d to %d bytes, not %u", MIN_MTU, MAX_MTU, mtu);
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the MTU of a TAP must be %d to %d bytes, not %u", MIN_MTU,
+                       MAX_MTU, mtu);
   o->params.mtu = mtu;
   return 0;
 }
@@ -169,7 +170,8 @@ rcvm_net_tap_options_set_queues (rcvm_net_tap_options *o, unsigned queues, rcvm_
   if (!o)
     return fail_no_options (err);
   if (queues < 1 || queues > RCVMI_NET_MAX_QUEUES)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a TAP can have 1 to %d queues, not %u", RCVMI_NET_MAX_QUEUES, queues);
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a TAP can have 1 to %d queues, not %u",
+                       RCVMI_NET_MAX_QUEUES, queues);
   o->params.queues = queues;
   return 0;
 }
@@ -307,13 +309,15 @@ rcvm_net_tap_delete (const rcvm_net_ns *ns, const char *name, rcvm_error **err)
     {
       r = rcvmi_net_link_get (&nl, 0, name, &link);
       if (r == 0 && strcmp (link.kind, "tun") != 0)
-        code = rcvmi_fail (err, RCVM_E_INVALID, 0, "the interface '%s' is not a TAP, and is left alone", name);
+        code = rcvmi_fail (err, RCVM_E_INVALID, 0, "the interface '%s' is not a TAP, and is left alone",
+                           name);
       else if (r == 0)
         r = rcvmi_net_link_delete (&nl, link.index);
       if (r == -ENODEV)
         code = rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "the network namespace has no TAP '%s'", name);
       else if (r == -EPERM)
-        code = rcvmi_fail (err, RCVM_E_PERMISSION, EPERM, "deleting a TAP needs CAP_NET_ADMIN in its network namespace");
+        code = rcvmi_fail (err, RCVM_E_PERMISSION, EPERM,
+                           "deleting a TAP needs CAP_NET_ADMIN in its network namespace");
       else if (r < 0)
         code = rcvmi_fail_errno (err, -r, "cannot delete the TAP '%s'%s", name, nl.text);
     }

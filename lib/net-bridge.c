@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * RunCVM's way of joining: a bridge in the namespace, with the interface and the TAP as its ports and 169.254.1.1 on it,
- * so that what runs in the namespace (a name server, a file server) and the guest reach each other.
+ * RunCVM's way of joining: a bridge in the namespace, with the interface and the TAP as its ports and
+ * 169.254.1.1 on it, so that what runs in the namespace (a name server, a file server) and the guest reach
+ * each other.
  *
- * A bridge takes frames for its ports' own addresses as its own.  So the interface lends its MAC address to the guest, has
- * another one meanwhile, and its IPv4 addresses go (they would be answered for from here): the only way of
- * joining that changes what the namespace's owner has set.  All of it is saved first, as the kernel's own messages, and
- * given back by sending them again.  IPv6 addresses stay: the kernel answers for them on their own interface only,
- * and that hears nothing any more.
+ * A bridge takes frames for its ports' own addresses as its own.  So the interface lends its MAC address to
+ * the guest, has another one meanwhile, and its IPv4 addresses go (they would be answered for from here):
+ * the only way of joining that changes what the namespace's owner has set.  All of it is saved first, as
+ * the kernel's own messages, and given back by sending them again.  IPv6 addresses stay: the kernel answers
+ * for them on their own interface only, and that hears nothing any more.
  */
 #include "config.h"
 
@@ -90,7 +91,8 @@ on_neigh (void *user, struct nlmsghdr *h)
   struct nl_msg *msg;
 
   if (h->nlmsg_type != RTM_NEWNEIGH || nlmsg_parse (h, sizeof *m, a, NDA_MAX, NULL) < 0
-      || m->ndm_ifindex != s->done->index || !(m->ndm_state & NUD_PERMANENT) || !a[NDA_DST] || !a[NDA_LLADDR])
+      || m->ndm_ifindex != s->done->index || !(m->ndm_state & NUD_PERMANENT) || !a[NDA_DST]
+      || !a[NDA_LLADDR])
     return;
   /* Of its attributes only those that may be sent. */
   msg = rcvmi_nl_new (RTM_NEWNEIGH, 0, m, sizeof *m);
@@ -116,10 +118,12 @@ rcvmi_net_bridge_save (struct rcvmi_nl *nl, struct rcvmi_net_done *done, rcvm_er
       rcvmi_net_strv_free (steal_ptr (done->saved));
       r = rcvmi_nl_request (nl, rcvmi_nl_new (RTM_GETADDR, NLM_F_DUMP, &addr, sizeof addr), on_addr, &s);
       if (r == 0)
-        r = rcvmi_nl_request (nl, rcvmi_nl_new (RTM_GETROUTE, NLM_F_DUMP, &route, sizeof route), on_route, &s);
+        r = rcvmi_nl_request (nl, rcvmi_nl_new (RTM_GETROUTE, NLM_F_DUMP, &route, sizeof route), on_route,
+                              &s);
       /* A new MAC address makes the kernel forget them. */
       if (r == 0)
-        r = rcvmi_nl_request (nl, rcvmi_nl_new (RTM_GETNEIGH, NLM_F_DUMP, &neigh, sizeof neigh), on_neigh, &s);
+        r = rcvmi_nl_request (nl, rcvmi_nl_new (RTM_GETNEIGH, NLM_F_DUMP, &neigh, sizeof neigh), on_neigh,
+                              &s);
     }
   while (r == -EAGAIN);
   if (s.failed)
@@ -219,11 +223,13 @@ make_bridge (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const uint8
   struct ifinfomsg m = { .ifi_family = AF_UNSPEC };
   struct nl_msg *msg = rcvmi_nl_new (RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
   struct nlattr *info = NULL, *data = NULL;
-  bool ok = msg && nla_put_string (msg, IFLA_IFNAME, done->bridge) == 0 && nla_put (msg, IFLA_ADDRESS, 6, mac) == 0
-            && nla_put_u32 (msg, IFLA_MTU, mtu) == 0 && (info = nla_nest_start (msg, IFLA_LINKINFO))
-            && nla_put_string (msg, IFLA_INFO_KIND, "bridge") == 0 && (data = nla_nest_start (msg, IFLA_INFO_DATA))
-            && nla_put_u32 (msg, IFLA_BR_FORWARD_DELAY, 0) == 0 && nla_put_u32 (msg, IFLA_BR_STP_STATE, 0) == 0
-            && nla_put_u8 (msg, IFLA_BR_MCAST_SNOOPING, 0) == 0;
+  bool ok
+      = msg && nla_put_string (msg, IFLA_IFNAME, done->bridge) == 0
+        && nla_put (msg, IFLA_ADDRESS, 6, mac) == 0 && nla_put_u32 (msg, IFLA_MTU, mtu) == 0
+        && (info = nla_nest_start (msg, IFLA_LINKINFO))
+        && nla_put_string (msg, IFLA_INFO_KIND, "bridge") == 0
+        && (data = nla_nest_start (msg, IFLA_INFO_DATA)) && nla_put_u32 (msg, IFLA_BR_FORWARD_DELAY, 0) == 0
+        && nla_put_u32 (msg, IFLA_BR_STP_STATE, 0) == 0 && nla_put_u8 (msg, IFLA_BR_MCAST_SNOOPING, 0) == 0;
 
   if (!ok)
     {
@@ -232,20 +238,6 @@ make_bridge (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const uint8
     }
   nla_nest_end (msg, data);
   nla_nest_end (msg, info);
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
-static int
-add_host_end (struct rcvmi_nl *nl, int bridge)
-{
-  struct ifaddrmsg m = { .ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_index = (uint32_t) bridge };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
-
-  if (msg && (nla_put (msg, IFA_LOCAL, 4, host_end) < 0 || nla_put (msg, IFA_ADDRESS, 4, host_end) < 0))
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
@@ -291,7 +283,8 @@ rcvmi_net_bridge_guest (struct rcvmi_net_if *guest, rcvm_error **err)
 }
 
 static int
-join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi_net_nic *nic, const char *alias)
+join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi_net_nic *nic,
+      const char *alias)
 {
   struct rcvmi_net_link bridge;
   uint8_t mac[6];
@@ -317,7 +310,7 @@ join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi
   /* One 169.254.1.1 is enough for a namespace. */
   if (r < 0 || nic->number > 0)
     return r;
-  r = add_host_end (nl, bridge.index);
+  r = rcvmi_net_address_add (nl, bridge.index, host_end, 32);
   for (size_t i = 0; r == 0 && i < nic->guest.n_addrs; i++)
     if (nic->guest.addrs[i].ip.family == AF_INET)
       r = add_route (nl, bridge.index, &nic->guest.addrs[i].ip);
@@ -325,14 +318,15 @@ join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi
 }
 
 int
-rcvmi_net_bridge_join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done, const struct rcvmi_net_nic *nic,
-                       const char *alias, rcvm_error **err)
+rcvmi_net_bridge_join (struct rcvmi_nl *nl, const struct rcvmi_net_done *done,
+                       const struct rcvmi_net_nic *nic, const char *alias, rcvm_error **err)
 {
   int r = join (nl, done, nic, alias);
 
   if (r == -EOPNOTSUPP)
-    return rcvmi_fail (err, RCVM_E_HOST, -r, "cannot join '%s' to its TAP by a bridge%s; the kernel lacks bridges",
-                       done->name, nl->text);
+    return rcvmi_fail (err, RCVM_E_HOST, -r,
+                       "cannot join '%s' to its TAP by a bridge%s; the kernel lacks bridges", done->name,
+                       nl->text);
   if (r < 0)
     return rcvmi_fail_errno (err, -r, "cannot join '%s' to its TAP by a bridge%s", done->name, nl->text);
   return 0;

@@ -172,8 +172,8 @@ rcvmi_net_dns_of_netns (struct rcvmi_net_dns *dns, const char *path, rcvm_error 
     {
       const char *name = path + strlen (dirs[i]);
 
-      if (strncmp (path, dirs[i], strlen (dirs[i])) != 0 || !*name || strchr (name, '/') || !strcmp (name, "..")
-          || !strcmp (name, "."))
+      if (strncmp (path, dirs[i], strlen (dirs[i])) != 0 || !*name || strchr (name, '/')
+          || !strcmp (name, "..") || !strcmp (name, "."))
         continue;
       if (asprintf (&file, "/etc/netns/%s/resolv.conf", name) < 0)
         {

@@ -14,48 +14,28 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "json.h"
 #include "net-parts.h"
 
-/* One flag for all failures, which can be nothing but want of memory. */
-struct builder
-{
-  bool failed;
-};
-
 static void
-put (struct builder *b, struct json_object *o, const char *key, struct json_object *value)
-{
-  if (!o || !value || json_object_object_add (o, key, value) < 0)
-    {
-      json_object_put (value);
-      b->failed = true;
-    }
-}
-
-static void
-put_str (struct builder *b, struct json_object *o, const char *key, const char *value)
+put_str (struct rcvmi_json *b, struct json_object *o, const char *key, const char *value)
 {
   if (value && *value)
-    put (b, o, key, json_object_new_string (value));
+    rcvmi_json_put (b, o, key, json_object_new_string (value));
 }
 
 static void
-put_int (struct builder *b, struct json_object *o, const char *key, int64_t value)
-{
-  put (b, o, key, json_object_new_int64 (value));
-}
-
-static void
-put_true (struct builder *b, struct json_object *o, const char *key, bool value)
+put_true (struct rcvmi_json *b, struct json_object *o, const char *key, bool value)
 {
   if (value)
-    put (b, o, key, json_object_new_boolean (1));
+    rcvmi_json_put (b, o, key, json_object_new_boolean (1));
 }
 
 static void
-put_ip (struct builder *b, struct json_object *o, const char *key, const struct rcvmi_net_ip *ip, int prefix)
+put_ip (struct rcvmi_json *b, struct json_object *o, const char *key, const struct rcvmi_net_ip *ip,
+        int prefix)
 {
-  char text[INET6_ADDRSTRLEN], full[INET6_ADDRSTRLEN + 8];
+  char text[INET6_ADDRSTRLEN], full[INET6_ADDRSTRLEN + 16];
 
   if (ip->family == AF_UNSPEC)
     return;
@@ -71,16 +51,16 @@ put_ip (struct builder *b, struct json_object *o, const char *key, const struct 
 
 /* An empty array as a member, and an empty object as an element. */
 static struct json_object *
-new_list (struct builder *b, struct json_object *o, const char *key)
+new_list (struct rcvmi_json *b, struct json_object *o, const char *key)
 {
   struct json_object *list = json_object_new_array ();
 
-  put (b, o, key, list);
+  rcvmi_json_put (b, o, key, list);
   return b->failed ? NULL : list;
 }
 
 static struct json_object *
-append (struct builder *b, struct json_object *list)
+append (struct rcvmi_json *b, struct json_object *list)
 {
   struct json_object *o = json_object_new_object ();
 
@@ -94,7 +74,7 @@ append (struct builder *b, struct json_object *list)
 }
 
 static void
-put_strv (struct builder *b, struct json_object *o, const char *key, char *const *words)
+put_strv (struct rcvmi_json *b, struct json_object *o, const char *key, char *const *words)
 {
   struct json_object *list = words && *words ? new_list (b, o, key) : NULL;
 
@@ -111,13 +91,15 @@ put_strv (struct builder *b, struct json_object *o, const char *key, char *const
 }
 
 static void
-put_scope (struct builder *b, struct json_object *o, unsigned scope)
+put_scope (struct rcvmi_json *b, struct json_object *o, unsigned scope)
 {
   static const struct
   {
     unsigned scope;
     const char *name;
-  } names[] = { { RT_SCOPE_UNIVERSE, "global" }, { RT_SCOPE_SITE, "site" }, { RT_SCOPE_LINK, "link" },
+  } names[] = { { RT_SCOPE_UNIVERSE, "global" },
+                { RT_SCOPE_SITE, "site" },
+                { RT_SCOPE_LINK, "link" },
                 { RT_SCOPE_HOST, "host" } };
 
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -126,11 +108,11 @@ put_scope (struct builder *b, struct json_object *o, unsigned scope)
         put_str (b, o, "scope", names[i].name);
         return;
       }
-  put_int (b, o, "scope", scope);
+  rcvmi_json_put_int (b, o, "scope", scope);
 }
 
 static void
-put_addrs (struct builder *b, struct json_object *o, const struct rcvmi_net_if *i)
+put_addrs (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_net_if *i)
 {
   struct json_object *list = new_list (b, o, "addresses");
 
@@ -146,14 +128,14 @@ put_addrs (struct builder *b, struct json_object *o, const struct rcvmi_net_if *
       put_true (b, e, "noPrefixRoute", a->flags & IFA_F_NOPREFIXROUTE);
       put_true (b, e, "secondary", a->flags & IFA_F_SECONDARY);
       if (a->valid != UINT32_MAX)
-        put_int (b, e, "validSeconds", a->valid);
+        rcvmi_json_put_int (b, e, "validSeconds", a->valid);
       if (a->preferred != UINT32_MAX)
-        put_int (b, e, "preferredSeconds", a->preferred);
+        rcvmi_json_put_int (b, e, "preferredSeconds", a->preferred);
     }
 }
 
 static void
-put_routes (struct builder *b, struct json_object *o, const struct rcvmi_net_if *i)
+put_routes (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_net_if *i)
 {
   struct json_object *list = new_list (b, o, "routes");
 
@@ -162,7 +144,7 @@ put_routes (struct builder *b, struct json_object *o, const struct rcvmi_net_if 
       const struct rcvmi_net_route *r = &i->routes[k];
       struct json_object *e = append (b, list);
 
-      put_int (b, e, "family", r->family == AF_INET ? 4 : 6);
+      rcvmi_json_put_int (b, e, "family", r->family == AF_INET ? 4 : 6);
       if (r->destination.family == AF_UNSPEC)
         put_str (b, e, "destination", "default");
       else
@@ -173,14 +155,14 @@ put_routes (struct builder *b, struct json_object *o, const struct rcvmi_net_if 
       put_true (b, e, "onLink", r->onlink);
       put_true (b, e, "fromKernel", r->protocol == RTPROT_KERNEL);
       if (r->metric)
-        put_int (b, e, "metric", r->metric);
+        rcvmi_json_put_int (b, e, "metric", r->metric);
       if (r->mtu)
-        put_int (b, e, "mtu", r->mtu);
+        rcvmi_json_put_int (b, e, "mtu", r->mtu);
     }
 }
 
 static void
-put_neighs (struct builder *b, struct json_object *o, const struct rcvmi_net_if *i)
+put_neighs (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_net_if *i)
 {
   struct json_object *list = i->n_neighs ? new_list (b, o, "neighbours") : NULL;
   char mac[18];
@@ -198,32 +180,33 @@ put_neighs (struct builder *b, struct json_object *o, const struct rcvmi_net_if 
 }
 
 static void
-put_if (struct builder *b, struct json_object *o, const char *key, const struct rcvmi_net_if *i)
+put_if (struct rcvmi_json *b, struct json_object *o, const char *key, const struct rcvmi_net_if *i)
 {
   struct json_object *e = json_object_new_object ();
   char mac[18];
 
-  put (b, o, key, e);
+  rcvmi_json_put (b, o, key, e);
   if (b->failed)
     return;
   put_str (b, e, "name", i->name);
   if (i->index)
-    put_int (b, e, "index", i->index);
+    rcvmi_json_put_int (b, e, "index", i->index);
   put_str (b, e, "kind", i->kind);
   put_str (b, e, "mac", rcvmi_net_mac_text (i->mac, mac));
-  put_int (b, e, "mtu", i->mtu);
-  put (b, e, "up", json_object_new_boolean (i->up));
+  rcvmi_json_put_int (b, e, "mtu", i->mtu);
+  rcvmi_json_put (b, e, "up", json_object_new_boolean (i->up));
   put_addrs (b, e, i);
   put_routes (b, e, i);
   put_neighs (b, e, i);
 }
 
 static void
-put_nic (struct builder *b, struct json_object *e, const struct rcvmi_net *net, const struct rcvmi_net_nic *nic)
+put_nic (struct rcvmi_json *b, struct json_object *e, const struct rcvmi_net *net,
+         const struct rcvmi_net_nic *nic)
 {
-  put_int (b, e, "number", nic->number);
+  rcvmi_json_put_int (b, e, "number", nic->number);
   put_str (b, e, "tap", nic->tap_name);
-  put_int (b, e, "tapIndex", nic->tap_index);
+  rcvmi_json_put_int (b, e, "tapIndex", nic->tap_index);
   put_str (b, e, "bridge", nic->priv->done.bridge);
   put_true (b, e, "dhcp", nic->dhcp);
   put_true (b, e, "removed", nic->state == RCVMI_NET_NIC_REMOVED);
@@ -232,7 +215,7 @@ put_nic (struct builder *b, struct json_object *e, const struct rcvmi_net *net, 
 }
 
 static void
-put_ports (struct builder *b, struct json_object *o, const struct rcvmi_net *net)
+put_ports (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_net *net)
 {
   struct json_object *list = net->n_ports ? new_list (b, o, "ports") : NULL;
 
@@ -243,8 +226,8 @@ put_ports (struct builder *b, struct json_object *o, const struct rcvmi_net *net
 
       put_str (b, e, "protocol", p->protocol == IPPROTO_UDP ? "udp" : "tcp");
       put_ip (b, e, "hostAddress", &p->host_ip, -1);
-      put_int (b, e, "hostPort", p->host_port);
-      put_int (b, e, "guestPort", p->guest_port);
+      rcvmi_json_put_int (b, e, "hostPort", p->host_port);
+      rcvmi_json_put_int (b, e, "guestPort", p->guest_port);
     }
 }
 
@@ -253,7 +236,7 @@ rcvmi_net_to_json (const struct rcvmi_net *net, rcvm_error **err)
 {
   static const char *const modes[] = { "none", "netns", "host" };
   struct json_object *o = json_object_new_object (), *list, *dns;
-  struct builder b = { .failed = !o };
+  struct rcvmi_json b = { .failed = !o };
   const char *text = NULL;
   char *copy = NULL;
 
@@ -269,7 +252,7 @@ rcvmi_net_to_json (const struct rcvmi_net *net, rcvm_error **err)
   if (net->dns.servers || net->dns.search || net->dns.options)
     {
       dns = json_object_new_object ();
-      put (&b, o, "dns", dns);
+      rcvmi_json_put (&b, o, "dns", dns);
       if (!b.failed)
         {
           put_strv (&b, dns, "servers", net->dns.servers);

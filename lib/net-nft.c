@@ -2,9 +2,10 @@
 /*
  * Host mode's rules: one nftables table for each link, made and removed as a whole.
  *
- * A table of its own has no neighbours to get wrong: no counters of users, no rules to find again by their handles, and
- * two VMs never touch the same one.  Where the kernel can (5.12), the table belongs to our socket and goes when this process does,
- * however it ends; `nft flush ruleset` of a firewall that reloads leaves it alone.
+ * A table of its own has no neighbours to get wrong: no counters of users, no rules to find again by their
+ * handles, and two VMs never touch the same one.  Where the kernel can (5.12), the table belongs to our
+ * socket and goes when this process does, however it ends; `nft flush ruleset` of a firewall that reloads
+ * leaves it alone.
  *
  *   table ip runcvm_TAP {
  *     chain guard        prerouting, raw      iif TAP and not from the guest: drop; to 127.0.0.0/8: drop
@@ -19,11 +20,6 @@
 #include "net-parts.h"
 
 #include <arpa/inet.h>
-#include <libnftnl/chain.h>
-#include <libnftnl/common.h>
-#include <libnftnl/expr.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/table.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
@@ -37,6 +33,7 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "net-nftnl.h"
 
 enum
 {
@@ -58,6 +55,7 @@ struct batch
   size_t used, size;
   uint32_t seq;
   const char *table;
+  struct rcvmi_nftnl lib;
   bool failed; /* out of memory */
 };
 
@@ -77,49 +75,50 @@ advance (struct batch *b, const struct nlmsghdr *h)
 static struct nlmsghdr *
 begin (struct batch *b, int type, int flags)
 {
-  return nftnl_nlmsg_build_hdr (at_end (b), (uint16_t) type, NFPROTO_IPV4, (uint16_t) flags, b->seq);
+  return b->lib.nftnl_nlmsg_build_hdr (at_end (b), (uint16_t) type, NFPROTO_IPV4, (uint16_t) flags, b->seq);
 }
 
 static void
 put_table (struct batch *b, int type, int flags, bool owner)
 {
-  struct nftnl_table *t = nftnl_table_alloc ();
+  struct nftnl_table *t = b->lib.nftnl_table_alloc ();
   struct nlmsghdr *h;
 
-  if (!t || nftnl_table_set_str (t, NFTNL_TABLE_NAME, b->table) < 0)
+  if (!t || b->lib.nftnl_table_set_str (t, NFTNL_TABLE_NAME, b->table) < 0)
     b->failed = true;
   else
     {
       if (owner)
-        nftnl_table_set_u32 (t, NFTNL_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+        b->lib.nftnl_table_set_u32 (t, NFTNL_TABLE_FLAGS, NFT_TABLE_F_OWNER);
       h = begin (b, type, flags);
-      nftnl_table_nlmsg_build_payload (h, t);
+      b->lib.nftnl_table_nlmsg_build_payload (h, t);
       advance (b, h);
     }
   if (t)
-    nftnl_table_free (t);
+    b->lib.nftnl_table_free (t);
 }
 
 static void
 put_chain (struct batch *b, const char *name, const char *type, uint32_t hook, int32_t priority)
 {
-  struct nftnl_chain *c = nftnl_chain_alloc ();
+  struct nftnl_chain *c = b->lib.nftnl_chain_alloc ();
   struct nlmsghdr *h;
 
-  if (!c || nftnl_chain_set_str (c, NFTNL_CHAIN_TABLE, b->table) < 0
-      || nftnl_chain_set_str (c, NFTNL_CHAIN_NAME, name) < 0 || nftnl_chain_set_str (c, NFTNL_CHAIN_TYPE, type) < 0)
+  if (!c || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TABLE, b->table) < 0
+      || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_NAME, name) < 0
+      || b->lib.nftnl_chain_set_str (c, NFTNL_CHAIN_TYPE, type) < 0)
     b->failed = true;
   else
     {
-      nftnl_chain_set_u32 (c, NFTNL_CHAIN_HOOKNUM, hook);
-      nftnl_chain_set_s32 (c, NFTNL_CHAIN_PRIO, priority);
-      nftnl_chain_set_u32 (c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+      b->lib.nftnl_chain_set_u32 (c, NFTNL_CHAIN_HOOKNUM, hook);
+      b->lib.nftnl_chain_set_s32 (c, NFTNL_CHAIN_PRIO, priority);
+      b->lib.nftnl_chain_set_u32 (c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
       h = begin (b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-      nftnl_chain_nlmsg_build_payload (h, c);
+      b->lib.nftnl_chain_nlmsg_build_payload (h, c);
       advance (b, h);
     }
   if (c)
-    nftnl_chain_free (c);
+    b->lib.nftnl_chain_free (c);
 }
 
 /* Rules: expressions in a row, each of which may end it. */
@@ -127,13 +126,13 @@ put_chain (struct batch *b, const char *name, const char *type, uint32_t hook, i
 static struct nftnl_rule *
 new_rule (struct batch *b, const char *chain)
 {
-  struct nftnl_rule *r = nftnl_rule_alloc ();
+  struct nftnl_rule *r = b->lib.nftnl_rule_alloc ();
 
   if (r
-      && (nftnl_rule_set_str (r, NFTNL_RULE_TABLE, b->table) < 0
-          || nftnl_rule_set_str (r, NFTNL_RULE_CHAIN, chain) < 0))
+      && (b->lib.nftnl_rule_set_str (r, NFTNL_RULE_TABLE, b->table) < 0
+          || b->lib.nftnl_rule_set_str (r, NFTNL_RULE_CHAIN, chain) < 0))
     {
-      nftnl_rule_free (r);
+      b->lib.nftnl_rule_free (r);
       r = NULL;
     }
   if (!r)
@@ -144,10 +143,10 @@ new_rule (struct batch *b, const char *chain)
 static struct nftnl_expr *
 add (struct batch *b, struct nftnl_rule *r, const char *name)
 {
-  struct nftnl_expr *e = r ? nftnl_expr_alloc (name) : NULL;
+  struct nftnl_expr *e = r ? b->lib.nftnl_expr_alloc (name) : NULL;
 
   if (e)
-    nftnl_rule_add_expr (r, e);
+    b->lib.nftnl_rule_add_expr (r, e);
   else
     b->failed = true;
   return e;
@@ -163,10 +162,10 @@ finish_rule (struct batch *b, struct nftnl_rule *r)
   if (!b->failed)
     {
       h = begin (b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-      nftnl_rule_nlmsg_build_payload (h, r);
+      b->lib.nftnl_rule_nlmsg_build_payload (h, r);
       advance (b, h);
     }
-  nftnl_rule_free (r);
+  b->lib.nftnl_rule_free (r);
 }
 
 static void
@@ -176,9 +175,9 @@ compare (struct batch *b, struct nftnl_rule *r, enum nft_cmp_ops op, const void 
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_OP, op);
-  if (nftnl_expr_set (e, NFTNL_EXPR_CMP_DATA, data, size) < 0)
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_CMP_OP, op);
+  if (b->lib.nftnl_expr_set (e, NFTNL_EXPR_CMP_DATA, data, size) < 0)
     b->failed = true;
 }
 
@@ -189,8 +188,8 @@ match_meta (struct batch *b, struct nftnl_rule *r, enum nft_meta_keys key, const
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_META_KEY, key);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_META_DREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_META_KEY, key);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_META_DREG, NFT_REG_1);
   compare (b, r, NFT_CMP_EQ, data, size);
 }
 
@@ -211,10 +210,10 @@ load (struct batch *b, struct nftnl_rule *r, enum nft_payload_bases base, uint32
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_BASE, base);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_LEN, size);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_BASE, base);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_PAYLOAD_LEN, size);
 }
 
 /* 127.0.0.0/8 is what its first byte says. */
@@ -228,7 +227,8 @@ match_loopback (struct batch *b, struct nftnl_rule *r, uint32_t offset)
 }
 
 static void
-match_ip (struct batch *b, struct nftnl_rule *r, uint32_t offset, enum nft_cmp_ops op, const struct rcvmi_net_ip *ip)
+match_ip (struct batch *b, struct nftnl_rule *r, uint32_t offset, enum nft_cmp_ops op,
+          const struct rcvmi_net_ip *ip)
 {
   load (b, r, NFT_PAYLOAD_NETWORK_HEADER, offset, 4);
   compare (b, r, op, ip->bytes, 4);
@@ -242,9 +242,9 @@ match_local (struct batch *b, struct nftnl_rule *r)
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
   compare (b, r, NFT_CMP_EQ, &local, sizeof local);
 }
 
@@ -255,8 +255,8 @@ drop (struct batch *b, struct nftnl_rule *r)
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
 }
 
 static void
@@ -266,8 +266,8 @@ immediate (struct batch *b, struct nftnl_rule *r, uint32_t reg, const void *data
 
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, reg);
-  if (nftnl_expr_set (e, NFTNL_EXPR_IMM_DATA, data, size) < 0)
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_IMM_DREG, reg);
+  if (b->lib.nftnl_expr_set (e, NFTNL_EXPR_IMM_DATA, data, size) < 0)
     b->failed = true;
 }
 
@@ -282,11 +282,11 @@ dnat (struct batch *b, struct nftnl_rule *r, const struct rcvmi_net_ip *to, uint
   e = add (b, r, "nat");
   if (!e)
     return;
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG_2);
-  nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG_2);
+  b->lib.nftnl_expr_set_u32 (e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
 static void
@@ -299,7 +299,8 @@ put_guard (struct batch *b, const char *tap, const struct rcvmi_net_ip *guest)
   match_ip (b, r, SOURCE, NFT_CMP_NEQ, guest);
   drop (b, r);
   finish_rule (b, r);
-  /* route_localnet (net-private.c) lets this host's 127.0.0.1 reach the guest; never the other way round. */
+  /* route_localnet (net-private.c) lets this host's 127.0.0.1 reach the guest; never the other way round.
+   */
   r = new_rule (b, "guard");
   match_interface (b, r, NFT_META_IIFNAME, tap);
   match_loopback (b, r, DESTINATION);
@@ -323,7 +324,8 @@ put_masquerade (struct batch *b, const char *tap, const struct rcvmi_net_ip *gue
 }
 
 static void
-put_port (struct batch *b, const char *chain, const struct rcvmi_net_port *p, const struct rcvmi_net_ip *guest)
+put_port (struct batch *b, const char *chain, const struct rcvmi_net_port *p,
+          const struct rcvmi_net_ip *guest)
 {
   struct nftnl_rule *r = new_rule (b, chain);
   uint16_t port = htons (p->host_port);
@@ -340,11 +342,12 @@ put_port (struct batch *b, const char *chain, const struct rcvmi_net_port *p, co
 }
 
 static int
-compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest, bool owner)
+compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest,
+         bool owner)
 {
   b->used = 0;
   b->seq = 1;
-  advance (b, nftnl_batch_begin (at_end (b), b->seq));
+  advance (b, b->lib.nftnl_batch_begin (at_end (b), b->seq));
   put_table (b, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, owner);
   put_chain (b, "guard", "filter", NF_INET_PRE_ROUTING, PRIORITY_RAW);
   put_chain (b, "prerouting", "nat", NF_INET_PRE_ROUTING, PRIORITY_DSTNAT);
@@ -357,7 +360,7 @@ compose (struct batch *b, const struct rcvmi_net *net, const char *tap, const st
       put_port (b, "prerouting", &net->ports[i], guest);
       put_port (b, "output", &net->ports[i], guest);
     }
-  advance (b, nftnl_batch_end (at_end (b), b->seq));
+  advance (b, b->lib.nftnl_batch_end (at_end (b), b->seq));
   return b->failed ? -ENOMEM : 0;
 }
 
@@ -374,7 +377,8 @@ open_socket (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, rcvm_error **er
 }
 
 int
-rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest, rcvm_error **err)
+rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest,
+                    rcvm_error **err)
 {
   struct batch b = { .size = ROOM + net->n_ports * ROOM_FOR_PORT, .table = net->table };
   autofree char *data = calloc (1, b.size);
@@ -383,7 +387,9 @@ rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_n
   b.data = data;
   if (!data)
     return rcvmi_fail_nomem (err);
-  code = open_socket (&net->ns, &net->nft, err);
+  code = rcvmi_nftnl_load (&b.lib, err);
+  if (code == 0)
+    code = open_socket (&net->ns, &net->nft, err);
   if (code < 0)
     return code;
   r = compose (&b, net, tap, guest, true);
@@ -397,9 +403,10 @@ rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_n
         r = rcvmi_nl_batch (&net->nft, b.data, b.used);
     }
   if (r == -EOPNOTSUPP || r == -ENOENT || r == -EINVAL)
-    return rcvmi_fail (err, RCVM_E_HOST, -r,
-                       "cannot make the nftables table '%s'%s; the kernel needs nf_tables with nat, masq, fib and meta",
-                       net->table, net->nft.text);
+    return rcvmi_fail (
+        err, RCVM_E_HOST, -r,
+        "cannot make the nftables table '%s'%s; the kernel needs nf_tables with nat, masq, fib and meta",
+        net->table, net->nft.text);
   if (r == -EPERM)
     return rcvmi_fail (err, RCVM_E_PERMISSION, -r, "making an nftables table needs CAP_NET_ADMIN");
   if (r < 0)
@@ -417,12 +424,12 @@ rcvmi_net_nft_delete (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, const 
   b.data = data;
   if (!data)
     return -ENOMEM;
-  if (nft->fd < 0 && open_socket (ns, nft, NULL) < 0)
-    return 0; /* a kernel that cannot have one */
+  if (rcvmi_nftnl_load (&b.lib, NULL) < 0 || (nft->fd < 0 && open_socket (ns, nft, NULL) < 0))
+    return 0; /* a host that cannot have made one */
   b.seq = 1;
-  advance (&b, nftnl_batch_begin (at_end (&b), b.seq));
+  advance (&b, b.lib.nftnl_batch_begin (at_end (&b), b.seq));
   put_table (&b, NFT_MSG_DELTABLE, NLM_F_ACK, false);
-  advance (&b, nftnl_batch_end (at_end (&b), b.seq));
+  advance (&b, b.lib.nftnl_batch_end (at_end (&b), b.seq));
   r = b.failed ? -ENOMEM : rcvmi_nl_batch (nft, b.data, b.used);
   return r == -ENOENT ? 0 : r;
 }

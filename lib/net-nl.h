@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Netlink: one request and its answers, on a socket that may belong to another namespace.  libnl composes and takes apart. */
+/* Netlink: one request and its answers, on a socket that may belong to another namespace.  libnl composes
+   and takes apart. */
 #ifndef RCVM_LIB_NET_NL_H
 #define RCVM_LIB_NET_NL_H
 
@@ -28,12 +29,13 @@ struct nl_msg *rcvmi_nl_new (int type, int flags, const void *header, size_t siz
 /* Called for each answer. */
 typedef void (*rcvmi_nl_fn) (void *user, struct nlmsghdr *h);
 
-/* Sends `msg`, frees it, and takes the answers until the kernel's last word.  Returns 0 or -errno; -EAGAIN for a dump
-   (NLM_F_DUMP) that something changed under.  A NULL msg is one for which there was no memory. */
+/* Sends `msg`, frees it, and takes the answers until the kernel's last word.  Returns 0 or -errno; -EAGAIN
+   for a dump (NLM_F_DUMP) that something changed under.  A NULL msg is one for which there was no memory.
+ */
 int rcvmi_nl_request (struct rcvmi_nl *nl, struct nl_msg *msg, rcvmi_nl_fn fn, void *user);
 
-/* Sends several messages at once, as nftables wants them: all or nothing.  At least one must ask for an acknowledgement.
-   Returns 0 or the first failure. */
+/* Sends several messages at once, as nftables wants them: all or nothing.  At least one must ask for an
+   acknowledgement. Returns 0 or the first failure. */
 int rcvmi_nl_batch (struct rcvmi_nl *nl, const void *messages, size_t size);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A namespace is a property of a thread, and the threads belong to whoever links the library: to a Go scheduler that moves
- * goroutines between them, or to Python.  A thread that enters a namespace, fails to come back, and goes on, would be
- * a disaster of somebody else's.  So nobody enters it but a child that lives for some microseconds.  It is made
- * like posix_spawn makes its own (it borrows the caller's memory, all signals blocked, the caller waits), which
- * costs the same for a process of one megabyte and of ten gigabytes; it sends no SIGCHLD and cannot be found by somebody else's
- * wait().  It opens what is wanted and hands it over: an open TAP or socket stays in the namespace where it was made.
+ * A namespace is a property of a thread, and the threads belong to whoever links the library: to a Go
+ * scheduler that moves goroutines between them, or to Python.  A thread that enters a namespace, fails to
+ * come back, and goes on, would be a disaster of somebody else's.  So nobody enters it but a child that
+ * lives for some microseconds.  It is made like posix_spawn makes its own (it borrows the caller's memory,
+ * all signals blocked, the caller waits), which costs the same for a process of one megabyte and of ten
+ * gigabytes; it sends no SIGCHLD and cannot be found by somebody else's wait().  It opens what is wanted
+ * and hands it over: an open TAP or socket stays in the namespace where it was made.
  */
 #include "config.h"
 
@@ -189,7 +190,8 @@ receive (int socket, struct answer *answer, int *fds)
 {
   union control control;
   struct iovec iov = { .iov_base = answer, .iov_len = sizeof *answer };
-  struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+  struct msghdr msg
+      = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
   struct cmsghdr *h;
   ssize_t n;
 
@@ -213,7 +215,8 @@ start (struct child *c, void *stack)
   int cancel;
   pid_t pid;
 
-  /* A handler of the caller's must not run in the child: it would see the caller's memory in another process. */
+  /* A handler of the caller's must not run in the child: it would see the caller's memory in another
+     process. */
   sigfillset (&all);
   pthread_setcancelstate (PTHREAD_CANCEL_DISABLE, &cancel);
   pthread_sigmask (SIG_SETMASK, &all, &old);

@@ -27,17 +27,18 @@ enum
   RCVMI_NETNS_FDS = 2
 };
 
-/* Runs `fn` inside the namespace; it may fill fds (-1 before), which become the caller's, and returns 0 or -errno, which
-   is handed on.  It runs in a child that shares the caller's memory while the caller waits: system calls only, no
-   malloc, no locks, and what it writes to memory may be lost.
-   A failure to get there sets err; its code, negated, is returned then: a positive number. */
+/* Runs `fn` inside the namespace; it may fill fds (-1 before), which become the caller's, and returns 0 or
+   -errno, which is handed on.  It runs in a child that shares the caller's memory while the caller waits:
+   system calls only, no malloc, no locks, and what it writes to memory may be lost. A failure to get there
+   sets err; its code, negated, is returned then: a positive number. */
 int rcvmi_netns_run (const struct rcvmi_netns *ns, int (*fn) (void *user, int *fds), void *user, int *fds,
                      rcvm_error **err);
 
 /* socket(2) in the namespace. */
 int rcvmi_netns_socket (const struct rcvmi_netns *ns, int domain, int type, int protocol, rcvm_error **err);
 /* A file below /proc/sys/net as the namespace has it.  Both return as rcvmi_netns_run does. */
-int rcvmi_netns_sysctl_set (const struct rcvmi_netns *ns, const char *path, const char *value, rcvm_error **err);
+int rcvmi_netns_sysctl_set (const struct rcvmi_netns *ns, const char *path, const char *value,
+                            rcvm_error **err);
 int rcvmi_netns_sysctl_get (const struct rcvmi_netns *ns, const char *path, int *value, rcvm_error **err);
 
 #endif

@@ -81,8 +81,7 @@ void rcvmi_net_record_clear (struct rcvmi_net_record *r);
 void rcvmi_net_done_clear (struct rcvmi_net_done *d);
 void rcvmi_net_alias (const uint8_t *cookie, char *buf, size_t size);
 /* Takes back what one NIC needed; -errno of the first failure, or 0. */
-int rcvmi_net_undo_done (struct rcvmi_nl *nl, const struct rcvmi_net_done *d,
-                         const uint8_t *cookie);
+int rcvmi_net_undo_done (struct rcvmi_nl *nl, const struct rcvmi_net_done *d, const uint8_t *cookie);
 
 /* net-bridge.c: the interface `done->index`, its TAP and a bridge `done->bridge` that is made. */
 int rcvmi_net_bridge_save (struct rcvmi_nl *nl, struct rcvmi_net_done *done, rcvm_error **err);
@@ -99,8 +98,10 @@ int rcvmi_net_replay (struct rcvmi_nl *nl, const char *hex);
 int rcvmi_net_private_prepare (struct rcvmi_net *net, rcvm_error **err);
 
 /* net-nft.c */
-/* Makes the table: masquerading for what comes from the link, and the ports.  `nft` is a socket of the namespace. */
-int rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest, rcvm_error **err);
+/* Makes the table: masquerading for what comes from the link, and the ports.  `nft` is a socket of the
+   namespace. */
+int rcvmi_net_nft_make (struct rcvmi_net *net, const char *tap, const struct rcvmi_net_ip *guest,
+                        rcvm_error **err);
 /* 0 or -errno; a table that is not there is no failure. */
 int rcvmi_net_nft_delete (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, const char *table);
 
@@ -108,8 +109,28 @@ int rcvmi_net_nft_delete (const struct rcvmi_netns *ns, struct rcvmi_nl *nft, co
 struct rcvmi_net_nic *rcvmi_net_nic_new (struct rcvmi_net *net, rcvm_error **err);
 void rcvmi_net_nic_free (struct rcvmi_net_nic *nic);
 int rcvmi_net_save_record (struct rcvmi_net *net, rcvm_error **err);
+/* Out of the list, and freed. */
+void rcvmi_net_nic_forget (struct rcvmi_net *net, struct rcvmi_net_nic *nic);
+/* Everything about one NIC that can be decided before anything is changed; then the doing, and its undoing
+   (0 or -errno). */
+struct rcvmi_net_nic *rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list,
+                                          const struct rcvmi_net_found *f, rcvm_error **err);
+int rcvmi_net_nic_make (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err);
+int rcvmi_net_nic_undo (struct rcvmi_net *net, struct rcvmi_net_nic *nic);
 /* The TAP of a NIC whose tap_name is set. */
 int rcvmi_net_nic_make_tap (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err);
+
+/* net-select.c */
+bool rcvmi_net_wanted (const struct rcvmi_net *net, const struct rcvmi_net_found *f);
+/* It has no address, and none comes from elsewhere. */
+bool rcvmi_net_lacks_address (const struct rcvmi_net *net, const struct rcvmi_net_found *f);
+/* What was asked for by name is there, and can be taken. */
+int rcvmi_net_check_interfaces (struct rcvmi_net *net, const struct rcvmi_net_list *list, rcvm_error **err);
+/* No two NICs have a route to the same place. */
+int rcvmi_net_check_guests (const struct rcvmi_net *net, rcvm_error **err);
+int rcvmi_net_derive_guest (const struct rcvmi_net *net, const struct rcvmi_net_if *outside,
+                            struct rcvmi_net_if *guest, rcvm_error **err);
+bool rcvmi_net_same_ip (const struct rcvmi_net_ip *a, const struct rcvmi_net_ip *b);
 
 /* net-watch.c */
 int rcvmi_net_watch_open (struct rcvmi_net *net, rcvm_error **err);

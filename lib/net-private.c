@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Host mode: a link between the host and this VM alone, four addresses out of 169.254.0.0/16, NAT to the outside, and
- * the ports that were asked for.
+ * Host mode: a link between the host and this VM alone, four addresses out of 169.254.0.0/16, NAT to the
+ * outside, and the ports that were asked for.
  *
- * Which four is agreed upon without a lock, by the addresses themselves: one takes a free network on a link that is still down, looks
- * again, and gives it back if somebody else has taken the same meanwhile.  Of two that come at once at least one sees the
- * other.  A lock would have to be a file that everybody can reach and nobody can hold up.
+ * Which four is agreed upon without a lock, by the addresses themselves: one takes a free network on a link
+ * that is still down, looks again, and gives it back if somebody else has taken the same meanwhile.  Of two
+ * that come at once at least one sees the other.  A lock would have to be a file that everybody can reach
+ * and nobody can hold up.
  */
 #include "config.h"
 
@@ -55,8 +56,8 @@ to_ip (uint32_t n)
   return ip;
 }
 
-/* Parts of 169.254.0.0/16 that have a meaning: reserved by RFC 3927 (0 and 255), bridges of RunCVM's way (1), name servers on
-   nodes of Kubernetes (20), the clouds' metadata (169, 170). */
+/* Parts of 169.254.0.0/16 that have a meaning: reserved by RFC 3927 (0 and 255), bridges of RunCVM's way
+   (1), name servers on nodes of Kubernetes (20), the clouds' metadata (169, 170). */
 static bool
 reserved (uint32_t n)
 {
@@ -77,7 +78,8 @@ in_use (const struct rcvmi_net *net, const struct rcvmi_net_list *list, uint32_t
 
       if ((other & mask (LINK_PREFIX)) == n)
         return true;
-      /* One that is as wide as the range (169.254.0.0/16 on some host's eth0) is for others than we take out of it. */
+      /* One that is as wide as the range (169.254.0.0/16 on some host's eth0) is for others than we take
+         out of it. */
       if (u->prefix > net->range_prefix && ((other ^ n) & both) == 0)
         return true;
     }
@@ -85,7 +87,8 @@ in_use (const struct rcvmi_net *net, const struct rcvmi_net_list *list, uint32_t
 }
 
 static int
-choose_network (const struct rcvmi_net *net, const struct rcvmi_net_list *list, uint32_t *network, rcvm_error **err)
+choose_network (const struct rcvmi_net *net, const struct rcvmi_net_list *list, uint32_t *network,
+                rcvm_error **err)
 {
   uint32_t first = to_number (&net->range) & mask (net->range_prefix), start, count;
   char text[INET6_ADDRSTRLEN];
@@ -104,22 +107,9 @@ choose_network (const struct rcvmi_net *net, const struct rcvmi_net_list *list, 
           return 0;
         }
     }
-  return rcvmi_fail (err, RCVM_E_HOST, 0, "there is no free network left in %s/%u for a VM's link; choose another range",
+  return rcvmi_fail (err, RCVM_E_HOST, 0,
+                     "there is no free network left in %s/%u for a VM's link; choose another range",
                      rcvmi_net_ip_text (&net->range, text), net->range_prefix);
-}
-
-static int
-change_address (struct rcvmi_nl *nl, int type, int index, const struct rcvmi_net_ip *ip)
-{
-  struct ifaddrmsg m = { .ifa_family = AF_INET, .ifa_prefixlen = LINK_PREFIX, .ifa_index = (uint32_t) index };
-  struct nl_msg *msg = rcvmi_nl_new (type, type == RTM_NEWADDR ? NLM_F_CREATE | NLM_F_EXCL : 0, &m, sizeof m);
-
-  if (msg && (nla_put (msg, IFA_LOCAL, 4, ip->bytes) < 0 || nla_put (msg, IFA_ADDRESS, 4, ip->bytes) < 0))
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
 /* Whether another interface has an address in that network. */
@@ -153,13 +143,14 @@ take_network (struct rcvmi_net *net, const struct rcvmi_net_nic *nic, uint32_t *
       if (code < 0)
         return code;
       host = to_ip (*network + 1);
-      r = change_address (&net->nl, RTM_NEWADDR, nic->tap_index, &host);
+      r = rcvmi_net_address_add (&net->nl, nic->tap_index, host.bytes, LINK_PREFIX);
       if (r < 0)
-        return rcvmi_fail_errno (err, -r, "cannot give the TAP '%s' an address%s", nic->tap_name, net->nl.text);
+        return rcvmi_fail_errno (err, -r, "cannot give the TAP '%s' an address%s", nic->tap_name,
+                                 net->nl.text);
       code = rcvmi_net_read (&net->nl, &list, err);
       if (code < 0 || !met (&list, nic->tap_index, *network))
         break;
-      (void) change_address (&net->nl, RTM_DELADDR, nic->tap_index, &host);
+      (void) rcvmi_net_address_delete (&net->nl, nic->tap_index, host.bytes, LINK_PREFIX);
       if (i == TRIES)
         code = rcvmi_fail (err, RCVM_E_HOST, 0, "others take every network for a VM's link first");
     }
@@ -193,15 +184,17 @@ check_forwarding (struct rcvmi_net *net, rcvm_error **err)
   if (value)
     return 0;
   if (!net->enable_forwarding)
-    return rcvmi_fail (err, RCVM_E_HOST, 0,
-                       "this host does not forward packets, so a VM with a private link reaches nothing; set "
-                       "net.ipv4.ip_forward=1");
+    return rcvmi_fail (
+        err, RCVM_E_HOST, 0,
+        "this host does not forward packets, so a VM with a private link reaches nothing; set "
+        "net.ipv4.ip_forward=1");
   r = rcvmi_netns_sysctl_set (&net->ns, path, "1", err);
   if (r > 0)
     return -r;
   if (r < 0)
     return rcvmi_fail_errno (err, -r, "cannot turn on net.ipv4.ip_forward");
-  if (rcvmi_net_warn (&net->warnings, "net.ipv4.ip_forward was turned on for host networking; it stays on") < 0)
+  if (rcvmi_net_warn (&net->warnings, "net.ipv4.ip_forward was turned on for host networking; it stays on")
+      < 0)
     return rcvmi_fail_nomem (err);
   return 0;
 }
@@ -212,7 +205,8 @@ check_config (const struct rcvmi_net *net, rcvm_error **err)
   char text[INET6_ADDRSTRLEN];
 
   if (net->range.family != AF_INET || net->range_prefix < 8 || net->range_prefix > LINK_PREFIX)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the range %s/%u for VMs' links is not IPv4 with a prefix of 8 to %d",
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "the range %s/%u for VMs' links is not IPv4 with a prefix of 8 to %d",
                        rcvmi_net_ip_text (&net->range, text), net->range_prefix, LINK_PREFIX);
   for (size_t i = 0; i < net->n_ports; i++)
     {
@@ -221,9 +215,11 @@ check_config (const struct rcvmi_net *net, rcvm_error **err)
       if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
         return rcvmi_fail (err, RCVM_E_INVALID, 0, "a published port must be of TCP or UDP");
       if (!p->host_port || !p->guest_port)
-        return rcvmi_fail (err, RCVM_E_INVALID, 0, "a published port must be 1 to 65535, on the host and in the VM");
+        return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                           "a published port must be 1 to 65535, on the host and in the VM");
       if (p->host_ip.family == AF_INET6)
-        return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a port cannot be published at the IPv6 address %s: host mode is IPv4",
+        return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                           "a port cannot be published at the IPv6 address %s: host mode is IPv4",
                            rcvmi_net_ip_text (&p->host_ip, text));
     }
   return 0;
@@ -256,10 +252,9 @@ fill_guest (struct rcvmi_net_nic *nic, uint32_t network, rcvm_error **err)
   };
   g->addrs[0].broadcast = to_ip (network + 3);
   o->addrs[0].ip = to_ip (network + 1);
-  g->routes[0] = (struct rcvmi_net_route){ .family = AF_INET,
-                                           .gateway = to_ip (network + 1),
-                                           .scope = RT_SCOPE_UNIVERSE,
-                                           .protocol = RTPROT_STATIC };
+  g->routes[0] = (struct rcvmi_net_route){
+    .family = AF_INET, .gateway = to_ip (network + 1), .scope = RT_SCOPE_UNIVERSE, .protocol = RTPROT_STATIC
+  };
   snprintf (g->name, sizeof g->name, "eth0");
   memcpy (o->name, nic->tap_name, sizeof o->name);
   snprintf (o->kind, sizeof o->kind, "tun");
@@ -309,7 +304,8 @@ rcvmi_net_private_prepare (struct rcvmi_net *net, rcvm_error **err)
     code = check_forwarding (net, err);
   if (code == 0)
     code = rcvmi_net_dns_of_host (&net->dns, err);
-  if (code == 0 && !net->dns.servers && rcvmi_net_warn (&net->warnings, "the host has no name server that a VM can reach") < 0)
+  if (code == 0 && !net->dns.servers
+      && rcvmi_net_warn (&net->warnings, "the host has no name server that a VM can reach") < 0)
     code = rcvmi_fail_nomem (err);
   if (code < 0)
     return code;

@@ -127,17 +127,17 @@ rcvmi_net_list_find (struct rcvmi_net_list *list, int index)
 }
 
 /* Room for one more at the end of an array; NULL without memory. */
-#define grow(array, n, failed)                                                                     \
-  ({                                                                                               \
-    __typeof__ (array) grown_ = reallocarray ((array), (n) + 1, sizeof *grown_);                   \
-    if (grown_)                                                                                    \
-      {                                                                                            \
-        (array) = grown_;                                                                          \
-        memset (&grown_[n], 0, sizeof *grown_);                                                    \
-      }                                                                                            \
-    else                                                                                           \
-      (failed) = true;                                                                             \
-    grown_ ? &grown_[(n)++] : NULL;                                                                \
+#define grow(array, n, failed)                                                                             \
+  ({                                                                                                       \
+    __typeof__ (array) grown_ = reallocarray ((array), (n) + 1, sizeof *grown_);                           \
+    if (grown_)                                                                                            \
+      {                                                                                                    \
+        (array) = grown_;                                                                                  \
+        memset (&grown_[n], 0, sizeof *grown_);                                                            \
+      }                                                                                                    \
+    else                                                                                                   \
+      (failed) = true;                                                                                     \
+    grown_ ? &grown_[(n)++] : NULL;                                                                        \
   })
 
 static void
@@ -241,14 +241,17 @@ take_hop (struct reader *r, struct nlattr *multipath, struct rcvmi_net_route *ro
   const struct rtnexthop *hop = nla_data (multipath);
   struct nlattr *a[RTA_MAX + 1];
 
-  if (nla_len (multipath) < (int) sizeof *hop || hop->rtnh_len < sizeof *hop || hop->rtnh_len > nla_len (multipath))
+  if (nla_len (multipath) < (int) sizeof *hop || hop->rtnh_len < sizeof *hop
+      || hop->rtnh_len > nla_len (multipath))
     return;
-  if (nla_parse (a, RTA_MAX, (struct nlattr *) RTNH_DATA (hop), hop->rtnh_len - (int) sizeof *hop, NULL) < 0)
+  if (nla_parse (a, RTA_MAX, (struct nlattr *) RTNH_DATA (hop), hop->rtnh_len - (int) sizeof *hop, NULL)
+      < 0)
     return;
   *oif = (uint32_t) hop->rtnh_ifindex;
   route->onlink = hop->rtnh_flags & RTNH_F_ONLINK;
   get_ip (&route->gateway, route->family, a[RTA_GATEWAY]);
-  if (rcvmi_net_warn (&r->list->warnings, "a route has several next hops; the VM uses the first one alone") < 0)
+  if (rcvmi_net_warn (&r->list->warnings, "a route has several next hops; the VM uses the first one alone")
+      < 0)
     r->failed = true;
 }
 
@@ -277,7 +280,8 @@ on_route (void *user, struct nlmsghdr *h)
     {
       if (m->rtm_type != RTN_MULTICAST && m->rtm_type != RTN_ANYCAST && m->rtm_type != RTN_LOCAL
           && rcvmi_net_warn (&r->list->warnings, "a route of an unusual kind was left out: type %u, TOS %u",
-                             m->rtm_type, m->rtm_tos) < 0)
+                             m->rtm_type, m->rtm_tos)
+                 < 0)
         r->failed = true;
       return;
     }
@@ -316,7 +320,8 @@ on_neigh (void *user, struct nlmsghdr *h)
   if (h->nlmsg_type != RTM_NEWNEIGH || nlmsg_parse (h, sizeof *m, a, NDA_MAX, NULL) < 0)
     return;
   proxy = m->ndm_flags & NTF_PROXY;
-  if ((!proxy && !(m->ndm_state & NUD_PERMANENT)) || (m->ndm_family != AF_INET && m->ndm_family != AF_INET6))
+  if ((!proxy && !(m->ndm_state & NUD_PERMANENT))
+      || (m->ndm_family != AF_INET && m->ndm_family != AF_INET6))
     return;
   f = rcvmi_net_list_find (r->list, m->ndm_ifindex);
   if (!f || !a[NDA_DST] || (!proxy && (!a[NDA_LLADDR] || nla_len (a[NDA_LLADDR]) != 6)))
@@ -397,7 +402,8 @@ rcvmi_net_read (struct rcvmi_nl *nl, struct rcvmi_net_list *list, rcvm_error **e
     {
       code = read_once (nl, &r, err);
       if (code == CHANGED && i == READ_TRIES)
-        code = rcvmi_fail (err, RCVM_E_SYSTEM, EAGAIN, "the network namespace changes faster than it can be read");
+        code = rcvmi_fail (err, RCVM_E_SYSTEM, EAGAIN,
+                           "the network namespace changes faster than it can be read");
       if (code == 0)
         break;
       rcvmi_net_list_clear (list);
@@ -441,7 +447,8 @@ rcvmi_net_ip_parse (struct rcvmi_net_ip *ip, uint8_t *prefix, const char *text, 
         ip->family = AF_INET6;
     }
   if (ip->family == AF_UNSPEC)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.64s' is not an IP address%s", text, prefix ? " with a prefix" : "");
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.64s' is not an IP address%s", text,
+                       prefix ? " with a prefix" : "");
   bits = ip->family == AF_INET ? 32 : 128;
   if (slash)
     {

@@ -33,7 +33,8 @@ struct rcvmi_net_found *rcvmi_net_list_find (struct rcvmi_net_list *list, int in
 int rcvmi_net_warn (char ***warnings, const char *fmt, ...) __attribute__ ((format (printf, 2, 3)));
 void rcvmi_net_strv_free (char **list);
 
-/* resolv.conf: name servers, search list, options.  Lines that make no sense are left out, as the C library does. */
+/* resolv.conf: name servers, search list, options.  Lines that make no sense are left out, as the C library
+   does. */
 int rcvmi_net_dns_parse (struct rcvmi_net_dns *dns, const char *text, size_t size, rcvm_error **err);
 /* A file that is not there gives an empty one. */
 int rcvmi_net_dns_read (struct rcvmi_net_dns *dns, const char *path, rcvm_error **err);

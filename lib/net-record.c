@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What was done to a namespace, as JSON, and its undoing: by the process that did it, or by another after its death.
+ * What was done to a namespace, as JSON, and its undoing: by the process that did it, or by another after
+ * its death.
  *
- * The record says what may have been done, as it is written first.  So nothing is believed: an ingress filter is
- * ours if it has the cookie, a TAP or bridge if it has the alias that is made of it, an address is put back if the record
- * has it and it is missing.  A namespace that cannot be found any more took everything with it.
+ * The record says what may have been done, as it is written first.  So nothing is believed: an ingress
+ * filter is ours if it has the cookie, a TAP or bridge if it has the alias that is made of it, an address
+ * is put back if the record has it and it is missing.  A namespace that cannot be found any more took
+ * everything with it.
  */
 #include "config.h"
 
@@ -77,7 +79,8 @@ done_to_json (const struct rcvmi_net_done *d)
 {
   struct json_object *o = json_object_new_object (), *saved;
   char mac[18];
-  bool ok = put (o, "index", json_object_new_int (d->index)) && put (o, "name", json_object_new_string (d->name))
+  bool ok = put (o, "index", json_object_new_int (d->index))
+            && put (o, "name", json_object_new_string (d->name))
             && put (o, "tap", json_object_new_string (d->tap))
             && put (o, "qdisc", json_object_new_boolean (d->qdisc));
 
@@ -112,7 +115,8 @@ rcvmi_net_record_to_json (const struct rcvmi_net *net, rcvm_error **err)
   bool ok;
 
   hex (net->cookie, RCVMI_NET_COOKIE_SIZE, cookie);
-  ok = put (o, "version", json_object_new_int (1)) && put (o, "dev", json_object_new_int64 ((int64_t) net->ns.dev))
+  ok = put (o, "version", json_object_new_int (1))
+       && put (o, "dev", json_object_new_int64 ((int64_t) net->ns.dev))
        && put (o, "ino", json_object_new_int64 ((int64_t) net->ns.ino))
        && put (o, "cookie", json_object_new_string (cookie));
   if (ok && net->ns_path)
@@ -130,7 +134,8 @@ rcvmi_net_record_to_json (const struct rcvmi_net *net, rcvm_error **err)
   if (ok && put (o, "nics", nics))
     {
       nics = NULL;
-      text = (char *) json_object_to_json_string_ext (o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+      text = (char *) json_object_to_json_string_ext (o, JSON_C_TO_STRING_PLAIN
+                                                             | JSON_C_TO_STRING_NOSLASHESCAPE);
       text = text ? strdup (text) : NULL;
     }
   json_object_put (nics);
@@ -157,7 +162,9 @@ get_int (struct json_object *o, const char *key)
 {
   struct json_object *v;
 
-  return json_object_object_get_ex (o, key, &v) && json_object_is_type (v, json_type_int) ? json_object_get_int64 (v) : 0;
+  return json_object_object_get_ex (o, key, &v) && json_object_is_type (v, json_type_int)
+             ? json_object_get_int64 (v)
+             : 0;
 }
 
 static bool
@@ -194,15 +201,17 @@ parse_done (struct rcvmi_net_done *d, struct json_object *o)
   struct json_object *v;
   const char *s;
 
-  if (!json_object_is_type (o, json_type_object) || !get_name (o, "name", d->name) || !get_name (o, "tap", d->tap))
+  if (!json_object_is_type (o, json_type_object) || !get_name (o, "name", d->name)
+      || !get_name (o, "tap", d->tap))
     return -1;
   d->index = (int) get_int (o, "index");
   d->qdisc = json_object_object_get_ex (o, "qdisc", &v) && json_object_get_boolean (v);
   if (!get_string (o, "bridge"))
     return 0;
-  if (!get_name (o, "bridge", d->bridge) || !(s = get_string (o, "oldMac")) || rcvmi_net_mac_parse (d->old_mac, s, NULL) < 0
-      || !(s = get_string (o, "newMac")) || rcvmi_net_mac_parse (d->new_mac, s, NULL) < 0
-      || !json_object_object_get_ex (o, "saved", &v) || !json_object_is_type (v, json_type_array))
+  if (!get_name (o, "bridge", d->bridge) || !(s = get_string (o, "oldMac"))
+      || rcvmi_net_mac_parse (d->old_mac, s, NULL) < 0 || !(s = get_string (o, "newMac"))
+      || rcvmi_net_mac_parse (d->new_mac, s, NULL) < 0 || !json_object_object_get_ex (o, "saved", &v)
+      || !json_object_is_type (v, json_type_array))
     return -1;
   for (size_t i = 0; i < json_object_array_length (v); i++)
     {
@@ -223,8 +232,9 @@ parse_record (struct rcvmi_net_record *r, struct json_object *o)
   const char *s;
   int code = 0;
 
-  if (!json_object_is_type (o, json_type_object) || get_int (o, "version") != 1 || !get_cookie (o, r->cookie)
-      || !json_object_object_get_ex (o, "nics", &nics) || !json_object_is_type (nics, json_type_array)
+  if (!json_object_is_type (o, json_type_object) || get_int (o, "version") != 1
+      || !get_cookie (o, r->cookie) || !json_object_object_get_ex (o, "nics", &nics)
+      || !json_object_is_type (nics, json_type_array)
       || json_object_array_length (nics) > RCVMI_NET_MAX_NICS)
     return -1;
   r->dev = (uint64_t) get_int (o, "dev");
@@ -394,7 +404,8 @@ rcvmi_net_undo_record (const char *record, rcvm_error **err)
             first = e;
         }
       if (first < 0)
-        code = rcvmi_fail_errno (err, -first, "cannot take back all that was done to the network%s", nl.text);
+        code = rcvmi_fail_errno (err, -first, "cannot take back all that was done to the network%s",
+                                 nl.text);
     }
   rcvmi_nl_close (&nft);
   rcvmi_nl_close (&nl);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The filter is u32's "everything": of the classifiers that can say so it is the one that all kernels have.  Its action
- * carries a cookie of 16 bytes, new for each VM, by which it is known again: by this process, by the one that cleans up after
- * it died, and by nobody by mistake.
+ * The filter is u32's "everything": of the classifiers that can say so it is the one that all kernels have.
+ * Its action carries a cookie of 16 bytes, new for each VM, by which it is known again: by this process, by
+ * the one that cleans up after it died, and by nobody by mistake.
  *
  * Filters of others at the same place come first: ours has a later priority than any of them.
  */
@@ -51,17 +51,33 @@ on_qdisc (void *user, struct nlmsghdr *h)
   l->ingress->shared_block = a[TCA_INGRESS_BLOCK] && nla_get_u32 (a[TCA_INGRESS_BLOCK]) != 0;
 }
 
-/* Whether the filter's first action has our cookie. */
-static bool
-has_cookie (struct nlattr *options, const uint8_t *cookie)
+enum owner
 {
-  struct nlattr *o[TCA_U32_MAX + 1], *actions[2], *act[TCA_ACT_MAX + 1];
+  OURS,
+  DEAD,
+  THEIRS
+};
 
-  return nla_parse_nested (o, TCA_U32_MAX, options, NULL) == 0 && o[TCA_U32_ACT]
-         && nla_parse_nested (actions, 1, o[TCA_U32_ACT], NULL) == 0 && actions[1]
-         && nla_parse_nested (act, TCA_ACT_MAX, actions[1], NULL) == 0 && act[TCA_ACT_COOKIE]
-         && nla_len (act[TCA_ACT_COOKIE]) == RCVMI_NET_COOKIE_SIZE
-         && !memcmp (nla_data (act[TCA_ACT_COOKIE]), cookie, RCVMI_NET_COOKIE_SIZE);
+/* By the filter's first action.  DEAD is a VM's of which nobody has cleaned up: it has a cookie like ours,
+   and leads to a TAP that is gone. */
+static enum owner
+find_owner (struct nlattr *options, const uint8_t *cookie)
+{
+  struct nlattr *o[TCA_U32_MAX + 1], *actions[2], *act[TCA_ACT_MAX + 1], *m[TCA_MIRRED_MAX + 1];
+  struct tc_mirred mirred;
+
+  if (nla_parse_nested (o, TCA_U32_MAX, options, NULL) < 0 || !o[TCA_U32_ACT]
+      || nla_parse_nested (actions, 1, o[TCA_U32_ACT], NULL) < 0 || !actions[1]
+      || nla_parse_nested (act, TCA_ACT_MAX, actions[1], NULL) < 0 || !act[TCA_ACT_COOKIE]
+      || nla_len (act[TCA_ACT_COOKIE]) != RCVMI_NET_COOKIE_SIZE)
+    return THEIRS;
+  if (!memcmp (nla_data (act[TCA_ACT_COOKIE]), cookie, RCVMI_NET_COOKIE_SIZE))
+    return OURS;
+  if (!act[TCA_ACT_OPTIONS] || nla_parse_nested (m, TCA_MIRRED_MAX, act[TCA_ACT_OPTIONS], NULL) < 0
+      || !m[TCA_MIRRED_PARMS] || nla_len (m[TCA_MIRRED_PARMS]) < (int) sizeof mirred)
+    return THEIRS;
+  memcpy (&mirred, nla_data (m[TCA_MIRRED_PARMS]), sizeof mirred);
+  return mirred.ifindex == 0 ? DEAD : THEIRS;
 }
 
 static void
@@ -70,6 +86,7 @@ on_filter (void *user, struct nlmsghdr *h)
   struct look *l = user;
   const struct tcmsg *m = NLMSG_DATA (h);
   struct nlattr *a[TCA_MAX + 1], *o[TCA_U32_MAX + 1];
+  enum owner owner = THEIRS;
   bool u32;
 
   if (h->nlmsg_type != RTM_NEWTFILTER || nlmsg_parse (h, sizeof *m, a, TCA_MAX, NULL) < 0)
@@ -77,27 +94,32 @@ on_filter (void *user, struct nlmsghdr *h)
   if (m->tcm_ifindex != l->index && m->tcm_ifindex != (int) TCM_IFINDEX_MAGIC_BLOCK)
     return;
   u32 = a[TCA_KIND] && !nla_strcmp (a[TCA_KIND], "u32");
-  if (u32 && a[TCA_OPTIONS] && has_cookie (a[TCA_OPTIONS], l->cookie))
+  if (u32 && a[TCA_OPTIONS])
+    owner = find_owner (a[TCA_OPTIONS], l->cookie);
+  if (owner != THEIRS)
     {
-      l->ingress->ours++;
+      l->ingress->ours += owner == OURS;
+      l->ingress->dead += owner == DEAD;
       l->ingress->handle = m->tcm_handle;
       l->ingress->info = m->tcm_info;
     }
-  else if (!a[TCA_OPTIONS] || (u32 && nla_parse_nested (o, TCA_U32_MAX, a[TCA_OPTIONS], NULL) == 0 && !o[TCA_U32_SEL]))
+  else if (!a[TCA_OPTIONS]
+           || (u32 && nla_parse_nested (o, TCA_U32_MAX, a[TCA_OPTIONS], NULL) == 0 && !o[TCA_U32_SEL]))
     return; /* the head of a list, or a table of u32: no filter */
   else
     {
       unsigned priority = TC_H_MAJ (m->tcm_info) >> 16;
 
       l->ingress->others++;
-      l->ingress->others_here += l->ingress->ours > 0 && m->tcm_info == l->ingress->info;
+      l->ingress->others_here += l->ingress->ours + l->ingress->dead > 0 && m->tcm_info == l->ingress->info;
       if (priority > l->ingress->last)
         l->ingress->last = priority;
     }
 }
 
 int
-rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t *cookie, struct rcvmi_net_ingress *ingress)
+rcvmi_net_ingress_read (struct rcvmi_nl *nl, int index, const uint8_t *cookie,
+                        struct rcvmi_net_ingress *ingress)
 {
   struct look l = { index, cookie, ingress };
   struct tcmsg m = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index };
@@ -136,7 +158,8 @@ rcvmi_net_ingress_make_qdisc (struct rcvmi_nl *nl, int index)
 static bool
 put_action (struct nl_msg *msg, int to, const uint8_t *cookie)
 {
-  struct tc_mirred mirred = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t) to };
+  struct tc_mirred mirred
+      = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t) to };
   struct nlattr *list = nla_nest_start (msg, TCA_U32_ACT), *first, *options;
 
   first = list ? nla_nest_start (msg, 1) : NULL;
@@ -156,11 +179,9 @@ int
 rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_t *cookie)
 {
   struct tcmsg m = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_parent = PARENT };
-  struct
-  {
-    struct tc_u32_sel sel;
-    struct tc_u32_key key; /* no bit of the first word has to be anything */
-  } match = { .sel = { .flags = TC_U32_TERMINAL, .nkeys = 1 } };
+  /* One key that follows: no bit of the first word has to be anything. */
+  struct tc_u32_sel sel = { .flags = TC_U32_TERMINAL, .nkeys = 1 };
+  char match[sizeof sel + sizeof (struct tc_u32_key)] = { 0 };
   struct rcvmi_net_ingress ingress;
   struct nlattr *options = NULL;
   unsigned priority;
@@ -169,6 +190,7 @@ rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_
 
   if (r < 0)
     return r;
+  memcpy (match, &sel, sizeof sel);
   if (ingress.last >= LAST_PRIORITY)
     return -EBUSY;
   priority = ingress.last >= PRIORITY ? ingress.last + 1 : PRIORITY;
@@ -176,7 +198,7 @@ rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_
   msg = rcvmi_nl_new (RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof m);
   if (msg && nla_put_string (msg, TCA_KIND, "u32") == 0)
     options = nla_nest_start (msg, TCA_OPTIONS);
-  if (!options || !put_action (msg, to, cookie) || nla_put (msg, TCA_U32_SEL, sizeof match, &match) < 0)
+  if (!options || !put_action (msg, to, cookie) || nla_put (msg, TCA_U32_SEL, sizeof match, match) < 0)
     {
       nlmsg_free (msg);
       return -ENOMEM;
@@ -185,7 +207,8 @@ rcvmi_net_ingress_redirect (struct rcvmi_nl *nl, int index, int to, const uint8_
   return rcvmi_nl_request (nl, msg, NULL, NULL);
 }
 
-/* With its priority, as u32 leaves an empty one behind; but that one alone where somebody else has come to the same. */
+/* With its priority, as u32 leaves an empty one behind; but that one alone where somebody else has come to
+   the same. */
 static int
 remove_filter (struct rcvmi_nl *nl, int index, const struct rcvmi_net_ingress *ingress)
 {
@@ -202,6 +225,22 @@ remove_filter (struct rcvmi_nl *nl, int index, const struct rcvmi_net_ingress *i
       return -ENOMEM;
     }
   return rcvmi_nl_request (nl, msg, NULL, NULL);
+}
+
+int
+rcvmi_net_ingress_bury (struct rcvmi_nl *nl, int index, const uint8_t *cookie,
+                        struct rcvmi_net_ingress *ingress)
+{
+  int r = rcvmi_net_ingress_read (nl, index, cookie, ingress);
+
+  while (r == 0 && ingress->dead > 0 && ingress->ours == 0)
+    {
+      r = remove_filter (nl, index, ingress);
+      if (r == 0)
+        r = rcvmi_net_ingress_read (nl, index, cookie, ingress);
+      ingress->buried = true;
+    }
+  return r;
 }
 
 static int
@@ -229,7 +268,7 @@ rcvmi_net_ingress_restore (struct rcvmi_nl *nl, int index, const uint8_t *cookie
 
   if (r == 0 && ingress.ours > 0)
     r = remove_filter (nl, index, &ingress);
-  if (r == 0 && qdisc_is_ours && ingress.qdisc && ingress.others == 0)
+  if (r == 0 && qdisc_is_ours && ingress.qdisc && ingress.others + ingress.dead == 0)
     r = remove_qdisc (nl, index);
   return r == -ENODEV || r == -ENOENT || r == -EINVAL ? 0 : r;
 }

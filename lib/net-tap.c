@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A TAP belongs to the namespace in which /dev/net/tun was opened, whoever configures it later: the child of net-ns.c
- * opens that file and a netlink socket, and all the rest is done from here.
+ * A TAP belongs to the namespace in which /dev/net/tun was opened, whoever configures it later: the child
+ * of net-ns.c opens that file and a netlink socket, and all the rest is done from here.
  */
 #include "config.h"
 
@@ -25,7 +25,7 @@
 
 #define TUN_PATH "/dev/net/tun"
 
-_Static_assert ((int) RCVMI_NET_NAME_SIZE == IFNAMSIZ, "the kernel's size of names");
+_Static_assert((int) RCVMI_NET_NAME_SIZE == IFNAMSIZ, "the kernel's size of names");
 
 int
 rcvmi_net_check_name (const char *name, rcvm_error **err)
@@ -36,14 +36,15 @@ rcvmi_net_check_name (const char *name, rcvm_error **err)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "an interface needs a name that is not empty");
   if (n >= IFNAMSIZ)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                       "the interface name '%.64s' is too long: it has %zu bytes, and %d is the most", name, n,
-                       IFNAMSIZ - 1);
+                       "the interface name '%.64s' is too long: it has %zu bytes, and %d is the most", name,
+                       n, IFNAMSIZ - 1);
   if (!strcmp (name, ".") || !strcmp (name, ".."))
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%s' cannot be the name of an interface", name);
   for (const char *c = name; *c; c++)
     if (*c <= ' ' || *c == 0x7f || strchr ("/:%", *c))
       return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                         "the interface name '%s' has a character that the kernel does not take there", name);
+                         "the interface name '%s' has a character that the kernel does not take there",
+                         name);
   return 0;
 }
 
@@ -59,7 +60,8 @@ rcvmi_net_mac_parse (uint8_t mac[6], const char *text, rcvm_error **err)
   for (int i = 0; i < 6; i++)
     mac[i] = (uint8_t) b[i];
   if (mac[0] & 1)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the MAC address %s is for groups; its first byte must be even", text);
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "the MAC address %s is for groups; its first byte must be even", text);
   if (!memcmp (mac, (uint8_t[6]){ 0 }, 6))
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "the MAC address of an interface must not be all zero");
   return 0;
@@ -79,128 +81,6 @@ rcvmi_net_mac_random (uint8_t mac[6], rcvm_error **err)
     return rcvmi_fail_errno (err, errno, "cannot get random numbers");
   mac[0] = (uint8_t) ((mac[0] & 0xfc) | 2);
   return 0;
-}
-
-/* Links. */
-
-bool
-rcvmi_net_link_parse (struct nlmsghdr *h, struct rcvmi_net_link *link, unsigned *type)
-{
-  struct nlattr *a[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
-  const struct ifinfomsg *m = NLMSG_DATA (h);
-
-  if (h->nlmsg_type != RTM_NEWLINK || nlmsg_parse (h, sizeof *m, a, IFLA_MAX, NULL) < 0 || !a[IFLA_IFNAME])
-    return false;
-  *link = (struct rcvmi_net_link){ .index = m->ifi_index, .flags = m->ifi_flags };
-  if (type)
-    *type = m->ifi_type;
-  nla_strlcpy (link->name, a[IFLA_IFNAME], sizeof link->name);
-  if (a[IFLA_ADDRESS] && nla_len (a[IFLA_ADDRESS]) == 6)
-    memcpy (link->mac, nla_data (a[IFLA_ADDRESS]), 6);
-  if (a[IFLA_MTU])
-    link->mtu = nla_get_u32 (a[IFLA_MTU]);
-  if (a[IFLA_MASTER])
-    link->master = (int) nla_get_u32 (a[IFLA_MASTER]);
-  if (a[IFLA_IFALIAS])
-    nla_strlcpy (link->alias, a[IFLA_IFALIAS], sizeof link->alias);
-  if (a[IFLA_LINKINFO] && nla_parse_nested (info, IFLA_INFO_MAX, a[IFLA_LINKINFO], NULL) == 0 && info[IFLA_INFO_KIND])
-    nla_strlcpy (link->kind, info[IFLA_INFO_KIND], sizeof link->kind);
-  return true;
-}
-
-struct found
-{
-  struct rcvmi_net_link *link;
-  bool found;
-};
-
-static void
-on_link (void *user, struct nlmsghdr *h)
-{
-  struct found *f = user;
-
-  f->found = rcvmi_net_link_parse (h, f->link, NULL);
-}
-
-int
-rcvmi_net_link_get (struct rcvmi_nl *nl, int index, const char *name, struct rcvmi_net_link *link)
-{
-  struct ifinfomsg m = { .ifi_index = index };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_GETLINK, 0, &m, sizeof m);
-  struct found f = { .link = link };
-  int r;
-
-  if (msg && index == 0 && nla_put_string (msg, IFLA_IFNAME, name) < 0)
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  r = rcvmi_nl_request (nl, msg, on_link, &f);
-  return r < 0 ? r : f.found ? 0 : -ENODEV;
-}
-
-int
-rcvmi_net_link_delete (struct rcvmi_nl *nl, int index)
-{
-  struct ifinfomsg m = { .ifi_index = index };
-
-  return rcvmi_nl_request (nl, rcvmi_nl_new (RTM_DELLINK, 0, &m, sizeof m), NULL, NULL);
-}
-
-int
-rcvmi_net_link_set_mac (struct rcvmi_nl *nl, int index, const uint8_t mac[6])
-{
-  struct ifinfomsg m = { .ifi_index = index };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_SETLINK, 0, &m, sizeof m);
-
-  if (msg && nla_put (msg, IFLA_ADDRESS, 6, mac) < 0)
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
-int
-rcvmi_net_link_set_master (struct rcvmi_nl *nl, int index, int master)
-{
-  struct ifinfomsg m = { .ifi_index = index };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_SETLINK, 0, &m, sizeof m);
-
-  if (msg && nla_put_u32 (msg, IFLA_MASTER, (uint32_t) master) < 0)
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
-int
-rcvmi_net_link_silence (struct rcvmi_nl *nl, int index)
-{
-  struct ifinfomsg m = { .ifi_index = index };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_NEWLINK, 0, &m, sizeof m);
-  struct nlattr *spec = msg ? nla_nest_start (msg, IFLA_AF_SPEC) : NULL;
-  struct nlattr *inet6 = spec ? nla_nest_start (msg, AF_INET6) : NULL;
-  int r;
-
-  if (!inet6 || nla_put_u8 (msg, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE) < 0)
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  nla_nest_end (msg, inet6);
-  nla_nest_end (msg, spec);
-  r = rcvmi_nl_request (nl, msg, NULL, NULL);
-  return r == -EAFNOSUPPORT || r == -EOPNOTSUPP ? 0 : r;
-}
-
-int
-rcvmi_net_link_set_up (struct rcvmi_nl *nl, int index, bool up)
-{
-  struct ifinfomsg m = { .ifi_index = index, .ifi_change = IFF_UP, .ifi_flags = up ? IFF_UP : 0 };
-
-  return rcvmi_nl_request (nl, rcvmi_nl_new (RTM_SETLINK, 0, &m, sizeof m), NULL, NULL);
 }
 
 /* TAPs. */
@@ -272,7 +152,8 @@ open_in_ns (const struct rcvmi_netns *ns, struct rcvmi_nl *nl, int *tun, rcvm_er
     case ENODEV:
     case ENOTDIR:
       return rcvmi_fail (err, RCVM_E_HOST, -r,
-                         "there is no " TUN_PATH "; load the module tun, or give the device to this container");
+                         "there is no " TUN_PATH
+                         "; load the module tun, or give the device to this container");
     case EPERM:
     case EACCES:
       return rcvmi_fail (err, RCVM_E_PERMISSION, -r, "this process may not open " TUN_PATH);
@@ -288,11 +169,13 @@ fail_create (int errnum, const char *name, rcvm_error **err)
     {
     case EBUSY:
     case EEXIST:
-      return rcvmi_fail (err, RCVM_E_EXISTS, errnum,
-                         "the network namespace already has an interface '%s'; choose another name, or remove it", name);
+      return rcvmi_fail (
+          err, RCVM_E_EXISTS, errnum,
+          "the network namespace already has an interface '%s'; choose another name, or remove it", name);
     case EPERM:
-      return rcvmi_fail (err, RCVM_E_PERMISSION, errnum,
-                         "making a TAP needs CAP_NET_ADMIN in the network namespace, which this process has not");
+      return rcvmi_fail (
+          err, RCVM_E_PERMISSION, errnum,
+          "making a TAP needs CAP_NET_ADMIN in the network namespace, which this process has not");
     default:
       return rcvmi_fail_errno (err, errnum, "cannot make the TAP '%s'", name);
     }
@@ -342,7 +225,8 @@ configure (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, const stru
 }
 
 static int
-set_up (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, struct rcvmi_net_tap *tap, rcvm_error **err)
+set_up (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, struct rcvmi_net_tap *tap,
+        rcvm_error **err)
 {
   struct ifreq ifr = { 0 };
   int tun = tap->fds[0], hdr_size = 12, r; /* virtio_net_hdr_v1, which every VMM of today wants */
@@ -360,7 +244,8 @@ set_up (struct rcvmi_nl *nl, const struct rcvmi_net_tap_params *p, struct rcvmi_
   if (r == 0)
     r = configure (nl, p, tap);
   if (r == -EINVAL && p->mtu)
-    return rcvmi_fail (err, RCVM_E_INVALID, -r, "the TAP '%s' cannot have an MTU of %u%s", tap->name, p->mtu, nl->text);
+    return rcvmi_fail (err, RCVM_E_INVALID, -r, "the TAP '%s' cannot have an MTU of %u%s", tap->name,
+                       p->mtu, nl->text);
   if (r < 0)
     return rcvmi_fail_errno (err, -r, "cannot configure the TAP '%s'%s", tap->name, nl->text);
   memcpy (tap->mac, p->mac, 6);

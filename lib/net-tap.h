@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* TAP devices, and the few things that are done to any link. */
+/* TAP devices. */
 #ifndef RCVM_LIB_NET_TAP_H
 #define RCVM_LIB_NET_TAP_H
 
@@ -9,6 +9,7 @@
 
 #include <runcvm/error.h>
 
+#include "net-link.h"
 #include "net-nl.h"
 #include "net-ns.h"
 #include "net.h"
@@ -33,7 +34,7 @@ struct rcvmi_net_tap_params
   bool silent;       /* without an IPv6 address of the host's, which would speak on the VM's link */
 };
 
-#define RCVMI_NET_TAP_PARAMS_INIT                                                                  \
+#define RCVMI_NET_TAP_PARAMS_INIT                                                                          \
   ((struct rcvmi_net_tap_params){ .uid = (uid_t) -1, .gid = (gid_t) -1, .queues = 1 })
 
 struct rcvmi_net_tap
@@ -50,7 +51,8 @@ int rcvmi_net_open_nl (const struct rcvmi_netns *ns, struct rcvmi_nl *nl, rcvm_e
 
 /* After a failure there is no device.  `nl` is a socket of the same namespace. */
 int rcvmi_net_tap_make (const struct rcvmi_netns *ns, struct rcvmi_nl *nl,
-                        const struct rcvmi_net_tap_params *params, struct rcvmi_net_tap *tap, rcvm_error **err);
+                        const struct rcvmi_net_tap_params *params, struct rcvmi_net_tap *tap,
+                        rcvm_error **err);
 /* Closes the fds: a device that is not persistent goes with the last one. */
 void rcvmi_net_tap_close (struct rcvmi_net_tap *tap);
 
@@ -62,29 +64,5 @@ int rcvmi_net_mac_parse (uint8_t mac[6], const char *text, rcvm_error **err);
 const char *rcvmi_net_mac_text (const uint8_t mac[6], char *buf);
 /* A random one, locally administered. */
 int rcvmi_net_mac_random (uint8_t mac[6], rcvm_error **err);
-
-/* One link.  -ENODEV where there is none.  By index, or with index 0 by name. */
-struct rcvmi_net_link
-{
-  int index;
-  char name[RCVMI_NET_NAME_SIZE];
-  char kind[16];
-  char alias[64];
-  uint8_t mac[6];
-  uint32_t mtu;
-  unsigned flags;
-  int master;
-};
-
-int rcvmi_net_link_get (struct rcvmi_nl *nl, int index, const char *name, struct rcvmi_net_link *link);
-/* For dumps: false for a message that is no link. */
-bool rcvmi_net_link_parse (struct nlmsghdr *h, struct rcvmi_net_link *link, unsigned *type);
-/* Returns 0 or -errno. */
-int rcvmi_net_link_delete (struct rcvmi_nl *nl, int index);
-int rcvmi_net_link_set_mac (struct rcvmi_nl *nl, int index, const uint8_t mac[6]);
-int rcvmi_net_link_set_master (struct rcvmi_nl *nl, int index, int master);
-/* No IPv6 address of the kernel's own making; nothing to do on a kernel without IPv6. */
-int rcvmi_net_link_silence (struct rcvmi_nl *nl, int index);
-int rcvmi_net_link_set_up (struct rcvmi_nl *nl, int index, bool up);
 
 #endif

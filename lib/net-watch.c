@@ -2,8 +2,9 @@
 /*
  * News of the namespace: the kernel's notifications of links, addresses and routes, and the name's end.
  *
- * A namespace lives as long as anything uses it, and the VM's TAP does: `ip netns del` takes the name alone, and the VM goes on.
- * (The far end of a veth is another matter: if that is deleted, this one goes too, and is noticed as a link.)
+ * A namespace lives as long as anything uses it, and the VM's TAP does: `ip netns del` takes the name
+ * alone, and the VM goes on. (The far end of a veth is another matter: if that is deleted, this one goes
+ * too, and is noticed as a link.)
  */
 #include "config.h"
 
@@ -37,10 +38,10 @@ watch (struct rcvmi_net *net, int fd, rcvm_error **err)
 static int
 watch_links (struct rcvmi_net *net, rcvm_error **err)
 {
-  struct sockaddr_nl local = { .nl_family = AF_NETLINK,
-                               .nl_groups = GROUP (RTNLGRP_LINK) | GROUP (RTNLGRP_IPV4_IFADDR)
-                                            | GROUP (RTNLGRP_IPV6_IFADDR) | GROUP (RTNLGRP_IPV4_ROUTE)
-                                            | GROUP (RTNLGRP_IPV6_ROUTE) };
+  struct sockaddr_nl local
+      = { .nl_family = AF_NETLINK,
+          .nl_groups = GROUP (RTNLGRP_LINK) | GROUP (RTNLGRP_IPV4_IFADDR) | GROUP (RTNLGRP_IPV6_IFADDR)
+                       | GROUP (RTNLGRP_IPV4_ROUTE) | GROUP (RTNLGRP_IPV6_ROUTE) };
 
   net->watch_nl = rcvmi_netns_socket (&net->ns, AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE, err);
   if (net->watch_nl < 0)
@@ -63,7 +64,9 @@ watch_name (struct rcvmi_net *net, rcvm_error **err)
   net->watch_name = inotify_init1 (IN_CLOEXEC | IN_NONBLOCK);
   if (net->watch_name < 0)
     return rcvmi_fail_errno (err, errno, "cannot watch the network namespace");
-  if (inotify_add_watch (net->watch_name, dirname (copy), IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_UNMOUNT) < 0)
+  if (inotify_add_watch (net->watch_name, dirname (copy),
+                         IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_UNMOUNT)
+      < 0)
     return 0;
   return watch (net, net->watch_name, err);
 }
@@ -95,7 +98,8 @@ rcvmi_net_get_watch_fd (const struct rcvmi_net *net)
   return net->watch_fd;
 }
 
-/* Empties a socket or inotify; what was said does not matter, only that something was.  Also ENOBUFS says something. */
+/* Empties a socket or inotify; what was said does not matter, only that something was.  Also ENOBUFS says
+   something. */
 static bool
 drain (int fd)
 {

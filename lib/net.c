@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The network of one VM: prepare, rescan, undo. */
+/* The network of one VM: prepare, undo. */
 #include "config.h"
 
 #define RCVMI_STAGE "net"
 #include "net-parts.h"
 
 #include <linux/if.h>
-#include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -32,7 +31,8 @@ rcvmi_net_nic_new (struct rcvmi_net *net, rcvm_error **err)
 
   if (net->n == RCVMI_NET_MAX_NICS)
     {
-      rcvmi_fail (err, RCVM_E_INVALID, 0, "a VM can have %d network interfaces, and there are more", RCVMI_NET_MAX_NICS);
+      rcvmi_fail (err, RCVM_E_INVALID, 0, "a VM can have %d network interfaces, and there are more",
+                  RCVMI_NET_MAX_NICS);
       return NULL;
     }
   nics = reallocarray (net->nics, net->n + 1, sizeof *nics);
@@ -66,8 +66,8 @@ rcvmi_net_nic_free (struct rcvmi_net_nic *nic)
   free (nic);
 }
 
-static void
-forget (struct rcvmi_net *net, struct rcvmi_net_nic *nic)
+void
+rcvmi_net_nic_forget (struct rcvmi_net *net, struct rcvmi_net_nic *nic)
 {
   for (size_t i = 0; i < net->n; i++)
     if (net->nics[i] == nic)
@@ -114,171 +114,7 @@ rcvmi_net_nic_make_tap (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_e
   return 0;
 }
 
-/* Which interfaces, and whether they can be taken. */
-
-static bool
-named (const struct rcvmi_net *net, const char *name)
-{
-  for (char **s = net->interfaces; s && *s; s++)
-    if (!strcmp (*s, name))
-      return true;
-  return false;
-}
-
-static bool
-has_address (const struct rcvmi_net_if *i)
-{
-  for (size_t k = 0; k < i->n_addrs; k++)
-    if (i->addrs[k].ip.family == AF_INET || i->addrs[k].scope != RT_SCOPE_LINK)
-      return true;
-  return false;
-}
-
-static const struct rcvmi_net_if *
-find_static (const struct rcvmi_net *net, const char *name)
-{
-  for (size_t i = 0; i < net->n_statics; i++)
-    if (!strcmp (net->statics[i].name, name))
-      return &net->statics[i];
-  return NULL;
-}
-
-/* Of the namespace's interfaces, those that are the container's: not loopback, TAPs, bridges (ours among them) and their
-   ports, and not what lies around unused, like the kernel's own tunl0. */
-static bool
-wanted (const struct rcvmi_net *net, const struct rcvmi_net_found *f)
-{
-  if (f->type != ARPHRD_ETHER || f->flags & IFF_LOOPBACK || f->master || !strcmp (f->data.kind, "tun")
-      || !strcmp (f->data.kind, "bridge"))
-    return false;
-  for (char **s = net->excluded; s && *s; s++)
-    if (!strcmp (*s, f->data.name))
-      return false;
-  if (net->interfaces)
-    return named (net, f->data.name);
-  return f->flags & IFF_UP || f->data.n_addrs > 0;
-}
-
-static int
-check_interfaces (struct rcvmi_net *net, const struct rcvmi_net_list *list, rcvm_error **err)
-{
-  for (char **s = net->interfaces; s && *s; s++)
-    {
-      bool found = false;
-
-      for (size_t i = 0; i < list->n; i++)
-        if (!strcmp (list->found[i].data.name, *s))
-          {
-            found = true;
-            if (!wanted (net, &list->found[i]))
-              return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                                 "the interface '%s' cannot be taken over: it is no Ethernet, or a bridge's", *s);
-          }
-      if (!found)
-        return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "the network namespace has no interface '%s'", *s);
-    }
-  for (size_t i = 0; i < net->n_statics; i++)
-    {
-      bool found = false;
-
-      for (size_t k = 0; k < list->n; k++)
-        found |= wanted (net, &list->found[k]) && !strcmp (list->found[k].data.name, net->statics[i].name);
-      if (!found)
-        return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0,
-                           "addresses were given for '%s', but the network namespace has no such interface to take over",
-                           net->statics[i].name);
-    }
-  for (size_t i = 0; i < list->n; i++)
-    {
-      const struct rcvmi_net_found *f = &list->found[i];
-
-      if (!wanted (net, f) && !net->interfaces && !(f->flags & IFF_LOOPBACK) && !f->master && f->data.n_addrs > 0
-          && strcmp (f->data.kind, "tun") != 0
-          && rcvmi_net_warn (&net->warnings, "the interface '%s' (%s) is no Ethernet and stays outside of the VM",
-                             f->data.name, f->data.kind[0] ? f->data.kind : "of an unknown kind") < 0)
-        return rcvmi_fail_nomem (err);
-    }
-  return 0;
-}
-
-static bool
-same_ip (const struct rcvmi_net_ip *a, const struct rcvmi_net_ip *b)
-{
-  return a->family == b->family && !memcmp (a->bytes, b->bytes, sizeof a->bytes);
-}
-
-static bool
-is_link_local (const struct rcvmi_net_route *r)
-{
-  return r->family == AF_INET6
-         && ((r->destination.bytes[0] == 0xfe && (r->destination.bytes[1] & 0xc0) == 0x80)
-             || r->destination.bytes[0] == 0xff);
-}
-
-/* Two ways to one destination, and nothing that says which: who knows where packets go. */
-static int
-check_overlap (const struct rcvmi_net_if *a, const struct rcvmi_net_if *b, rcvm_error **err)
-{
-  char text[INET6_ADDRSTRLEN];
-
-  for (size_t i = 0; i < a->n_routes; i++)
-    for (size_t k = 0; k < b->n_routes; k++)
-      {
-        const struct rcvmi_net_route *x = &a->routes[i], *y = &b->routes[k];
-
-        if (x->family != y->family || x->prefix != y->prefix || x->metric != y->metric
-            || !same_ip (&x->destination, &y->destination) || is_link_local (x) || x->protocol == RTPROT_RA)
-          continue;
-        return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                           "the interfaces '%s' and '%s' have overlapping routes, both to %s%s%u with metric %u; give "
-                           "one of them another metric",
-                           a->name, b->name, x->prefix ? rcvmi_net_ip_text (&x->destination, text) : "default",
-                           "/", x->prefix, x->metric);
-      }
-  return 0;
-}
-
-static int
-check_guests (const struct rcvmi_net *net, rcvm_error **err)
-{
-  int code = 0;
-
-  for (size_t i = 0; i < net->n; i++)
-    for (size_t k = i + 1; code == 0 && k < net->n; k++)
-      if (net->nics[i]->state != RCVMI_NET_NIC_REMOVED && net->nics[k]->state != RCVMI_NET_NIC_REMOVED)
-        code = check_overlap (&net->nics[i]->guest, &net->nics[k]->guest, err);
-  return code;
-}
-
-/* What the guest is to have, from what was found and what was asked for. */
-static int
-derive_guest (const struct rcvmi_net *net, const struct rcvmi_net_if *outside, struct rcvmi_net_if *guest,
-              rcvm_error **err)
-{
-  const struct rcvmi_net_if *given = find_static (net, outside->name);
-  struct rcvmi_net_if bare = *outside;
-
-  if (given)
-    {
-      bare = *given;
-      if (!bare.mtu)
-        bare.mtu = outside->mtu;
-      if (!memcmp (bare.mac, (uint8_t[6]){ 0 }, 6))
-        memcpy (bare.mac, outside->mac, 6);
-    }
-  else if (net->dhcp)
-    {
-      bare.addrs = NULL;
-      bare.routes = NULL;
-      bare.neighs = NULL;
-      bare.n_addrs = bare.n_routes = bare.n_neighs = 0;
-    }
-  bare.index = 0;
-  bare.up = true;
-  memcpy (bare.name, outside->name, sizeof bare.name);
-  memcpy (bare.kind, outside->kind, sizeof bare.kind);
-  return rcvmi_net_if_copy (guest, &bare, err);
-}
+/* Names. */
 
 static bool
 name_taken (const struct rcvmi_net *net, const struct rcvmi_net_list *list, const char *name)
@@ -293,8 +129,8 @@ name_taken (const struct rcvmi_net *net, const struct rcvmi_net_list *list, cons
 }
 
 static int
-choose_name (const struct rcvmi_net *net, const struct rcvmi_net_list *list, const char *format, unsigned number,
-             char *name, rcvm_error **err)
+choose_name (const struct rcvmi_net *net, const struct rcvmi_net_list *list, const char *format,
+             unsigned number, char *name, rcvm_error **err)
 {
   for (unsigned i = number; i < number + NAME_TRIES; i++)
     {
@@ -307,13 +143,15 @@ choose_name (const struct rcvmi_net *net, const struct rcvmi_net_list *list, con
           return 0;
         }
     }
-  return rcvmi_fail (err, RCVM_E_EXISTS, 0, "the network namespace has no free name %s0, %s1 ... for an interface",
-                     format, format);
+  return rcvmi_fail (err, RCVM_E_EXISTS, 0,
+                     "the network namespace has no free name %s0, %s1 ... for an interface", format,
+                     format);
 }
 
 /* Everything about one NIC that can be decided before anything is changed. */
-static struct rcvmi_net_nic *
-plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct rcvmi_net_found *f, rcvm_error **err)
+struct rcvmi_net_nic *
+rcvmi_net_nic_plan (struct rcvmi_net *net, const struct rcvmi_net_list *list,
+                    const struct rcvmi_net_found *f, rcvm_error **err)
 {
   struct rcvmi_net_nic *nic = rcvmi_net_nic_new (net, err);
   struct rcvmi_net_done *done = nic ? &nic->priv->done : NULL;
@@ -324,15 +162,17 @@ plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct
   if (!nic)
     return NULL;
   if (rcvmi_net_if_copy (&nic->outside, &f->data, err) < 0
-      || derive_guest (net, &nic->outside, &nic->guest, err) < 0)
+      || rcvmi_net_derive_guest (net, &nic->outside, &nic->guest, err) < 0)
     goto fail;
   if (net->tap_name[0] && nic->number == 0)
     {
       memcpy (tap, net->tap_name, sizeof tap);
       if (name_taken (net, list, tap))
         {
-          rcvmi_fail (err, RCVM_E_EXISTS, 0,
-                      "the network namespace already has an interface '%s'; choose another name, or remove it", tap);
+          rcvmi_fail (
+              err, RCVM_E_EXISTS, 0,
+              "the network namespace already has an interface '%s'; choose another name, or remove it",
+              tap);
           goto fail;
         }
     }
@@ -348,32 +188,37 @@ plan_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct
 
       memcpy (done->old_mac, f->data.mac, sizeof done->old_mac);
       if (choose_name (net, list, "rcvmbr", nic->number, bridge, err) < 0
-          || rcvmi_net_mac_random (done->new_mac, err) < 0 || rcvmi_net_bridge_save (&net->nl, done, err) < 0)
+          || rcvmi_net_mac_random (done->new_mac, err) < 0
+          || rcvmi_net_bridge_save (&net->nl, done, err) < 0)
         goto fail;
       memcpy (done->bridge, bridge, sizeof bridge);
       if (nic->number > 0 || rcvmi_net_bridge_guest (&nic->guest, err) == 0)
         return nic;
       goto fail;
     }
-  r = rcvmi_net_ingress_read (&net->nl, done->index, net->cookie, &ingress);
+  r = rcvmi_net_ingress_bury (&net->nl, done->index, net->cookie, &ingress);
   if (r < 0)
     rcvmi_fail_errno (err, -r, "cannot read the ingress of '%s'%s", done->name, net->nl.text);
   else if (ingress.shared_block)
     rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                "the ingress of '%s' shares a block of filters with other interfaces; join it by a bridge", done->name);
+                "the ingress of '%s' shares a block of filters with other interfaces; join it by a bridge",
+                done->name);
   else if (ingress.others > 0
-           && rcvmi_net_warn (&net->warnings,
-                              "the ingress of '%s' has filters of somebody else's: they come first, and what they "
-                              "take does not reach the VM",
-                              done->name) < 0)
+           && rcvmi_net_warn (
+                  &net->warnings,
+                  "the ingress of '%s' has filters of somebody else's: they come first, and what they "
+                  "take does not reach the VM",
+                  done->name)
+                  < 0)
     rcvmi_fail_nomem (err);
   else
     {
-      done->qdisc = !ingress.qdisc;
+      /* The qdisc of a dead VM's is ours to remove. */
+      done->qdisc = !ingress.qdisc || (ingress.buried && ingress.others == 0);
       return nic;
     }
 fail:
-  forget (net, nic);
+  rcvmi_net_nic_forget (net, nic);
   return NULL;
 }
 
@@ -381,13 +226,16 @@ static int
 fail_redirect (struct rcvmi_net *net, const char *name, int r, rcvm_error **err)
 {
   if (r == -ENOENT || r == -EOPNOTSUPP)
-    return rcvmi_fail (err, RCVM_E_HOST, -r,
-                       "cannot redirect what comes in at '%s'%s; the kernel needs sch_ingress, cls_u32 and act_mirred, or "
-                       "join by a bridge",
-                       name, net->nl.text);
+    return rcvmi_fail (
+        err, RCVM_E_HOST, -r,
+        "cannot redirect what comes in at '%s'%s; the kernel needs sch_ingress, cls_u32 and act_mirred, or "
+        "join by a bridge",
+        name, net->nl.text);
   if (r == -EBUSY)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, -r,
-                       "the ingress of '%s' has a filter of somebody else's with the last priority; join by a bridge", name);
+    return rcvmi_fail (
+        err, RCVM_E_UNSUPPORTED, -r,
+        "the ingress of '%s' has a filter of somebody else's with the last priority; join by a bridge",
+        name);
   return rcvmi_fail_errno (err, -r, "cannot redirect what comes in at '%s'%s", name, net->nl.text);
 }
 
@@ -409,8 +257,8 @@ join_by_tc (struct rcvmi_net *net, const struct rcvmi_net_nic *nic, rcvm_error *
   return r < 0 ? fail_redirect (net, done->name, r, err) : 0;
 }
 
-static int
-make_nic (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err)
+int
+rcvmi_net_nic_make (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err)
 {
   int code = rcvmi_net_nic_make_tap (net, nic, err);
 
@@ -422,20 +270,14 @@ make_nic (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err)
 }
 
 /* 0 or -errno.  The filter on the interface goes first: nothing is sent to a TAP that is not there. */
-static int
-undo_nic (struct rcvmi_net *net, struct rcvmi_net_nic *nic)
+int
+rcvmi_net_nic_undo (struct rcvmi_net *net, struct rcvmi_net_nic *nic)
 {
   int r = rcvmi_net_undo_done (&net->nl, &nic->priv->done, net->cookie);
 
   cleanup_close (&nic->tap_fd);
   nic->tap_fd = -1;
   return r;
-}
-
-static bool
-lacks_address (const struct rcvmi_net *net, const struct rcvmi_net_found *f)
-{
-  return !net->dhcp && !find_static (net, f->data.name) && !has_address (&f->data);
 }
 
 static int
@@ -447,34 +289,37 @@ prepare_netns (struct rcvmi_net *net, rcvm_error **err)
   if (code < 0)
     return code;
   net->warnings = steal_ptr (list.warnings);
-  code = check_interfaces (net, &list, err);
+  code = rcvmi_net_check_interfaces (net, &list, err);
   for (size_t i = 0; code == 0 && i < list.n; i++)
     {
       const struct rcvmi_net_found *f = &list.found[i];
 
-      if (!wanted (net, f))
+      if (!rcvmi_net_wanted (net, f))
         continue;
-      if (lacks_address (net, f))
-        code = rcvmi_fail (err, RCVM_E_INVALID, 0,
-                           "the interface '%s' of the network namespace has no address; give it one, let the guest use "
-                           "DHCP, or leave the interface out",
-                           f->data.name);
+      if (rcvmi_net_lacks_address (net, f))
+        code = rcvmi_fail (
+            err, RCVM_E_INVALID, 0,
+            "the interface '%s' of the network namespace has no address; give it one, let the guest use "
+            "DHCP, or leave the interface out",
+            f->data.name);
       else if (!(f->flags & IFF_UP)
-               && rcvmi_net_warn (&net->warnings, "the interface '%s' is down; the VM has no link until it is up",
-                                  f->data.name) < 0)
+               && rcvmi_net_warn (&net->warnings,
+                                  "the interface '%s' is down; the VM has no link until it is up",
+                                  f->data.name)
+                      < 0)
         code = rcvmi_fail_nomem (err);
-      else if (!plan_nic (net, &list, f, err))
+      else if (!rcvmi_net_nic_plan (net, &list, f, err))
         code = RCVM_E_SYSTEM;
     }
   rcvmi_net_list_clear (&list);
   if (code == 0)
-    code = check_guests (net, err);
+    code = rcvmi_net_check_guests (net, err);
   if (code == 0)
     code = rcvmi_net_dns_of_netns (&net->dns, net->ns_path, err);
   if (code == 0)
     code = rcvmi_net_save_record (net, err);
   for (size_t i = 0; code == 0 && i < net->n; i++)
-    code = make_nic (net, net->nics[i], err);
+    code = rcvmi_net_nic_make (net, net->nics[i], err);
   return code;
 }
 
@@ -540,7 +385,8 @@ take_config (struct rcvmi_net *net, const struct rcvmi_net_config *c, rcvm_error
 }
 
 struct rcvmi_net *
-rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save, void *user, rcvm_error **err)
+rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save, void *user,
+                   rcvm_error **err)
 {
   struct rcvmi_net *net = calloc (1, sizeof *net);
   int code;
@@ -568,7 +414,8 @@ rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save
       if (code == 0 && net->mode == RCVMI_NET_NETNS)
         code = rcvmi_net_watch_open (net, err);
       if (code == 0)
-        code = net->mode == RCVMI_NET_NETNS ? prepare_netns (net, err) : rcvmi_net_private_prepare (net, err);
+        code = net->mode == RCVMI_NET_NETNS ? prepare_netns (net, err)
+                                            : rcvmi_net_private_prepare (net, err);
     }
   if (code == 0)
     return net;
@@ -613,7 +460,7 @@ rcvmi_net_undo (struct rcvmi_net *net, rcvm_error **err)
     first = rcvmi_net_nft_delete (&net->ns, &net->nft, net->table);
   for (size_t i = net->n; i-- > 0;)
     {
-      r = undo_nic (net, net->nics[i]);
+      r = rcvmi_net_nic_undo (net, net->nics[i]);
       if (first == 0)
         first = r;
     }
@@ -621,187 +468,21 @@ rcvmi_net_undo (struct rcvmi_net *net, rcvm_error **err)
     rcvmi_net_nic_free (net->nics[--net->n]);
   net->table[0] = '\0';
   if (first < 0)
-    return rcvmi_fail_errno (err, -first, "cannot take back all that was done to the network%s", net->nl.text);
+    return rcvmi_fail_errno (err, -first, "cannot take back all that was done to the network%s",
+                             net->nl.text);
   return 0;
-}
-
-/* Rescan. */
-
-static bool
-same_addr (const struct rcvmi_net_addr *a, const struct rcvmi_net_addr *b)
-{
-  /* Lifetimes run down; a lease that is renewed is no change. */
-  return same_ip (&a->ip, &b->ip) && a->prefix == b->prefix && a->scope == b->scope && a->flags == b->flags
-         && same_ip (&a->peer, &b->peer) && same_ip (&a->broadcast, &b->broadcast);
-}
-
-static bool
-same_if (const struct rcvmi_net_if *a, const struct rcvmi_net_if *b)
-{
-  if (a->mtu != b->mtu || memcmp (a->mac, b->mac, 6) || a->n_addrs != b->n_addrs || a->n_routes != b->n_routes
-      || a->n_neighs != b->n_neighs)
-    return false;
-  for (size_t i = 0; i < a->n_addrs; i++)
-    if (!same_addr (&a->addrs[i], &b->addrs[i]))
-      return false;
-  return (!a->n_routes || !memcmp (a->routes, b->routes, a->n_routes * sizeof *a->routes))
-         && (!a->n_neighs || !memcmp (a->neighs, b->neighs, a->n_neighs * sizeof *a->neighs));
-}
-
-static int
-set_mtu (struct rcvmi_nl *nl, int index, uint32_t mtu)
-{
-  struct ifinfomsg m = { .ifi_index = index };
-  struct nl_msg *msg = rcvmi_nl_new (RTM_SETLINK, 0, &m, sizeof m);
-
-  if (msg && nla_put_u32 (msg, IFLA_MTU, mtu) < 0)
-    {
-      nlmsg_free (msg);
-      return -ENOMEM;
-    }
-  return rcvmi_nl_request (nl, msg, NULL, NULL);
-}
-
-static int
-refresh (struct rcvmi_net *net, struct rcvmi_net_nic *nic, const struct rcvmi_net_found *f, rcvm_error **err)
-{
-  struct rcvmi_net_if outside, guest;
-  int code;
-
-  nic->state = RCVMI_NET_NIC_SAME;
-  /* A bridge's port has lost what it had, to us: there is nothing to compare. */
-  if (nic->priv->done.bridge[0] || same_if (&nic->outside, &f->data))
-    return 0;
-  code = rcvmi_net_if_copy (&outside, &f->data, err);
-  if (code < 0)
-    return code;
-  code = derive_guest (net, &outside, &guest, err);
-  if (code < 0)
-    {
-      rcvmi_net_if_clear (&outside);
-      return code;
-    }
-  if (outside.mtu != nic->outside.mtu)
-    (void) set_mtu (&net->nl, nic->tap_index, outside.mtu);
-  if (!same_if (&guest, &nic->guest))
-    nic->state = RCVMI_NET_NIC_CHANGED;
-  rcvmi_net_if_clear (&nic->outside);
-  rcvmi_net_if_clear (&nic->guest);
-  nic->outside = outside;
-  nic->guest = guest;
-  return 0;
-}
-
-static int
-add_nic (struct rcvmi_net *net, const struct rcvmi_net_list *list, const struct rcvmi_net_found *f, rcvm_error **err)
-{
-  struct rcvmi_net_nic *nic = plan_nic (net, list, f, err);
-  int code;
-
-  if (!nic)
-    return RCVM_E_SYSTEM;
-  code = check_guests (net, err);
-  if (code == 0)
-    code = rcvmi_net_save_record (net, err);
-  if (code == 0)
-    code = make_nic (net, nic, err);
-  if (code == 0)
-    {
-      nic->state = RCVMI_NET_NIC_ADDED;
-      return 0;
-    }
-  undo_nic (net, nic);
-  forget (net, nic);
-  return code;
-}
-
-static bool
-is_known (const struct rcvmi_net *net, int index)
-{
-  for (size_t i = 0; i < net->n; i++)
-    if (net->nics[i]->state != RCVMI_NET_NIC_REMOVED && net->nics[i]->priv->done.index == index)
-      return true;
-  return false;
-}
-
-int
-rcvmi_net_rescan (struct rcvmi_net *net, rcvm_error **err)
-{
-  struct rcvmi_net_list list;
-  int code, news = 0;
-
-  if (net->mode != RCVMI_NET_NETNS)
-    return 0;
-  code = rcvmi_net_read (&net->nl, &list, err);
-  if (code < 0)
-    return code;
-  for (size_t i = net->n; i-- > 0;)
-    if (net->nics[i]->state == RCVMI_NET_NIC_REMOVED)
-      forget (net, net->nics[i]);
-  for (size_t i = 0; code == 0 && i < net->n; i++)
-    {
-      struct rcvmi_net_nic *nic = net->nics[i];
-      const struct rcvmi_net_found *f = rcvmi_net_list_find (&list, nic->priv->done.index);
-
-      if (f)
-        code = refresh (net, nic, f, err);
-      else
-        {
-          undo_nic (net, nic);
-          nic->state = RCVMI_NET_NIC_REMOVED;
-        }
-    }
-  for (size_t i = 0; code == 0 && i < list.n; i++)
-    {
-      const struct rcvmi_net_found *f = &list.found[i];
-
-      if (wanted (net, f) && f->flags & IFF_UP && !lacks_address (net, f) && !is_known (net, f->data.index))
-        code = add_nic (net, &list, f, err);
-    }
-  rcvmi_net_list_clear (&list);
-  for (size_t i = 0; i < net->n; i++)
-    news += net->nics[i]->state != RCVMI_NET_NIC_SAME;
-  if (code == 0 && news > 0)
-    code = rcvmi_net_save_record (net, err);
-  return code < 0 ? code : news;
 }
 
 int
 rcvmi_net_remove (struct rcvmi_net *net, struct rcvmi_net_nic *nic, rcvm_error **err)
 {
-  int r = undo_nic (net, nic);
+  int r = rcvmi_net_nic_undo (net, nic);
 
-  forget (net, nic);
+  rcvmi_net_nic_forget (net, nic);
   if (r < 0)
-    return rcvmi_fail_errno (err, -r, "cannot take back all that was done for a network interface%s", net->nl.text);
+    return rcvmi_fail_errno (err, -r, "cannot take back all that was done for a network interface%s",
+                             net->nl.text);
   return rcvmi_net_save_record (net, err);
-}
-
-int
-rcvmi_net_exclude (struct rcvmi_net *net, const char *name, bool exclude, rcvm_error **err)
-{
-  size_t n = 0, at = SIZE_MAX;
-  char **grown;
-
-  for (; net->excluded && net->excluded[n]; n++)
-    if (!strcmp (net->excluded[n], name))
-      at = n;
-  if ((at != SIZE_MAX) == exclude)
-    return 0;
-  if (!exclude)
-    {
-      free (net->excluded[at]);
-      net->excluded[at] = net->excluded[n - 1];
-      net->excluded[n - 1] = NULL;
-      return 0;
-    }
-  grown = reallocarray (net->excluded, n + 2, sizeof *grown);
-  if (!grown)
-    return rcvmi_fail_nomem (err);
-  net->excluded = grown;
-  grown[n] = strdup (name);
-  grown[n + 1] = NULL;
-  return grown[n] ? 0 : rcvmi_fail_nomem (err);
 }
 
 /* Asking. */

@@ -9,12 +9,15 @@
  *   net-json.c     the same as JSON, for the state and `runcvm net show`
  *   net-redirect.c joining an interface to its TAP by tc
  *   net-bridge.c   the same by a bridge
- *   net-private.c  host mode: a link of the VM's own, with NAT (net-nft.c)
+ *   net-private.c  host mode: a link of the VM's own, with NAT (net-nft.c, net-nftnl.c)
  *   net-record.c   what was done, so that it can be undone by another process
- *   net.c          prepare, rescan, undo
+ *   net-select.c   which interfaces, and what the guest has of them
+ *   net-rescan.c   what came, changed and went
+ *   net-watch.c    that something did
+ *   net.c          prepare, undo
  *
- * Everything is made, asked and undone through sockets that were opened in the namespace: a socket stays where it was
- * made, so the caller's thread never moves.
+ * Everything is made, asked and undone through sockets that were opened in the namespace: a socket stays
+ * where it was made, so the caller's thread never moves.
  */
 #ifndef RCVM_LIB_NET_H
 #define RCVM_LIB_NET_H
@@ -36,7 +39,7 @@ enum
 
 struct rcvmi_net_ip
 {
-  uint8_t family;   /* AF_INET, AF_INET6; AF_UNSPEC: none */
+  uint8_t family;    /* AF_INET, AF_INET6; AF_UNSPEC: none */
   uint8_t bytes[16]; /* network order; the first 4 for AF_INET */
 };
 
@@ -59,7 +62,7 @@ struct rcvmi_net_route
   struct rcvmi_net_ip gateway;     /* AF_UNSPEC: on the link; may be AF_INET6 for an AF_INET route */
   struct rcvmi_net_ip source;      /* preferred source, or AF_UNSPEC */
   uint8_t scope;                   /* RT_SCOPE_... */
-  uint8_t protocol;                /* RTPROT_...: RTPROT_KERNEL routes come by themselves with their address */
+  uint8_t protocol; /* RTPROT_...: RTPROT_KERNEL routes come by themselves with their address */
   bool onlink;
   uint32_t metric; /* 0: none */
   uint32_t mtu;    /* 0: the interface's */
@@ -101,7 +104,8 @@ void rcvmi_net_if_clear (struct rcvmi_net_if *i);
 int rcvmi_net_if_copy (struct rcvmi_net_if *to, const struct rcvmi_net_if *from, rcvm_error **err);
 /* "192.168.1.7", "fe80::1"; "" for AF_UNSPEC.  `buf` has INET6_ADDRSTRLEN bytes.  Returns buf. */
 const char *rcvmi_net_ip_text (const struct rcvmi_net_ip *ip, char *buf);
-/* Of "192.168.1.7" or "fe80::1"; with `prefix` also "192.168.1.7/24" (without: 32 or 128).  RCVM_E_INVALID. */
+/* Of "192.168.1.7" or "fe80::1"; with `prefix` also "192.168.1.7/24" (without: 32 or 128).  RCVM_E_INVALID.
+ */
 int rcvmi_net_ip_parse (struct rcvmi_net_ip *ip, uint8_t *prefix, const char *text, rcvm_error **err);
 
 /* What is asked for. */
@@ -132,8 +136,8 @@ struct rcvmi_net_config
   enum rcvmi_net_mode mode;
   enum rcvmi_net_join join;
 
-  /* The namespace (NETNS: whose interfaces are taken; HOST: where the link's host end is).  The first that is set
-     counts: fd >= 0, pid > 0, path; else the caller's own. */
+  /* The namespace (NETNS: whose interfaces are taken; HOST: where the link's host end is).  The first that
+     is set counts: fd >= 0, pid > 0, path; else the caller's own. */
   const char *netns_path;
   pid_t netns_pid;
   int netns_fd;
@@ -142,12 +146,13 @@ struct rcvmi_net_config
   const char *const *interfaces;
   /* NETNS: the guest asks by DHCP, so an interface needs no address (and what it has is not handed on). */
   bool dhcp;
-  /* NETNS: what the guest gets in place of what the interface `name` has.  Of each, `mtu` 0 and an all-zero `mac`
-     keep the interface's. */
+  /* NETNS: what the guest gets in place of what the interface `name` has.  Of each, `mtu` 0 and an all-zero
+     `mac` keep the interface's. */
   const struct rcvmi_net_if *statics;
   size_t n_statics;
 
-  /* Of the TAPs.  tap_name is for the first NIC (NULL: "rcvm<N>"), e.g. beta9's "b9fc_12345678"; at most 15. */
+  /* Of the TAPs.  tap_name is for the first NIC (NULL: "rcvm<N>"), e.g. beta9's "b9fc_12345678"; at
+     most 15. */
   const char *tap_name;
   bool persistent; /* for a VMM that opens its TAP by name (Firecracker); there is no tap_fd then */
   uid_t owner_uid; /* who may open it, (uid_t) -1: root alone; likewise the group */
@@ -158,13 +163,14 @@ struct rcvmi_net_config
   const char *range;
   const struct rcvmi_net_port *ports;
   size_t n_ports;
-  /* HOST: turn net.ipv4.ip_forward on if it is off (it stays on, as with Docker); false: RCVM_E_HOST says so. */
+  /* HOST: turn net.ipv4.ip_forward on if it is off (it stays on, as with Docker); false: RCVM_E_HOST says
+     so. */
   bool enable_forwarding;
 };
 
-#define RCVMI_NET_CONFIG_INIT                                                                      \
-  ((struct rcvmi_net_config){ .netns_fd = -1, .owner_uid = (uid_t) -1, .owner_gid = (gid_t) -1,    \
-                              .vnet_hdr = true })
+#define RCVMI_NET_CONFIG_INIT                                                                              \
+  ((struct rcvmi_net_config){                                                                              \
+      .netns_fd = -1, .owner_uid = (uid_t) -1, .owner_gid = (gid_t) -1, .vnet_hdr = true })
 
 /* What there is then. */
 
@@ -179,72 +185,78 @@ enum rcvmi_net_nic_state
 /* One NIC of the VM.  Belongs to the rcvmi_net. */
 struct rcvmi_net_nic
 {
-  unsigned number;                    /* never reused in the life of the VM */
+  unsigned number; /* never reused in the life of the VM */
   enum rcvmi_net_nic_state state;
   char tap_name[RCVMI_NET_NAME_SIZE];
   int tap_index;
-  int tap_fd;    /* -1 if persistent.  For the VMM; the caller may take it with steal_fd, or let it be: undo closes it */
+  int tap_fd; /* -1 if persistent.  For the VMM; the caller may take it with steal_fd, or let it be: undo
+                 closes it */
   bool vnet_hdr;
   bool dhcp;
-  struct rcvmi_net_if outside; /* what was found in the namespace (NETNS) or made (HOST: the TAP's own end) */
-  struct rcvmi_net_if guest;   /* what the guest is to have: name, MAC, MTU, addresses, routes, neighbours */
+  struct rcvmi_net_if
+      outside;               /* what was found in the namespace (NETNS) or made (HOST: the TAP's own end) */
+  struct rcvmi_net_if guest; /* what the guest is to have: name, MAC, MTU, addresses, routes, neighbours */
   struct rcvmi_net_nic_private *priv;
 };
 
-/* A save: `record` (JSON) is what rcvmi_net_undo_record needs if this process dies from now on; the caller makes it
-   durable.  It is called before anything is changed, and again whenever the record has changed. */
+/* A save: `record` (JSON) is what rcvmi_net_undo_record needs if this process dies from now on; the caller
+   makes it durable.  It is called before anything is changed, and again whenever the record has changed. */
 typedef int (*rcvmi_net_save_fn) (void *user, const char *record, rcvm_error **err);
 
 struct rcvmi_net;
 
-/* Opens the namespace, reads it, makes the TAPs and joins them.  After a failure nothing is left.  Mode NONE gives an
-   object without NICs.  `save` may be NULL.  Takes milliseconds, and waits for nothing.
-   RCVM_E_NOT_FOUND, _INVALID (not a network namespace, a bad name, an interface without address, overlapping routes),
-   _EXISTS (name taken), _HOST (no /dev/net/tun, no forwarding, the kernel lacks ...), _PERMISSION (CAP_NET_ADMIN). */
+/* Opens the namespace, reads it, makes the TAPs and joins them.  After a failure nothing is left.  Mode
+   NONE gives an object without NICs.  `save` may be NULL.  Takes milliseconds, and waits for nothing.
+   RCVM_E_NOT_FOUND, _INVALID (not a network namespace, a bad name, an interface without address,
+   overlapping routes), _EXISTS (name taken), _HOST (no /dev/net/tun, no forwarding, the kernel lacks ...),
+   _PERMISSION (CAP_NET_ADMIN). */
 struct rcvmi_net *rcvmi_net_prepare (const struct rcvmi_net_config *config, rcvmi_net_save_fn save,
                                      void *user, rcvm_error **err);
 /* Frees the object.  What was made stays: rcvmi_net_undo comes first.  NULL is allowed. */
 void rcvmi_net_free (struct rcvmi_net *net);
-/* Takes back all that was done, as far as it is still there: closes TAP fds that are left, removes what is ours from the
-   namespace, and does nothing where the namespace or an interface is gone.  May be called twice.  Goes on after a
-   failure; reports the first. */
+/* Takes back all that was done, as far as it is still there: closes TAP fds that are left, removes what is
+   ours from the namespace, and does nothing where the namespace or an interface is gone.  May be called
+   twice.  Goes on after a failure; reports the first. */
 int rcvmi_net_undo (struct rcvmi_net *net, rcvm_error **err);
 /* The same from a record, for a process that died.  A record of a namespace that is gone is no error. */
 int rcvmi_net_undo_record (const char *record, rcvm_error **err);
 
 size_t rcvmi_net_count (const struct rcvmi_net *net);
 struct rcvmi_net_nic *rcvmi_net_get (struct rcvmi_net *net, size_t index);
-/* resolv.conf of the namespace (/etc/netns/NAME) or, in mode HOST, of the host with loopback servers left out. */
+/* resolv.conf of the namespace (/etc/netns/NAME) or, in mode HOST, of the host with loopback servers left
+   out. */
 const struct rcvmi_net_dns *rcvmi_net_get_dns (const struct rcvmi_net *net);
 /* Sentences for the log; NULL-terminated, NULL: none. */
 char *const *rcvmi_net_get_warnings (const struct rcvmi_net *net);
-/* The namespace, for a VMM that opens its TAP by name: its child does setns (fd, CLONE_NEWNET) before exec.  -1: the
-   caller's own.  Stays the object's. */
+/* The namespace, for a VMM that opens its TAP by name: its child does setns (fd, CLONE_NEWNET) before exec.
+   -1: the caller's own.  Stays the object's. */
 int rcvmi_net_get_ns_fd (const struct rcvmi_net *net);
 /* A socket (socket(2)) in the namespace, close-on-exec; e.g. for a relay to Docker's DNS at 127.0.0.11. */
 int rcvmi_net_socket (const struct rcvmi_net *net, int domain, int type, int protocol, rcvm_error **err);
 
-/* The network as JSON, for `runcvm net show` and the state: {"mode":, "netns":, "join":, "nics":[{"tap":, "outside":{…},
-   "guest":{…}}], "dns":{…}}.  To be freed. */
+/* The network as JSON, for `runcvm net show` and the state: {"mode":, "netns":, "join":, "nics":[{"tap":,
+   "outside":{…}, "guest":{…}}], "dns":{…}}.  To be freed. */
 char *rcvmi_net_to_json (const struct rcvmi_net *net, rcvm_error **err);
 
-/* Polls readable when links, addresses, routes or the namespace's name have changed.  -1 in mode NONE.  Stays the
-   object's. */
+/* Polls readable when links, addresses, routes or the namespace's name have changed.  -1 in mode NONE.
+   Stays the object's. */
 int rcvmi_net_get_watch_fd (const struct rcvmi_net *net);
 
 enum
 {
   RCVMI_NET_EVENT_CHANGED = 1, /* call rcvmi_net_rescan */
-  RCVMI_NET_EVENT_DELETED = 2  /* the namespace's name was removed (`ip netns del`); the VM keeps it until it ends */
+  RCVMI_NET_EVENT_DELETED
+  = 2 /* the namespace's name was removed (`ip netns del`); the VM keeps it until it ends */
 };
 
 /* Takes what the watch fd has; returns a set of RCVMI_NET_EVENT_..., 0 for nothing, or an error. */
 int rcvmi_net_read_events (struct rcvmi_net *net, rcvm_error **err);
 
-/* Mode NETNS: reads the namespace again; NICs' `state` says what came of it.  An interface counts as added once it is up
-   and has an address (or `dhcp`), as whoever fills a namespace does it step by step: what is not ready is left for a later
-   event.  New ones get a TAP and are joined; at a failure the rest stays as it was.  Returns the number of NICs
-   whose state is not SAME.  Also for namespaces that are filled late: prepare may find nothing. */
+/* Mode NETNS: reads the namespace again; NICs' `state` says what came of it.  An interface counts as added
+   once it is up and has an address (or `dhcp`), as whoever fills a namespace does it step by step: what is
+   not ready is left for a later event.  New ones get a TAP and are joined; at a failure the rest stays as
+   it was.  Returns the number of NICs whose state is not SAME.  Also for namespaces that are filled late:
+   prepare may find nothing. */
 int rcvmi_net_rescan (struct rcvmi_net *net, rcvm_error **err);
 /* An interface that rescans leave alone from now on (or no longer), as it was detached by request. */
 int rcvmi_net_exclude (struct rcvmi_net *net, const char *name, bool exclude, rcvm_error **err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Buffers for replies in four sizes.  Some of each are kept: a fresh MiB costs more in page faults than a read from
-   the page cache does. */
+/* Buffers for replies in four sizes.  Some of each are kept: a fresh MiB costs more in page faults than a
+   read from the page cache does. */
 #include "config.h"
 
 #include "nfs.h"

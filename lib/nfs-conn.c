@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Connections: record marking (RFC 5531, section 11), calls in, replies out in whatever order they get ready.
+ * Connections: record marking (RFC 5531, section 11), calls in, replies out in whatever order they get
+ * ready.
  *
- * What is received goes to one buffer first, and whole records are worked on where they lie.  A record of which a part
- * is still to come gets a buffer of its own, and the rest is received into that: data of a WRITE is moved once at
- * most.  A client that does not take its replies is not read from until it does.
+ * What is received goes to one buffer first, and whole records are worked on where they lie.  A record of
+ * which a part is still to come gets a buffer of its own, and the rest is received into that: data of a
+ * WRITE is moved once at most.  A client that does not take its replies is not read from until it does.
  */
 #include "config.h"
 
 #define RCVMI_STAGE "volumes"
 
-#include "nfs-server.h"
+#include "nfs-conn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,221 +19,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "err.h"
-
-enum
-{
-  SCRATCH = 128 << 10,
-  CONNECTIONS_MAX = 64,        /* a client opens 16 at most */
-  OUT_MAX = 4 << 20,           /* unsent bytes of one connection, at which it is no longer read from */
-  OUT_ALL_MAX = 32 << 20,      /* of all: then the laggard is cut off */
-  OUT_FLUSH = 256 << 10,       /* are sent without waiting for more replies */
-  IN_FLIGHT_MAX = 64,          /* calls of one connection that workers have */
-  IOV = 32
-};
-
-struct nfs_conn
-{
-  struct nfs_conn *next, **prev;
-  struct nfs_daemon *daemon;
-  int fd;
-  struct rcvmi_ev_source *source;
-  int64_t active; /* usec: when something was received or sent */
-
-  uint8_t mark[4];
-  unsigned mark_len;
-  uint32_t frag_left; /* bytes of the fragment still to come, once its mark is there */
-  bool last;          /* fragment of its record */
-  struct nfs_buf *record; /* what came of it, if it is not all there */
-
-  struct nfs_buf *out, **out_last;
-  size_t out_bytes;
-  unsigned in_flight;
-  bool gone; /* closed; jobs still refer to it */
-};
-
-static void
-free_if_unused (struct nfs_conn *n)
-{
-  if (n->gone && n->in_flight == 0)
-    free (n);
-}
-
-static void
-free_reply (struct nfs_daemon *d, struct nfs_buf *b)
-{
-  if (b && b->file)
-    rcvmi_nfs_object_put (d->core, b->file);
-  rcvmi_nfs_buf_free (&d->core->bufs, b);
-}
-
-/* The structure stays as long as jobs refer to it. */
-static void
-close_conn (struct nfs_conn *n)
-{
-  struct nfs_daemon *d = n->daemon;
-
-  if (n->gone)
-    return;
-  n->gone = true;
-  rcvmi_ev_remove (n->source);
-  close (n->fd);
-  *n->prev = n->next;
-  if (n->next)
-    n->next->prev = n->prev;
-  d->n_conns--;
-  rcvmi_nfs_buf_free (&d->core->bufs, n->record);
-  n->record = NULL;
-  while (n->out)
-    {
-      struct nfs_buf *b = n->out;
-
-      n->out = b->next;
-      free_reply (d, b);
-    }
-  d->out_bytes -= n->out_bytes;
-  n->out_bytes = 0;
-}
-
-static void
-set_interest (struct nfs_conn *n)
-{
-  uint32_t events = 0;
-
-  if (n->gone)
-    return;
-  if (n->out_bytes < OUT_MAX && n->in_flight < IN_FLIGHT_MAX && !n->daemon->stopping)
-    events |= EPOLLIN;
-  if (n->out)
-    events |= EPOLLOUT;
-  rcvmi_ev_set_events (n->source, events);
-}
-
-static size_t
-unsent (const struct nfs_buf *b)
-{
-  return b->len - b->sent + b->file_left;
-}
-
-/* One system call's worth: replies that lie in memory, or the file's part of the first.  As sendmsg. */
-static ssize_t
-send_some (struct nfs_conn *n)
-{
-  static const uint8_t zeros[4096];
-  struct iovec iov[IOV];
-  struct msghdr msg = { .msg_iov = iov };
-  struct nfs_buf *b = n->out;
-  off_t at = b->file_at;
-  bool more = false;
-  ssize_t sent;
-
-  if (b->sent == b->len)
-    {
-      sent = sendfile (n->fd, b->file_fd, &at, b->file_left);
-      if (sent != 0)
-        return sent;
-      /* The file was cut short since the reply was begun. */
-      return send (n->fd, zeros, b->file_left < sizeof zeros ? b->file_left : sizeof zeros,
-                   MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-  for (; b && !more && msg.msg_iovlen < IOV; b = b->next)
-    {
-      iov[msg.msg_iovlen++] = (struct iovec){ b->data + b->sent, b->len - b->sent };
-      more = b->file_left > 0;
-    }
-  return sendmsg (n->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
-}
-
-/* Sends as much as the socket takes.  False: the connection is broken and closed. */
-static bool
-flush (struct nfs_conn *n)
-{
-  struct nfs_daemon *d = n->daemon;
-
-  while (n->out)
-    {
-      ssize_t sent = send_some (n);
-
-      if (sent < 0 && errno == EINTR)
-        continue;
-      if (sent < 0 && errno == EAGAIN)
-        return true;
-      if (sent < 0)
-        {
-          close_conn (n);
-          return false;
-        }
-      n->out_bytes -= (size_t) sent;
-      d->out_bytes -= (size_t) sent;
-      n->active = rcvmi_clock_usec ();
-      while (sent > 0)
-        {
-          struct nfs_buf *b = n->out;
-          size_t part = b->len - b->sent;
-
-          part = (size_t) sent < part ? (size_t) sent : part;
-          b->sent += part;
-          sent -= (ssize_t) part;
-          if (b->sent == b->len && sent > 0 && b->file_left > 0)
-            {
-              part = (size_t) sent < b->file_left ? (size_t) sent : b->file_left;
-              b->file_at += (int64_t) part;
-              b->file_left -= part;
-              sent -= (ssize_t) part;
-            }
-          if (unsent (b) > 0)
-            continue;
-          n->out = b->next;
-          free_reply (d, b);
-        }
-      if (!n->out)
-        n->out_last = &n->out;
-    }
-  return true;
-}
-
-/* Cuts off who has been idle longest with replies waiting (or at all). */
-static void
-close_laggard (struct nfs_daemon *d, bool with_output, const struct nfs_conn *spare)
-{
-  struct nfs_conn *oldest = NULL;
-
-  for (struct nfs_conn *n = d->conns; n; n = n->next)
-    if (n != spare && (!with_output || n->out) && (!oldest || n->active < oldest->active))
-      oldest = n;
-  if (oldest)
-    {
-      close_conn (oldest);
-      free_if_unused (oldest);
-    }
-}
-
-static bool
-queue_reply (struct nfs_conn *n, struct nfs_buf *b)
-{
-  struct nfs_daemon *d = n->daemon;
-
-  if (n->gone)
-    {
-      free_reply (d, b);
-      return false;
-    }
-  b->next = NULL;
-  b->sent = 0;
-  *n->out_last = b;
-  n->out_last = &b->next;
-  n->out_bytes += b->len + b->file_left;
-  d->out_bytes += b->len + b->file_left;
-  if (d->out_bytes > OUT_ALL_MAX)
-    close_laggard (d, true, n);
-  return n->out_bytes < OUT_FLUSH || flush (n);
-}
 
 static void
 finish (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *remembered)
@@ -245,10 +37,10 @@ finish (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *remembered
     d->stats.garbage++;
   if (remembered)
     rcvmi_nfs_drc_answer (remembered, c->reply);
-  queue_reply (n, c->reply);
+  rcvmi_nfs_conn_queue (n, c->reply);
 }
 
-/* The answer of before, or, if it is still being worked on, nothing now: it goes out here when it is there. */
+/* The answer of before; if it is still being worked on, nothing now: it goes out here when it is there. */
 static bool
 answer_again (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *e)
 {
@@ -263,8 +55,8 @@ answer_again (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *e)
           struct nfs_conn *old = e->job->conn;
 
           old->in_flight--;
-          set_interest (old);
-          free_if_unused (old);
+          rcvmi_nfs_conn_watch (old);
+          rcvmi_nfs_conn_drop (old);
           e->job->conn = n;
           n->in_flight++;
         }
@@ -277,7 +69,7 @@ answer_again (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *e)
     return true;
   memcpy (b->data, e->reply, e->len);
   b->len = e->len;
-  return queue_reply (n, b);
+  return rcvmi_nfs_conn_queue (n, b);
 }
 
 /* To the workers.  The record goes along: `record` if it has a buffer of its own, else a copy. */
@@ -324,13 +116,14 @@ rcvmi_nfs_conn_done (struct nfs_daemon *d, struct nfs_job *job)
   finish (n, &job->call, job->remembered);
   rcvmi_nfs_buf_free (&d->core->bufs, job->record);
   free (job);
-  if (!n->gone && flush (n))
-    set_interest (n);
-  free_if_unused (n);
+  if (!n->gone && rcvmi_nfs_conn_flush (n))
+    rcvmi_nfs_conn_watch (n);
+  rcvmi_nfs_conn_drop (n);
   rcvmi_nfs_daemon_progress (d);
 }
 
-/* A whole record.  `own`: its buffer, taken over where it is needed longer.  False: the connection is closed. */
+/* A whole record.  `own`: its buffer, taken over where it is needed longer.  False: the connection is
+   closed. */
 static bool
 take_record (struct nfs_conn *n, const uint8_t *data, size_t len, struct nfs_buf **own, int64_t now)
 {
@@ -350,7 +143,7 @@ take_record (struct nfs_conn *n, const uint8_t *data, size_t len, struct nfs_buf
     {
       /* Not even a call: whoever that is, there is nothing to answer. */
       d->stats.garbage++;
-      close_conn (n);
+      rcvmi_nfs_conn_close (n);
       return false;
     }
   if (rcvmi_nfs_rpc_is_unrepeatable (&c))
@@ -447,7 +240,7 @@ take_bytes (struct nfs_conn *n, const uint8_t *data, size_t len, int64_t now)
           if (!grow_record (n))
             {
               n->daemon->stats.garbage++;
-              close_conn (n);
+              rcvmi_nfs_conn_close (n);
               return false;
             }
         }
@@ -481,7 +274,7 @@ receive (struct nfs_conn *n, bool *more)
     return true;
   if (got <= 0)
     {
-      close_conn (n);
+      rcvmi_nfs_conn_close (n);
       return false;
     }
   *more = (size_t) got >= direct + SCRATCH / 2;
@@ -507,21 +300,22 @@ on_conn (void *user, uint32_t events)
   struct nfs_conn *n = user;
   bool more = true;
 
-  /* Jobs may end, and with them the connection, only in callbacks of their own: n stays as long as this runs. */
+  /* Jobs may end, and with them the connection, only in callbacks of their own: n stays as long as this
+     runs. */
   n->in_flight++;
   rcvmi_nfs_daemon_touch (n->daemon);
   if (events & EPOLLOUT)
-    flush (n);
+    rcvmi_nfs_conn_flush (n);
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
     for (unsigned round = 0; !n->gone && more && round < 4 && n->out_bytes < OUT_MAX; round++)
       if (!receive (n, &more))
         break;
   n->in_flight--;
   if (!n->gone && n->out)
-    flush (n);
-  set_interest (n);
+    rcvmi_nfs_conn_flush (n);
+  rcvmi_nfs_conn_watch (n);
   rcvmi_nfs_daemon_progress (n->daemon);
-  free_if_unused (n);
+  rcvmi_nfs_conn_drop (n);
 }
 
 int
@@ -542,7 +336,7 @@ rcvmi_nfs_conn_add (struct nfs_daemon *d, int fd, rcvm_error **err)
       return rcvmi_fail_nomem (err);
     }
   if (d->n_conns >= CONNECTIONS_MAX)
-    close_laggard (d, false, NULL);
+    rcvmi_nfs_conn_close_laggard (d, false, NULL);
   n->daemon = d;
   n->fd = fd;
   fcntl (fd, F_SETFL, fcntl (fd, F_GETFL) | O_NONBLOCK);
@@ -580,7 +374,7 @@ rcvmi_nfs_conns_free (struct nfs_daemon *d)
     {
       struct nfs_conn *n = d->conns;
 
-      close_conn (n);
-      free_if_unused (n);
+      rcvmi_nfs_conn_close (n);
+      rcvmi_nfs_conn_drop (n);
     }
 }

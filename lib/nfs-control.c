@@ -120,7 +120,8 @@ carry_out (struct nfs_daemon *d, const struct request *q, int *fd, rcvm_error **
         return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a volume to remove is not named");
       return rcvmi_nfs_export_remove (d->core, q->name, err);
     default:
-      return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the volume server knows no request %u", (unsigned) q->type);
+      return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the volume server knows no request %u",
+                         (unsigned) q->type);
     }
 }
 
@@ -184,7 +185,8 @@ on_control (void *user, uint32_t events)
     char space[CMSG_SPACE (4 * sizeof (int))];
   } control;
   struct iovec iov = { packet, PACKET_MAX };
-  struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+  struct msghdr msg
+      = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
   autoclose int fd = -1;
   ssize_t n;
 

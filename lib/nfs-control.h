@@ -2,11 +2,12 @@
 /*
  * What the volume server is told, and tells: records of common/tlv.h.
  *
- * The configuration is one record, read to its end from the fd that --config-fd names.  fds in it are numbers of
- * inherited ones.  The control fd (a SOCK_SEQPACKET socket) carries one record a packet: first READY from the server;
- * then REQUESTs to it, each answered by one REPLY with the same ID.  An export at run time may bring its directory or
- * file along as an fd (SCM_RIGHTS); a path is then for listings only, for the server sees no files any more but those
- * it has.  When the control connection ends, so does the server.
+ * The configuration is one record, read to its end from the fd that --config-fd names.  fds in it are
+ * numbers of inherited ones.  The control fd (a SOCK_SEQPACKET socket) carries one record a packet: first
+ * READY from the server; then REQUESTs to it, each answered by one REPLY with the same ID.  An export at
+ * run time may bring its directory or file along as an fd (SCM_RIGHTS); a path is then for listings only,
+ * for the server sees no files any more but those it has.  When the control connection ends, so does the
+ * server.
  */
 #ifndef RCVM_LIB_NFS_CONTROL_H
 #define RCVM_LIB_NFS_CONTROL_H
@@ -28,7 +29,7 @@ enum nfs_export_tag
   NFS_EXPORT_NAME,      /* str: as it is mounted; the path if left out */
   NFS_EXPORT_FD,        /* u32: it is open already (configuration only) */
   NFS_EXPORT_READ_ONLY, /* u32 */
-  NFS_EXPORT_UID,       /* u32: with GID, everyone is uid:gid ("squash"); without, who they say ("preserve") */
+  NFS_EXPORT_UID,       /* u32: with GID, everyone is uid:gid ("squash"); without: who they say */
   NFS_EXPORT_GID,       /* u32 */
   NFS_EXPORT_CACHED,    /* u32, seconds; 0: strict */
   NFS_EXPORT_DURABLE    /* u32: names are stable before the reply, too */

@@ -11,12 +11,19 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
 
 #include "err.h"
+
+enum
+{
+  RESERVED_FDS = 160,
+  OBJECTS_MIN = 16
+};
 
 static bool
 has_capability (unsigned cap)
@@ -27,13 +34,27 @@ has_capability (unsigned cap)
   return syscall (SYS_capget, &header, data) == 0 && (data[cap / 32].effective & 1U << cap % 32);
 }
 
-/* /proc/self/fd, through which an O_PATH fd is opened again.  As a mount of its own, read-only, nothing else of /proc
-   is in reach of it. */
+/* Each may have three fds, and connections and the rest need some. */
+static unsigned
+open_files_limit (void)
+{
+  struct rlimit files;
+  rlim_t limit;
+
+  if (getrlimit (RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= RESERVED_FDS + 3 * RCVMI_NFS_OBJECTS)
+    return RCVMI_NFS_OBJECTS;
+  limit = files.rlim_cur > RESERVED_FDS ? (files.rlim_cur - RESERVED_FDS) / 3 : 0;
+  return limit > OBJECTS_MIN ? (unsigned) limit : OBJECTS_MIN;
+}
+
+/* /proc/self/fd, through which an O_PATH fd is opened again.  As a mount of its own, read-only, nothing
+   else of /proc is in reach of it. */
 static int
 open_own_fds (void)
 {
-  struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-                             .propagation = MS_PRIVATE };
+  struct mount_attr attr
+      = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+          .propagation = MS_PRIVATE };
   int fd = (int) syscall (SYS_open_tree, AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
   if (fd >= 0 && syscall (SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
@@ -66,7 +87,7 @@ rcvmi_nfs_core_new (const uint8_t *key, rcvm_error **err)
   memcpy (s->key, key, sizeof s->key);
   pthread_mutex_init (&s->lock, NULL);
   pthread_mutex_init (&s->bufs.lock, NULL);
-  s->objects.limit = RCVMI_NFS_OBJECTS;
+  s->objects.limit = open_files_limit ();
   s->write_detached = 64 << 10;
   s->by_handle = has_capability (CAP_DAC_READ_SEARCH);
   s->identities = has_capability (CAP_SETUID) && has_capability (CAP_SETGID) && has_capability (CAP_CHOWN)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Directories from a cookie on.  Where the file system's offsets outlive a close, they are the cookies.  Elsewhere
- * (overlayfs, FUSE) a cookie is a keyed hash of the name, and entries come in its order: the whole directory is read
- * for each reply, and whatever is made or removed meanwhile, no other entry is left out or told twice.
+ * Directories from a cookie on.  Where the file system's offsets outlive a close, they are the cookies.
+ * Elsewhere (overlayfs, FUSE) a cookie is a keyed hash of the name, and entries come in its order: the
+ * whole directory is read for each reply, and whatever is made or removed meanwhile, no other entry is left
+ * out or told twice.
  */
 #include "config.h"
 
@@ -217,7 +218,8 @@ rcvmi_nfs_dir_forget (struct nfs_server *s, const struct nfs_object *obj)
 }
 
 int
-rcvmi_nfs_dir_open (struct nfs_call *c, struct nfs_dir *d, struct nfs_object *obj, uint64_t cookie, size_t room)
+rcvmi_nfs_dir_open (struct nfs_call *c, struct nfs_dir *d, struct nfs_object *obj, uint64_t cookie,
+                    size_t room)
 {
   *d = (struct nfs_dir){ .obj = obj, .fd = -1, .buf = c->thread->dents, .cookie = cookie };
   pthread_mutex_lock (&obj->order);

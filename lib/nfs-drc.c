@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Replies to calls that must not be done twice.  A client whose connection broke sends again what was not answered,
- * with the same xid, perhaps over another connection: a REMOVE that was done must not fail with "no such file".  A call
- * is the same when its xid and a keyed hash of the rest are, for two minutes; but for what a credential holds besides
- * who it is, for some put the time there.
+ * Replies to calls that must not be done twice.  A client whose connection broke sends again what was not
+ * answered, with the same xid, perhaps over another connection: a REMOVE that was done must not fail with
+ * "no such file".  A call is the same when its xid and a keyed hash of the rest are, for two minutes; but
+ * for what a credential holds besides who it is, for some put the time there.
  */
 #include "config.h"
 

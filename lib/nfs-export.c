@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is exported.  Where the process may, an export is a mount of its own (open_tree with OPEN_TREE_CLONE, like a
- * recursive private bind mount that hangs nowhere): its root is the end of every "..", and what the host mounts
- * later beneath the directory is not in it.  Mounts that were there are part of it, each a scope with handles of
- * its own, as in a container's recursive bind mount.
+ * What is exported.  Where the process may, an export is a mount of its own (open_tree with
+ * OPEN_TREE_CLONE, like a recursive private bind mount that hangs nowhere): its root is the end of every
+ * "..", and what the host mounts later beneath the directory is not in it.  Mounts that were there are part
+ * of it, each a scope with handles of its own, as in a container's recursive bind mount.
  */
 #include "config.h"
 
@@ -215,7 +215,8 @@ unescape (char *s)
   char *to = s;
 
   for (; *s; s++)
-    if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7')
+    if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0'
+        && s[3] <= '7')
       {
         *to++ = (char) ((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
         s += 3;
@@ -225,8 +226,8 @@ unescape (char *s)
   *to = 0;
 }
 
-/* Mounts beneath the root become scopes at once, so that handles into them hold after a restart, when the client
-   does not look their mount points up again.  Without /proc they become so when they are met. */
+/* Mounts beneath the root become scopes at once, so that handles into them hold after a restart, when the
+   client does not look their mount points up again.  Without /proc they become so when they are met. */
 static void
 add_nested (struct nfs_server *s, struct nfs_export *e, const char *real)
 {
@@ -343,7 +344,8 @@ rcvmi_nfs_export_add (struct nfs_server *s, int fd, const char *path, const char
 
       e->file = strdup (base);
       rc = !e->file ? rcvmi_fail_nomem (err)
-           : !*base ? rcvmi_fail (err, RCVM_E_INVALID, 0, "the file '%s' needs a name to be exported as", path)
+           : !*base ? rcvmi_fail (err, RCVM_E_INVALID, 0, "the file '%s' needs a name to be exported as",
+                                  path)
                     : 0;
     }
   else if (!S_ISDIR (st.stx_mode))

@@ -10,8 +10,9 @@
  *    8  payload: the kernel's handle, or an inode number and its trail
  *    .  SipHash-2-4 of all that and of the scope's identity, 8 bytes
  *
- * The key is the VM's own, and the identity is made of the export's name and of the file system and inode of its
- * root: a handle says nothing in another VM, in another export, or once the export's directory is another.
+ * The key is the VM's own, and the identity is made of the export's name and of the file system and inode
+ * of its root: a handle says nothing in another VM, in another export, or once the export's directory is
+ * another.
  */
 #include "config.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whose rights a thread has in file systems.  setfsuid and its kin by system call: libc's would change all threads.
- * With an fsuid other than 0 the kernel takes CAP_CHOWN, CAP_DAC_*, CAP_FOWNER, CAP_FSETID and CAP_MKNOD out of the
- * thread's effective set, and puts them back with 0.
+ * Whose rights a thread has in file systems.  setfsuid and its kin by system call: libc's would change all
+ * threads. With an fsuid other than 0 the kernel takes CAP_CHOWN, CAP_DAC_*, CAP_FOWNER, CAP_FSETID and
+ * CAP_MKNOD out of the thread's effective set, and puts them back with 0.
  */
 #include "config.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The table of what handles name and calls use: open files, the least recently used of which make room for others. */
+/* The table of what handles name and calls use: open files, the least recently used of which make room for
+   others. */
 #include "config.h"
 
 #include "nfs.h"
@@ -119,8 +120,8 @@ close_if (int fd)
 
 /* Takes over fd.  If another thread was faster, its object is the one. */
 uint32_t
-rcvmi_nfs_object_insert (struct nfs_call *c, struct nfs_scope *scope, const struct nfs_handle *h, int fd, const struct statx *st,
-        struct nfs_object **out)
+rcvmi_nfs_object_insert (struct nfs_call *c, struct nfs_scope *scope, const struct nfs_handle *h, int fd,
+                         const struct statx *st, struct nfs_object **out)
 {
   struct nfs_server *s = c->server;
   struct nfs_object *obj;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Handles for files of file systems that have none of their own (overlayfs, most of FUSE), and for a server without
- * CAP_DAC_READ_SEARCH: inode number, birth time, and a trail, one byte of a keyed hash of each inode number from
- * the mount's root down to the file.  A bounded table knows where an inode was last seen; where that is no more
- * true, or after a restart, the trail leads a search: only directories whose byte fits are entered.  A search
- * without the trail is the last resort for what was moved; it gives up after SEARCH_MAX names.
+ * Handles for files of file systems that have none of their own (overlayfs, most of FUSE), and for a server
+ * without CAP_DAC_READ_SEARCH: inode number, birth time, and a trail, one byte of a keyed hash of each
+ * inode number from the mount's root down to the file.  A bounded table knows where an inode was last seen;
+ * where that is no more true, or after a restart, the trail leads a search: only directories whose byte
+ * fits are entered.  A search without the trail is the last resort for what was moved; it gives up after
+ * SEARCH_MAX names.
  */
 #include "config.h"
 

@@ -59,7 +59,11 @@ rcvmi_nfs_proc_setattr (struct nfs_call *c)
   c->status = rcvmi_nfs_enter (c, &h, &obj);
   if (c->status == NFS3_OK)
     {
-      pthread_mutex_lock (&obj->order);
+      if (!rcvmi_nfs_lock (c, obj))
+        {
+          rcvmi_nfs_object_put (c->server, obj);
+          return NFS_DONE;
+        }
       rcvmi_nfs_wcc_before (&wcc, obj);
       /* To cut a long file short takes the file system a while. */
       if (attr.set_size && rcvmi_nfs_may_detach (c) && wcc.have_before

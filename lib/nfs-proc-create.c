@@ -17,8 +17,8 @@ enum
   SET_ID = S_ISUID | S_ISGID
 };
 
-/* What an exclusive create leaves in the file's times until the client sets them (RFC 1813, section 4.10): so a
-   repetition is known, also after a restart.  31 bits are what every file system keeps. */
+/* What an exclusive create leaves in the file's times until the client sets them (RFC 1813, section 4.10):
+   so a repetition is known, also after a restart.  31 bits are what every file system keeps. */
 static void
 verifier_times (const uint8_t *verf, struct timespec times[2])
 {
@@ -72,8 +72,8 @@ answer (struct nfs_call *c, struct nfs_wcc *wcc, struct nfs_object *obj)
   return NFS_DONE;
 }
 
-/* What was just made under that name.  `type` tells whether the host was faster and put something else there: then
-   the reply comes without a handle, and the client looks itself. */
+/* What was just made under that name.  `type` tells whether the host was faster and put something else
+   there: then the reply comes without a handle, and the client looks itself. */
 static struct nfs_object *
 made (struct nfs_call *c, struct nfs_object *dir, const char *name, uint32_t type)
 {
@@ -98,7 +98,8 @@ begin (struct nfs_call *c, const struct nfs_dirop *d, struct nfs_wcc *wcc)
   return status;
 }
 
-/* The name is taken: right for an unchecked create of a file, and for an exclusive one that was answered before. */
+/* The name is taken: right for an unchecked create of a file, and for an exclusive one that was answered
+   before. */
 static uint32_t
 take_existing (struct nfs_call *c, struct nfs_object *dir, const char *name, unsigned how,
                const struct nfs_sattr *attr, const struct timespec times[2], struct nfs_object **obj)

@@ -25,8 +25,8 @@ struct request
   bool plus;
 };
 
-/* Attributes and handle of an entry, or that there are none: not of what is above, nor of a mount point, whose number in
-   the directory is not that of what is mounted there.  The client looks it up. */
+/* Attributes and handle of an entry, or that there are none: not of what is above, nor of a mount point,
+   whose number in the directory is not that of what is mounted there.  The client looks it up. */
 static void
 put_plus (struct nfs_call *c, struct nfs_object *dir, const struct nfs_dirent *e)
 {

@@ -232,7 +232,11 @@ rcvmi_nfs_proc_write (struct nfs_call *c)
     }
   if (c->status == NFS3_OK)
     {
-      pthread_mutex_lock (&obj->order);
+      if (!rcvmi_nfs_lock (c, obj))
+        {
+          rcvmi_nfs_object_put (c->server, obj);
+          return NFS_DONE;
+        }
       rcvmi_nfs_wcc_before (&wcc, obj);
       n = count ? write_at (fd, data, count, offset) : 0;
       pthread_mutex_unlock (&obj->order);
@@ -257,8 +261,8 @@ rcvmi_nfs_proc_write (struct nfs_call *c)
   return NFS_DONE;
 }
 
-/* RFC 1813, section 3.3.21.  The whole file, whatever the range.  It is of data: as with DATA_SYNC, what is needed
-   to read the data again is made stable, and a time stamp is not. */
+/* RFC 1813, section 3.3.21.  The whole file, whatever the range.  It is of data: as with DATA_SYNC, what is
+   needed to read the data again is made stable, and a time stamp is not. */
 enum nfs_outcome
 rcvmi_nfs_proc_commit (struct nfs_call *c)
 {

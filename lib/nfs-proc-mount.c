@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* MOUNT version 3 (RFC 1813, appendix I).  The list of mounts is told for the curious; nothing depends on it. */
+/* MOUNT version 3 (RFC 1813, appendix I).  The list of mounts is told for the curious; nothing depends on
+   it. */
 #include "config.h"
 
 #include "nfs.h"

@@ -66,8 +66,8 @@ rcvmi_nfs_proc_lookup (struct nfs_call *c)
   return NFS_DONE;
 }
 
-/* To remove or replace a mount point takes the mount away from everybody, unless it is in one's own namespace: the
-   kernel would let this process do it, whose exports are in none. */
+/* To remove or replace a mount point takes the mount away from everybody, unless it is in one's own
+   namespace: the kernel would let this process do it, whose exports are in none. */
 static bool
 is_mount_point (const struct nfs_object *dir, const char *name)
 {
@@ -88,9 +88,8 @@ answer_wcc (struct nfs_call *c, struct nfs_wcc *wcc)
   return NFS_DONE;
 }
 
-/* RFC 1813, section 3.3.12 */
-enum nfs_outcome
-rcvmi_nfs_proc_remove (struct nfs_call *c)
+static enum nfs_outcome
+remove_name (struct nfs_call *c, bool directory)
 {
   struct nfs_dirop d;
   struct nfs_wcc wcc;
@@ -104,40 +103,31 @@ rcvmi_nfs_proc_remove (struct nfs_call *c)
   if (c->status == NFS3_OK)
     c->status = rcvmi_nfs_check_name (&d);
   if (c->status == NFS3_OK && is_dots (d.name))
-    c->status = NFS3ERR_ISDIR;
+    c->status = !directory ? NFS3ERR_ISDIR : d.name[1] ? NFS3ERR_EXIST : NFS3ERR_INVAL;
   if (c->status == NFS3_OK && is_mount_point (wcc.obj, d.name))
     c->status = NFS3ERR_ACCES;
   if (c->status == NFS3_OK)
     {
-      rcvmi_nfs_object_forget (c, wcc.obj, d.name);
-      if (unlinkat (wcc.obj->fd, d.name, 0) < 0)
+      if (!directory)
+        rcvmi_nfs_object_forget (c, wcc.obj, d.name);
+      if (unlinkat (wcc.obj->fd, d.name, directory ? AT_REMOVEDIR : 0) < 0)
         c->status = rcvmi_nfs_status (errno);
     }
   return answer_wcc (c, &wcc);
+}
+
+/* RFC 1813, section 3.3.12 */
+enum nfs_outcome
+rcvmi_nfs_proc_remove (struct nfs_call *c)
+{
+  return remove_name (c, false);
 }
 
 /* RFC 1813, section 3.3.13 */
 enum nfs_outcome
 rcvmi_nfs_proc_rmdir (struct nfs_call *c)
 {
-  struct nfs_dirop d;
-  struct nfs_wcc wcc;
-
-  rcvmi_nfs_get_dirop (&c->in, &d);
-  if (c->in.bad)
-    return NFS_GARBAGE;
-  c->status = rcvmi_nfs_enter_change (c, &d.handle, &wcc);
-  if (c->detach)
-    return NFS_DONE;
-  if (c->status == NFS3_OK)
-    c->status = rcvmi_nfs_check_name (&d);
-  if (c->status == NFS3_OK && is_dots (d.name))
-    c->status = d.name[1] ? NFS3ERR_EXIST : NFS3ERR_INVAL;
-  if (c->status == NFS3_OK && is_mount_point (wcc.obj, d.name))
-    c->status = NFS3ERR_ACCES;
-  if (c->status == NFS3_OK && unlinkat (wcc.obj->fd, d.name, AT_REMOVEDIR) < 0)
-    c->status = rcvmi_nfs_status (errno);
-  return answer_wcc (c, &wcc);
+  return remove_name (c, true);
 }
 
 /* Both directories change: both sets of attributes. */
@@ -198,8 +188,8 @@ rcvmi_nfs_proc_rename (struct nfs_call *c)
   return answer_two (c, &from_wcc, &to_wcc);
 }
 
-/* To link what a fd names wants CAP_DAC_READ_SEARCH, which acting as a user takes away: it comes back for this one
-   call, and whether the user may write in the directory is still asked of the user's rights. */
+/* To link what a fd names wants CAP_DAC_READ_SEARCH, which acting as a user takes away: it comes back for
+   this one call, and whether the user may write in the directory is still asked of the user's rights. */
 static int
 link_with_capability (const struct nfs_object *obj, const struct nfs_object *dir, const char *name)
 {

@@ -126,3 +126,13 @@ rcvmi_nfs_may_detach (const struct nfs_call *c)
 {
   return c->server->workers && !c->thread->worker;
 }
+
+bool
+rcvmi_nfs_lock (struct nfs_call *c, struct nfs_object *obj)
+{
+  if (!rcvmi_nfs_may_detach (c))
+    pthread_mutex_lock (&obj->order);
+  else if (pthread_mutex_trylock (&obj->order) != 0)
+    c->detach = true;
+  return !c->detach;
+}

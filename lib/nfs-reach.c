@@ -240,7 +240,8 @@ rcvmi_nfs_object_child (struct nfs_call *c, struct nfs_object *dir, const char *
 }
 
 uint32_t
-rcvmi_nfs_object_parent (struct nfs_call *c, struct nfs_object *dir, struct nfs_object **obj, struct statx *st)
+rcvmi_nfs_object_parent (struct nfs_call *c, struct nfs_object *dir, struct nfs_object **obj,
+                         struct statx *st)
 {
   const struct nfs_export *e = dir->scope->export;
   bool is_root = dir->fd < 0 || (dir->scope == e->scopes && dir->ino == e->root_ino);
@@ -305,7 +306,8 @@ rcvmi_nfs_object_entry (struct nfs_call *c, struct nfs_object *dir, const char *
 {
   struct nfs_object *obj;
 
-  /* Two looks at a name may see two files.  One that shows the other's number is believed; else it is opened. */
+  /* Two looks at a name may see two files.  One that shows the other's number is believed; else it is
+     opened. */
   if (dir->fd >= 0 && dir->scope->kernel_handles
       && statx (dir->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STAT_MASK, st) == 0
       && st->stx_mnt_id == dir->scope->mnt_id && rcvmi_nfs_reach_name (c, dir, name, st->stx_ino, h))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ONC RPC version 2 (RFC 5531): the header of a call, its credential, and the reply around a procedure's results. */
+/* ONC RPC version 2 (RFC 5531): the header of a call, its credential, and the reply around a procedure's
+   results. */
 #include "config.h"
 
 #include "nfs.h"
@@ -240,6 +241,12 @@ rcvmi_nfs_rpc_run (struct nfs_thread *t, struct nfs_call *c)
     {
       c->status = NFS3ERR_INVAL;
       return refuse (c, RPC_GARBAGE_ARGS);
+    }
+  /* No memory for the results. */
+  if (outcome == NFS_DROP)
+    {
+      c->status = NFS3ERR_SERVERFAULT;
+      c->out.full = true;
     }
   end_reply (c);
   return NFS_DONE;

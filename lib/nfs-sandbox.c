@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Least privilege.  Exports are open, as mounts that hang nowhere, before the process moves into an empty root of its
- * own; then it keeps the capabilities that serving files as others needs, and the system calls of this program.
+ * Least privilege.  Exports are open, as mounts that hang nowhere, before the process moves into an empty
+ * root of its own; then it keeps the capabilities that serving files as others needs, and the system calls
+ * of this program.
  */
 #include "config.h"
 
@@ -24,7 +25,7 @@
 
 enum
 {
-  OPEN_FILES = 4096,
+  LEAST = MS_NOSUID | MS_NODEV | MS_NOEXEC,
   MEMORY = 1 << 30 /* of address space: far more than the limits of the code add up to */
 };
 
@@ -37,7 +38,7 @@ rcvmi_nfs_sandbox_files (rcvm_error **err)
   if (unshare (CLONE_NEWNS) < 0 || mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make a mount namespace for the volume server");
   for (unsigned i = 0; !place && i < sizeof places / sizeof places[0]; i++)
-    if (mount ("none", places[i], "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=2,mode=555") == 0)
+    if (mount ("none", places[i], "tmpfs", LEAST, "size=4k,nr_inodes=2,mode=555") == 0)
       place = places[i];
   if (!place || chdir (place) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make an empty root for the volume server");
@@ -45,12 +46,13 @@ rcvmi_nfs_sandbox_files (rcvm_error **err)
   if (syscall (SYS_pivot_root, ".", ".") == 0 ? umount2 (".", MNT_DETACH) < 0 : chroot (".") < 0)
     return rcvmi_fail_errno (err, errno, "cannot enter the volume server's empty root");
   if (chdir ("/") < 0
-      || mount (NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+      || mount (NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | LEAST, NULL) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make the volume server's root read-only");
   return 0;
 }
 
-/* CAP_SETUID and CAP_SETGID are for setfsuid and its kin: the filter lets no other call through that uses them. */
+/* CAP_SETUID and CAP_SETGID are for setfsuid and its kin: the filter lets no other call through that uses
+   them. */
 static int
 drop_capabilities (const struct nfs_server *s, rcvm_error **err)
 {
@@ -79,18 +81,13 @@ drop_capabilities (const struct nfs_server *s, rcvm_error **err)
 static void
 set_limits (void)
 {
-  struct rlimit none = { 0, 0 }, files;
+  struct rlimit none = { 0, 0 };
 #ifndef __SANITIZE_ADDRESS__
   struct rlimit memory = { MEMORY, MEMORY };
 
   setrlimit (RLIMIT_AS, &memory);
 #endif
   setrlimit (RLIMIT_CORE, &none);
-  if (getrlimit (RLIMIT_NOFILE, &files) == 0)
-    {
-      files.rlim_cur = files.rlim_max < OPEN_FILES ? files.rlim_max : OPEN_FILES;
-      setrlimit (RLIMIT_NOFILE, &files);
-    }
 }
 
 /* By name, for libc's headers may be older than the kernel. */
@@ -98,8 +95,8 @@ static const char *const allowed[] = {
   /* files */
   "openat", "openat2", "open_by_handle_at", "name_to_handle_at", "close", "statx", "fstat", "newfstatat", "fstatfs",
   "lseek", "read", "pread64", "preadv", "preadv2", "write", "pwrite64", "ftruncate", "fsync", "fdatasync",
-  "getdents64", "readlinkat", "faccessat2", "fchmodat", "fchmodat2", "fchownat", "cachestat", "utimensat", "mkdirat", "mknodat",
-  "symlinkat", "linkat", "unlinkat", "renameat", "renameat2", "fcntl", "statfs",
+  "getdents64", "readlinkat", "faccessat2", "fchmodat", "fchmodat2", "fchownat", "cachestat", "utimensat", "mkdirat",
+  "mknodat", "symlinkat", "linkat", "unlinkat", "renameat", "renameat2", "fcntl", "statfs",
   /* whose rights */
   "setfsuid", "setfsgid", "setgroups", "capget", "capset", "geteuid", "getegid",
   /* sockets that are there already */

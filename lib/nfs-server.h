@@ -134,7 +134,8 @@ void rcvmi_nfs_daemon_progress (struct nfs_daemon *d);
 void rcvmi_nfs_daemon_free (struct nfs_daemon *d);
 
 /* nfs-control.c: see nfs-control.h */
-int rcvmi_nfs_control_start (struct nfs_daemon *d, int fd, bool isolated, rcvm_error **err); /* takes over fd */
+/* Takes over fd. */
+int rcvmi_nfs_control_start (struct nfs_daemon *d, int fd, bool isolated, rcvm_error **err);
 
 /* nfs-sandbox.c: least privilege.  After this the process sees no file but what it has open. */
 int rcvmi_nfs_sandbox_files (rcvm_error **err);

@@ -238,7 +238,8 @@ rcvmi_nfs_settings_command_line (int argc, char **argv, struct nfs_settings *s, 
       else if (strcmp (argv[i], "--config-fd") == 0)
         {
           if (!parse_u32 (value, &number) || number > INT32_MAX || argc != 3)
-            return rcvmi_fail (err, RCVM_E_INVALID, 0, "--config-fd wants the number of an fd, and stands alone");
+            return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                               "--config-fd wants the number of an fd, and stands alone");
           return rcvmi_nfs_settings_read ((int) number, s, err);
         }
       else

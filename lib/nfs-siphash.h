@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash that nobody without the key can compute or steer. */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash that nobody without the key can compute or
+   steer. */
 #ifndef RCVM_LIB_NFS_SIPHASH_H
 #define RCVM_LIB_NFS_SIPHASH_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Figures.  Latencies lie in buckets whose width is an eighth of their power of two, as in an HDR histogram. */
+/* Figures.  Latencies lie in buckets whose width is an eighth of their power of two, as in an HDR
+   histogram. */
 #include "config.h"
 
 #include "nfs-server.h"

@@ -2,8 +2,8 @@
 /*
  * XDR (RFC 4506): big-endian words, opaque bytes padded to four.
  *
- * The reader trusts nothing: the first item that does not fit makes it bad, after which it yields zeroes, so that
- * a decoder runs through and asks once.  A writer that is full stays so and writes nothing more.
+ * The reader trusts nothing: the first item that does not fit makes it bad, after which it yields zeroes,
+ * so that a decoder runs through and asks once.  A writer that is full stays so and writes nothing more.
  */
 #ifndef RCVM_LIB_NFS_XDR_H
 #define RCVM_LIB_NFS_XDR_H

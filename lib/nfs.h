@@ -11,8 +11,9 @@
  *   nfs-export.c  what is exported
  *   nfs-identity.c  whose rights a thread has
  *
- * One thread (nfs-server.c) reads, decodes and runs what is quick.  What may wait for a disk goes to a few workers
- * (nfs-pool.c).  `lock` guards exports' scopes, objects and places; all else belongs to the one thread.
+ * One thread (nfs-server.c) reads, decodes and runs what is quick.  What may wait for a disk goes to a few
+ * workers (nfs-pool.c).  `lock` guards exports' scopes, objects and places; all else belongs to the one
+ * thread.
  */
 #ifndef RCVM_LIB_NFS_H
 #define RCVM_LIB_NFS_H
@@ -117,8 +118,9 @@ struct nfs_export
   bool removed;
 };
 
-/* `fd` >= 0 is an open directory or file (or a mount made with open_tree) that is exported and stays the caller's;
-   else `path` is opened, in a mount of its own where the process may make one.  `name`: NULL or "": the path. */
+/* `fd` >= 0 is an open directory or file (or a mount made with open_tree) that is exported and stays the
+   caller's; else `path` is opened, in a mount of its own where the process may make one.  `name`: NULL or
+   "": the path. */
 int rcvmi_nfs_export_add (struct nfs_server *s, int fd, const char *path, const char *name,
                           const struct nfs_export_options *options, rcvm_error **err);
 int rcvmi_nfs_export_remove (struct nfs_server *s, const char *name, rcvm_error **err);
@@ -359,11 +361,13 @@ uint32_t rcvmi_nfs_check_name (const struct nfs_dirop *d);
 uint32_t rcvmi_nfs_enter (struct nfs_call *c, const struct nfs_handle *h, struct nfs_object **obj);
 /* The same, for a directory that is to be changed; takes its attributes. */
 uint32_t rcvmi_nfs_enter_change (struct nfs_call *c, const struct nfs_handle *h, struct nfs_wcc *wcc);
-/* 0 or EACCES ...; `mode` of access(2).  A file's owner may read and write whatever its mode says, and who may
-   execute it may read it: the client checked when it was opened. */
+/* 0 or EACCES ...; `mode` of access(2).  A file's owner may read and write whatever its mode says, and who
+   may execute it may read it: the client checked when it was opened. */
 int rcvmi_nfs_may (struct nfs_call *c, const struct nfs_object *obj, int mode);
 /* The names that an operation made or took away are stable, if the export wants that.  0 or an errno. */
 int rcvmi_nfs_settle (struct nfs_call *c, struct nfs_object *dir);
+/* Takes obj->order.  False: somebody has it, and this thread must not wait: the call is to be detached. */
+bool rcvmi_nfs_lock (struct nfs_call *c, struct nfs_object *obj);
 /* There are workers, and this thread is none of them. */
 bool rcvmi_nfs_may_detach (const struct nfs_call *c);
 
@@ -404,8 +408,8 @@ struct nfs_dirent
   const char *name;
 };
 
-/* What the kernel gave of a directory and no reply has taken yet: the next call goes on here.  To ask for it again
-   would have the kernel sort a block of names again. */
+/* What the kernel gave of a directory and no reply has taken yet: the next call goes on here.  To ask for
+   it again would have the kernel sort a block of names again. */
 struct nfs_ahead
 {
   struct nfs_object *obj; /* whose `order` guards it; NULL: nobody's */

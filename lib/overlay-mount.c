@@ -121,6 +121,9 @@ parse_options (char *options, const char *base, struct rcvmi_overlay_mount *out,
     {
       char *value = strchr (option, '=');
 
+      /* Its marks are other attributes, which the guest's overlay does not look at. */
+      if (strcmp (option, "userxattr") == 0)
+        plain = false;
       if (!value)
         continue;
       *value++ = 0;

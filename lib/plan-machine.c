@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <strings.h>
 
 #include <runcvm/vm.h>
@@ -537,6 +538,18 @@ plan_root_disk (struct rcvmi_plan *plan, const struct rcvmi_options *options, rc
   return 0;
 }
 
+/* As with runc: what is mounted read-only on the host is read-only in the container. */
+static void
+plan_readonly_root (struct rcvmi_plan *plan)
+{
+  struct statvfs fs;
+
+  if (plan->changes != RCVMI_CHANGES_WRITE_BACK || statvfs (plan->rootfs, &fs) < 0 || !(fs.f_flag & ST_RDONLY))
+    return;
+  plan->root_is_readonly = true;
+  plan->changes = RCVMI_CHANGES_DISCARD;
+}
+
 static int
 plan_digests (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
 {
@@ -611,6 +624,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
     rc = plan_root_disk (plan, options, err);
   if (rc == 0)
     rc = plan_binds (plan, options, err);
+  if (rc == 0)
+    plan_readonly_root (plan);
   if (rc == 0)
     rc = plan_digests (plan, options, err);
   if (rc == 0)

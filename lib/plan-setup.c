@@ -292,8 +292,9 @@ rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   const struct rcvmi_spec *spec = plan->spec;
   const struct rcvmi_spec_lx *lx = spec->lx;
   struct tlv_writer *w = &plan->setup;
-  bool readonly = options->readonly_rootfs >= 0 ? options->readonly_rootfs > 0
-                                                : spec->root && spec->root->readonly;
+  bool readonly = plan->root_is_readonly
+                  || (options->readonly_rootfs >= 0 ? options->readonly_rootfs > 0
+                                                    : spec->root && spec->root->readonly);
   int rc;
 
   rc = put_names (plan, options, err);

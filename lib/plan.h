@@ -95,6 +95,7 @@ struct rcvmi_plan
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;
+  bool root_is_readonly; /* on the host, so that nothing could be written back */
   char **digests;       /* what names the contents of rootfs; NULL: nothing does */
   uint64_t rootfs_size; /* bytes; 0: as large as needed (single) */
   struct rcvmi_plan_copy *copies;

@@ -24,7 +24,7 @@ is_named (const struct rcvmi_xattr *x, const char *name)
 }
 
 void
-rcvmi_overlay_take (struct rcvmi_inode *inode, struct rcvmi_overlay *marks)
+rcvmi_overlay_take (struct rcvmi_inode *inode, bool keep_opaque, struct rcvmi_overlay *marks)
 {
   struct rcvmi_xattrs *list = inode->xattrs;
   const struct rcvmi_xattr *next;
@@ -50,7 +50,8 @@ rcvmi_overlay_take (struct rcvmi_inode *inode, struct rcvmi_overlay *marks)
             marks->whiteout = true;
           if (is_named (x, "redirect") || is_named (x, "metacopy"))
             marks->refers = true;
-          continue;
+          if (!keep_opaque || !marks->opaque || !is_named (x, "opaque"))
+            continue;
         }
       memmove (to, x, size);
       to += size;

@@ -87,7 +87,7 @@ read_xattrs (struct layer *l, struct rcvmi_inode *inode)
   switch (r)
     {
     case 0:
-      rcvmi_overlay_take (inode, &unused);
+      rcvmi_overlay_take (inode, false, &unused);
       return 0;
     case -ENOMEM:
       return rcvmi_fail_nomem (l->err);

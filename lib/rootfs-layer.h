@@ -36,7 +36,7 @@ struct rcvmi_overlay
   bool refers; /* to another layer, for its data or its entries */
 };
 
-/* Takes those attributes away. */
-void rcvmi_overlay_take (struct rcvmi_inode *inode, struct rcvmi_overlay *marks);
+/* Takes those attributes away; `keep_opaque`: but for that one. */
+void rcvmi_overlay_take (struct rcvmi_inode *inode, bool keep_opaque, struct rcvmi_overlay *marks);
 
 #endif

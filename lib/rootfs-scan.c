@@ -251,7 +251,7 @@ read_overlay (struct scan *s, struct rcvmi_dir *dir, const char *name, struct rc
 {
   autofree char *path = NULL;
 
-  rcvmi_overlay_take (inode, marks);
+  rcvmi_overlay_take (inode, false, marks);
   if (!marks->refers)
     return 0;
   path = rcvmi_source_path (s->origin, dir, name);

@@ -10,9 +10,12 @@
 #include "run-parts.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -118,12 +121,27 @@ parse_asked (struct asked *a, struct rcvmi_net_config *c, const struct rcvmi_pla
   return code;
 }
 
+/* Whoever joins an empty namespace expects a loopback interface that works. */
+static void
+bring_up_loopback (const struct rcvmi_log *log)
+{
+  struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+  autoclose int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  if (fd < 0 || ioctl (fd, SIOCSIFFLAGS, &r) < 0)
+    rcvmi_log_at (log, RCVM_LOG_WARNING, "net", "cannot bring the loopback interface of the container's namespace up: %s",
+                  strerror (errno));
+}
+
 /* A namespace of the container's own, which is the monitor's, too: whoever fills it finds it by the container's PID. */
 static bool
 make_own_namespace (struct rcvmi_run *run)
 {
   if (unshare (CLONE_NEWNET) == 0)
-    return true;
+    {
+      bring_up_loopback (run->log);
+      return true;
+    }
   rcvmi_log_at (run->log, RCVM_LOG_INFO, "net",
                 "the VM has a loopback interface only: a network namespace takes CAP_SYS_ADMIN (%s)", strerror (errno));
   return false;

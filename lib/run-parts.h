@@ -62,6 +62,7 @@ struct rcvmi_run
   struct rcvmi_worker worker; /* of the rootfs stage, and of the end */
   int worker_fd;              /* our end of what it reports on */
   void (*written_back) (struct rcvmi_run *run);
+  bool disks_built;           /* and what an earlier VM of that id had left is settled */
   bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */

@@ -18,15 +18,23 @@
 enum
 {
   /* For a guest that is told to kill what runs in it. */
-  KILL_TIMEOUT_MS = 5000
+  KILL_TIMEOUT_MS = 5000,
+  SHUTDOWN_LASTING_TIMEOUT_MS = 60000
 };
+
+/* Changes that shall last have to reach a disk that may be busy. */
+static unsigned
+shutdown_timeout (const struct rcvmi_run *run)
+{
+  return run->plan->changes == RCVMI_CHANGES_DISCARD ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
+}
 
 static void
 on_shutdown_timeout (void *user, uint32_t events)
 {
   (void) events;
   rcvmi_log_at (((struct rcvmi_run *) user)->log, RCVM_LOG_WARNING, "agent",
-                "the guest did not shut down within %d seconds and is killed", RCVMI_RUN_SHUTDOWN_TIMEOUT_MS / 1000);
+                "the guest did not shut down within %u seconds and is killed", shutdown_timeout (user) / 1000);
   rcvmi_run_finish_shutdown (user);
 }
 
@@ -34,7 +42,7 @@ void
 rcvmi_run_begin_shutdown (struct rcvmi_run *run)
 {
   run->process_ended = true;
-  rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_shutdown_timeout);
+  rcvmi_run_set_timer (run, shutdown_timeout (run), on_shutdown_timeout);
   if (rcvmi_agent_shutdown (run->agent, NULL) < 0)
     rcvmi_run_finish_shutdown (run);
 }

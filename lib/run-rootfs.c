@@ -209,10 +209,11 @@ build_overlay (struct rcvmi_run *run, struct rcvmi_overlay_mount *overlay, rcvm_
     r = build_upper (run, overlay, err);
   if (r == 0)
     r = build_binds (run, err);
-  if (r == 0 && run->plan->changes == RCVMI_CHANGES_WRITE_BACK)
-    r = rcvmi_disks_intend (&run->disks, &intent, err);
   if (r == 0)
     r = report_base (&base, err);
+  /* The last step: where the worker fails, the note that is there is an earlier VM's. */
+  if (r == 0 && run->plan->changes == RCVMI_CHANGES_WRITE_BACK)
+    r = rcvmi_disks_intend (&run->disks, &intent, err);
   rcvmi_cache_entry_clear (&base);
   return r;
 }
@@ -323,7 +324,8 @@ on_disks_built (void *user, uint32_t events)
   rcvm_error *e = NULL;
 
   (void) events;
-  if (end_worker (run, "the worker that builds the root disk", &e) < 0
+  run->disks_built = end_worker (run, "the worker that builds the root disk", &e) == 0;
+  if (!run->disks_built
       || (run->plan->root_disk == RCVMI_ROOT_OVERLAY && take_base (run, &e) < 0))
     {
       rcvmi_run_fail (run, e);
@@ -364,14 +366,15 @@ rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **err)
   return prepare (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
 }
 
-/* Changes that were not written back stay for whoever comes next. */
+/* Changes that were not written back stay for whoever comes next; also those of an earlier VM, where this one has not come
+   as far as writing them back. */
 void
 rcvmi_run_undo_rootfs (struct rcvmi_run *run)
 {
   stop_worker (run);
   cleanup_close (&run->worker_fd);
   run->worker_fd = -1;
-  if (run->changes_wanted)
+  if (run->changes_wanted || (!run->disks_built && rcvmi_disks_pending (&run->disks)))
     rcvmi_disks_close (&run->disks);
   else
     {

@@ -54,13 +54,15 @@ put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
   struct rcvmi_vmm_disk *disk = config->disks;
 
   if (run->plan->root_disk == RCVMI_ROOT_SINGLE)
-    *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.root, .serial = "root" };
+    *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.root, .serial = "root", .passing = true };
   else
     {
       *disk++ = (struct rcvmi_vmm_disk){ .path = run->base, .serial = "root", .readonly = true };
-      *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.upper, .serial = "upper" };
+      *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.upper,
+                                        .serial = "upper",
+                                        .passing = run->plan->changes == RCVMI_CHANGES_DISCARD };
       if (run->plan->n_copies)
-        *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds" };
+        *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds", .passing = true };
     }
   config->n_disks = (size_t) (disk - config->disks);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "json.h"
 #include "options.h"
 
 void
@@ -30,47 +31,18 @@ rcvmi_state_clear (struct rcvmi_state *s)
   *s = (struct rcvmi_state){ .status = RCVM_STATUS_NEW };
 }
 
-/* json_object_object_add fails only for want of memory; one flag for all keeps the callers plain. */
-struct builder
-{
-  bool failed;
-};
-
-static void
-put (struct builder *b, struct json_object *o, const char *key, struct json_object *value)
-{
-  if (!o || !value || json_object_object_add (o, key, value) < 0)
-    {
-      json_object_put (value);
-      b->failed = true;
-    }
-}
-
-static void
-put_str (struct builder *b, struct json_object *o, const char *key, const char *value)
-{
-  if (value)
-    put (b, o, key, json_object_new_string (value));
-}
-
-static void
-put_int (struct builder *b, struct json_object *o, const char *key, int64_t value)
-{
-  put (b, o, key, json_object_new_int64 (value));
-}
-
 /* An object in another, which owns it. */
 static struct json_object *
-new_member (struct builder *b, struct json_object *o, const char *key)
+new_member (struct rcvmi_json *b, struct json_object *o, const char *key)
 {
   struct json_object *sub = json_object_new_object ();
 
-  put (b, o, key, sub);
+  rcvmi_json_put (b, o, key, sub);
   return b->failed ? NULL : sub;
 }
 
 static struct json_object *
-annotations_to_json (struct builder *b, char *const *list)
+annotations_to_json (struct rcvmi_json *b, char *const *list)
 {
   struct json_object *o = json_object_new_object ();
 
@@ -80,7 +52,7 @@ annotations_to_json (struct builder *b, char *const *list)
       autofree char *key = eq ? strndup (*list, (size_t) (eq - *list)) : NULL;
 
       if (key)
-        put_str (b, o, key, eq + 1);
+        rcvmi_json_put_str (b, o, key, eq + 1);
       else
         b->failed = true;
     }
@@ -88,7 +60,7 @@ annotations_to_json (struct builder *b, char *const *list)
 }
 
 static struct json_object *
-ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
+ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
 {
   struct json_object *o = json_object_new_object (), *phases = json_object_new_array (), *sub;
 
@@ -98,45 +70,45 @@ ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
       json_object_put (o);
       return NULL;
     }
-  put_str (b, o, "rootfs", s->rootfs);
-  put_str (b, o, "disks", s->disks);
-  put_str (b, o, "vmm", s->vmm);
-  put_str (b, o, "accelerator", s->accel);
-  put_str (b, o, "kernel", s->kernel);
+  rcvmi_json_put_str (b, o, "rootfs", s->rootfs);
+  rcvmi_json_put_str (b, o, "disks", s->disks);
+  rcvmi_json_put_str (b, o, "vmm", s->vmm);
+  rcvmi_json_put_str (b, o, "accelerator", s->accel);
+  rcvmi_json_put_str (b, o, "kernel", s->kernel);
   if (s->memory)
-    put_int (b, o, "memory", (int64_t) s->memory);
+    rcvmi_json_put_int (b, o, "memory", (int64_t) s->memory);
   if (s->cpus)
-    put_int (b, o, "cpus", s->cpus);
+    rcvmi_json_put_int (b, o, "cpus", s->cpus);
   if (s->vmm_pid > 0)
-    put_int (b, o, "vmmPid", s->vmm_pid);
+    rcvmi_json_put_int (b, o, "vmmPid", s->vmm_pid);
   if (for_disk)
     {
-      put_int (b, o, "monitorPid", s->pid);
-      put_int (b, o, "monitorStart", (int64_t) s->pid_start);
-      put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
-      put_str (b, o, "network", s->network);
+      rcvmi_json_put_int (b, o, "monitorPid", s->pid);
+      rcvmi_json_put_int (b, o, "monitorStart", (int64_t) s->pid_start);
+      rcvmi_json_put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
+      rcvmi_json_put_str (b, o, "network", s->network);
     }
   if (s->created)
-    put_int (b, o, "created", s->created);
+    rcvmi_json_put_int (b, o, "created", s->created);
   if (s->started)
-    put_int (b, o, "started", s->started);
+    rcvmi_json_put_int (b, o, "started", s->started);
   if (s->finished)
-    put_int (b, o, "finished", s->finished);
+    rcvmi_json_put_int (b, o, "finished", s->finished);
   if (s->has_exit)
     {
-      put_int (b, o, "exitCode", s->exit_code);
+      rcvmi_json_put_int (b, o, "exitCode", s->exit_code);
       if (s->exit_signal)
-        put_int (b, o, "exitSignal", s->exit_signal);
+        rcvmi_json_put_int (b, o, "exitSignal", s->exit_signal);
     }
   if (s->error)
     {
       sub = new_member (b, o, "error");
-      put_int (b, sub, "code", rcvm_error_get_code (s->error));
-      put_str (b, sub, "name", rcvm_code_name (rcvm_error_get_code (s->error)));
-      put_int (b, sub, "errno", rcvm_error_get_errno (s->error));
-      put_int (b, sub, "exitCode", rcvm_error_get_exit_code (s->error));
-      put_str (b, sub, "stage", rcvm_error_get_stage (s->error));
-      put_str (b, sub, "message", rcvm_error_get_message (s->error));
+      rcvmi_json_put_int (b, sub, "code", rcvm_error_get_code (s->error));
+      rcvmi_json_put_str (b, sub, "name", rcvm_code_name (rcvm_error_get_code (s->error)));
+      rcvmi_json_put_int (b, sub, "errno", rcvm_error_get_errno (s->error));
+      rcvmi_json_put_int (b, sub, "exitCode", rcvm_error_get_exit_code (s->error));
+      rcvmi_json_put_str (b, sub, "stage", rcvm_error_get_stage (s->error));
+      rcvmi_json_put_str (b, sub, "message", rcvm_error_get_message (s->error));
     }
   for (size_t i = 0; i < s->n_phases; i++)
     {
@@ -147,17 +119,17 @@ ours_to_json (struct builder *b, const struct rcvmi_state *s, bool for_disk)
           b->failed = true;
           break;
         }
-      put_str (b, sub, "name", s->phases[i].name);
-      put_int (b, sub, "usec", s->phases[i].usec);
+      rcvmi_json_put_str (b, sub, "name", s->phases[i].name);
+      rcvmi_json_put_int (b, sub, "usec", s->phases[i].usec);
     }
-  put (b, o, "phases", phases);
+  rcvmi_json_put (b, o, "phases", phases);
   return o;
 }
 
 char *
 rcvmi_state_to_json (const struct rcvmi_state *s, bool for_disk, rcvm_error **err)
 {
-  struct builder b = { false };
+  struct rcvmi_json b = { false };
   struct json_object *o = json_object_new_object ();
   const char *text = NULL;
   char *copy = NULL;
@@ -165,15 +137,15 @@ rcvmi_state_to_json (const struct rcvmi_state *s, bool for_disk, rcvm_error **er
 
   if (o)
     {
-      put_str (&b, o, "ociVersion", s->oci_version ? s->oci_version : "1.0.2");
-      put_str (&b, o, "id", s->id ? s->id : "");
-      put_str (&b, o, "status", rcvm_status_name (s->status));
+      rcvmi_json_put_str (&b, o, "ociVersion", s->oci_version ? s->oci_version : "1.0.2");
+      rcvmi_json_put_str (&b, o, "id", s->id ? s->id : "");
+      rcvmi_json_put_str (&b, o, "status", rcvm_status_name (s->status));
       if (runs)
-        put_int (&b, o, "pid", s->pid);
-      put_str (&b, o, "bundle", s->bundle ? s->bundle : "");
+        rcvmi_json_put_int (&b, o, "pid", s->pid);
+      rcvmi_json_put_str (&b, o, "bundle", s->bundle ? s->bundle : "");
       if (s->annotations)
-        put (&b, o, "annotations", annotations_to_json (&b, s->annotations));
-      put (&b, o, "org.runcvm", ours_to_json (&b, s, for_disk));
+        rcvmi_json_put (&b, o, "annotations", annotations_to_json (&b, s->annotations));
+      rcvmi_json_put (&b, o, "org.runcvm", ours_to_json (&b, s, for_disk));
       text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED
                                                     | JSON_C_TO_STRING_NOSLASHESCAPE);
     }

@@ -114,7 +114,9 @@ add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index)
       return;
     }
   add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=file,file.filename=%s%s", index, path,
-              disk->readonly ? ",readonly=on,file.locking=off" : ",discard=unmap");
+              disk->readonly  ? ",readonly=on,file.locking=off"
+              : disk->passing ? ",discard=unmap,cache.no-flush=on"
+                              : ",discard=unmap");
   add_option (a, "-device", "virtio-blk-device,drive=disk%zu,serial=%s,werror=report,rerror=report", index,
               disk->serial);
 }

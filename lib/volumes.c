@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * runcvm-volumes: serves the volumes of one VM over NFSv3.  The monitor starts it with --config-fd (nfs-control.h);
- * by hand:
+ * runcvm-volumes: serves the volumes of one VM over NFSv3.  The monitor starts it with --config-fd
+ * (nfs-control.h); by hand:
  *
  *   runcvm-volumes --listen ADDRESS:PORT... --export PATH[:OPTION,...]... [--key HEX] [--workers N] [--no-sandbox]
  *
- * Options of an export: ro, uid=N and gid=N (squash), name=NAME, cached=SECONDS, durable.  It says where it listens
- * on standard output, one line each.
+ * Options of an export: ro, uid=N and gid=N (squash), name=NAME, cached=SECONDS, durable.  It says where it
+ * listens on standard output, one line each.
  */
 #include "config.h"
 
@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -110,6 +111,23 @@ serve (const struct nfs_settings *s, rcvm_error **err)
   return rc;
 }
 
+enum
+{
+  OPEN_FILES = 4096
+};
+
+/* As many as the cache of open files can use; no more, for the process's own sake. */
+static void
+set_open_files (void)
+{
+  struct rlimit files;
+
+  if (getrlimit (RLIMIT_NOFILE, &files) < 0)
+    return;
+  files.rlim_cur = files.rlim_max < OPEN_FILES ? files.rlim_max : OPEN_FILES;
+  setrlimit (RLIMIT_NOFILE, &files);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -126,6 +144,7 @@ main (int argc, char **argv)
   sigaddset (&stop, SIGINT);
   sigprocmask (SIG_BLOCK, &stop, NULL);
   umask (0);
+  set_open_files ();
   rc = rcvmi_nfs_settings_command_line (argc, argv, &s, &err);
   if (rc == 0 && s.n_listen + s.n_listen_fds + s.n_stream_fds + (s.control_fd >= 0) == 0)
     rc = rcvmi_fail (&err, RCVM_E_INVALID, 0,

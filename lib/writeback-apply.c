@@ -37,6 +37,11 @@ fail_at (const struct rcvmi_wb_tree *t, const char *name, int errnum, const char
     return rcvmi_fail (err, RCVM_E_STATE, errnum,
                        "cannot %s '%s': another file system is mounted there; unmount it", what,
                        path ? path : "?");
+  if (errnum == EPERM && geteuid () != 0)
+    return rcvmi_fail (err, RCVM_E_PERMISSION, errnum,
+                       "cannot %s '%s': only root can write back what belongs to other users in the container; have such "
+                       "changes kept or discarded (--rootfs-changes)",
+                       what, path ? path : "?");
   return rcvmi_fail_errno (err, errnum, "cannot %s '%s'", what, path ? path : "?");
 }
 

@@ -92,8 +92,12 @@ boot_and_wait (const struct cli *cli, rcvm_vm *vm, const struct run *r, int sign
       return 128 + signum;
     }
   code = start_and_wait (vm, r, tty, signal_fd, &keep);
-  if (!keep && rcvm_vm_delete (vm, 1, &err) < 0)
-    code = fail_with (err, 0);
+  /* By force where it has not stopped.  What it has changed and could not be written back is not given up. */
+  if (!keep && rcvm_vm_delete (vm, rcvm_vm_get_status (vm) != RCVM_STATUS_STOPPED, &err) < 0)
+    {
+      code = fail_with (err, 0);
+      complain ("cli", "the VM '%s' stays, and `runcvm delete %s` tries again", rcvm_vm_get_id (vm), rcvm_vm_get_id (vm));
+    }
   return code;
 }
 

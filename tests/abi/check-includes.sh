@@ -8,7 +8,7 @@
 table ()
 {
   cat <<'END'
-json-c/*          lib/api-cache.c lib/cache-list.c lib/disks.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c lib/net-json.c lib/net-record.c lib/net-guest.c tests/*
+json-c/*          lib/json.c lib/api-cache.c lib/cache-list.c lib/disks.c lib/spec*.[ch] lib/state*.c lib/features.c lib/vmm-*.c lib/net-json.c lib/net-guest.c lib/net-record.c tests/*
 json.h            -
 ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] fuzzing/fuzz-writeback*.c tests/*
 et/*              lib/rootfs-ext4*.[ch]
@@ -18,7 +18,7 @@ archive_entry.h   lib/rootfs-layer-libarchive.[ch] lib/rootfs-layer-reader.c tes
 zlib.h            lib/rootfs-layer-stream.c tests/*
 zstd.h            lib/rootfs-layer-stream.c tests/*
 netlink/*         lib/net*.[ch] tests/*
-libnftnl/*        lib/net-nft.c
+libnftnl/*        lib/net-nft*.[ch]
 nettle/*          lib/digest.c
 seccomp.h         lib/plan-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c lib/nfs-sandbox.c
 nfsc/*            tests/bench/*

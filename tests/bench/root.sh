@@ -13,7 +13,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/root-bench.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
 
-cp -a "$BUSYBOX" "$work/large"
+cp -a "$BUSYBOX/." "$work/large"
 for i in 1 2 3 4; do head -c 500000000 /dev/urandom >"$work/large/data$i"; done
 
 runcvm() { "$BUILD/run" runcvm "$@"; }

@@ -12,6 +12,7 @@ import time
 
 HELLO, READY, STARTED, FAILED, EXIT, GOODBYE, LOG = range(1, 8)
 SETUP, EXEC, SIGNAL, RESIZE, SHUTDOWN = range(16, 21)
+NET_ANSWER, NET_ADD, NET_DEL, NET_QUERY = 8, 21, 22, 23
 STDIN, STDOUT, STDERR, WINDOW, CLOSE = range(32, 37)
 WINDOW_SIZE = 256 * 1024
 
@@ -141,6 +142,7 @@ class VM:
         self.sock.setblocking(False)
         self.inbuf, self.outbuf = bytearray(), bytearray()
         self.processes, self.logs = {}, []
+        self.net_answers = {}
         self.hello = self.ready = self.setup_failed = None
         self.goodbye = self.eof = False
         self.number = 0
@@ -186,6 +188,8 @@ class VM:
             self.logs.append(small(payload))
         elif kind == GOODBYE:
             self.goodbye = True
+        elif kind == NET_ANSWER:
+            self.net_answers[number] = payload
         elif kind == FAILED and not self.ready and not p:
             self.setup_failed = small(payload)
         elif kind == STARTED:

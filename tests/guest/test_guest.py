@@ -682,6 +682,90 @@ def user_namespace(b):
         vm.shutdown()
 
 
+NICS = ["-netdev", "user,id=n0", "-device", "virtio-net-device,netdev=n0,mac=52:54:00:00:00:01",
+        "-netdev", "user,id=n1,restrict=on", "-device", "virtio-net-device,netdev=n1,mac=52:54:00:00:00:02"]
+
+
+def nic(tag, name, mac, *more):
+    return field(tag, text(1, name) + field(2, bytes.fromhex(mac.replace(":", ""))) + b"".join(more))
+
+
+def ip4(a):
+    return bytes(int(x) for x in a.split("."))
+
+
+def net_ask(vm, kind, number, payload=b""):
+    vm.send(kind, number, payload)
+    vm.until(lambda: number in vm.net_answers)
+    return vm.net_answers[number]
+
+
+@test
+def network(b):
+    # The names are crossed, and one is no usual one; QEMU's own DHCP server answers.
+    vm = b.vm(text(40, ""),
+              nic(19, "eth0", "52:54:00:00:00:02", u32(3, 1400),
+                  field(5, field(1, ip4("10.9.0.2")) + u32(2, 24) + field(4, ip4("10.9.0.255"))),
+                  field(5, field(1, b"\xfd" + bytes(14) + b"\2") + u32(2, 64) + u32(6, 2)),
+                  # The gateway's own route comes after it, and is needed first.
+                  field(6, field(1, ip4("10.77.0.0")) + u32(2, 16) + field(3, ip4("10.8.0.9")) + u32(5, 7)),
+                  field(6, field(1, ip4("10.8.0.0")) + u32(2, 24) + u32(6, 253)),
+                  field(6, field(1, ip4("10.78.0.0")) + u32(2, 16) + field(3, ip4("172.31.0.1")) + u32(9, 4)),
+                  field(7, field(1, ip4("10.9.0.77")) + field(2, b"\2\0\0\0\0\7") + u32(3, 0x80))),
+              nic(19, "wan0", "52:54:00:00:00:01", u32(4, 20)),
+              field(12, text(1, "net.ipv4.conf.eth0.forwarding") + text(2, "1")), qemu=NICS)
+    try:
+        def out(*argv):
+            p = vm.run(list(argv))
+            return (p.out + p.err).decode()
+        addresses = out("ip", "-o", "addr")
+        for line in ("eth0    inet 10.9.0.2/24 brd 10.9.0.255 scope global", "eth0    inet6 fd00::2/64",
+                     "wan0    inet 10.0.2.15/24"):
+            assert line in addresses, (line, addresses)
+        assert "tentative" not in "".join(l for l in addresses.splitlines() if "fd00" in l), addresses
+        assert "mtu 1400" in out("ip", "link", "show", "eth0")
+        routes = out("ip", "route")
+        for line in ("10.77.0.0/16 via 10.8.0.9 dev eth0  metric 7", "10.78.0.0/16 via 172.31.0.1 dev eth0 onlink",
+                     "default via 10.0.2.2 dev wan0"):
+            assert line in routes, (line, routes)
+        neighbours = out("cat", "/proc/net/arp")
+        assert "10.9.0.77        0x1         0x6         02:00:00:00:00:07" in neighbours, neighbours
+        eq(out("cat", "/proc/sys/net/ipv4/conf/eth0/forwarding"), "1\n")
+        eq(sorted(out("ls", "/sys/class/net").split()), ["eth0", "lo", "wan0"])
+        eq(out("cat", "/etc/resolv.conf"), "nameserver 10.0.2.3\n")
+        answer = net_ask(vm, NET_QUERY, 5)
+        for piece in (b"wan0\0", field(2, bytes.fromhex("525400000001")), field(1, ip4("10.0.2.15")), text(1, "lo")):
+            assert piece in answer, (piece, answer)
+        # A change: the old address goes.
+        answer = net_ask(vm, NET_ADD, 6, nic(0, "eth0", "52:54:00:00:00:02", field(5, field(1, ip4("10.9.0.3")) + u32(2, 24)))[6:])
+        assert field(1, ip4("10.9.0.3")) in answer and field(1, ip4("10.9.0.2")) not in answer, answer
+        assert b"malformed" in net_ask(vm, NET_ADD, 7, b"\1\2\3")
+        assert b"malformed" in net_ask(vm, NET_DEL, 8, text(1, "eth0"))
+        eq(net_ask(vm, NET_DEL, 9, nic(0, "x", "52:54:00:00:00:02")[6:]), b"")
+        eq(sorted(out("ls", "/sys/class/net").split()), ["lo", "wan0"])
+        eq(net_ask(vm, NET_DEL, 10, nic(0, "x", "52:54:00:00:00:99")[6:]), b"")
+    finally:
+        vm.close()
+
+
+@test
+def network_failures(b):
+    image = b.image("n.img")
+    for record, word in (
+            (nic(19, "eth0", "52:54:00:00:00:01", field(6, field(1, ip4("10.0.0.0")) + u32(2, 8) + field(3, ip4("1.2.3.4")))),
+             "cannot add the route to 10.0.0.0/8 via 1.2.3.4 on eth0"),
+            (nic(19, "lo", "52:54:00:00:00:01"), "has a network interface lo already"),
+            (nic(19, "eth0", "52:54:00:00:00:01", u32(3, 70000)), "cannot set the MTU of eth0 to 70000"),
+            (field(19, text(1, "eth0")), "lacks its name or its MAC"),
+            (nic(19, "a/b", "52:54:00:00:00:01"), "malformed"),
+            (nic(19, "eth0", "52:54:00:00:00:05", u32(4, 1)), "DHCP without an answer on eth0 in 1 s")):
+        silent = ["-netdev", "hubport,id=h,hubid=1", "-device", "virtio-net-device,netdev=h,mac=52:54:00:00:00:05"]
+        with VM(b.guest, [("root", image, False)], qemu=NICS + silent) as vm:
+            assert vm.setup(setup_record(record)) is None
+            assert word in vm.setup_failed["message"], vm.setup_failed
+            vm.shutdown()
+
+
 @test
 def setup_failures(b):
     image = b.image("f.img")

@@ -76,7 +76,7 @@ def guard():
     ip(h.vm, "addr del 127.0.0.1/8 dev lo")
     ip(h.vm, f"route add 127.0.0.1/32 via {gateway}")
     try:
-        tcp(h.host, "127.0.0.1", h.vm, "127.0.0.1", megabytes=1)
+        tcp(h.host, "127.0.0.1", h.vm, "127.0.0.1", megabytes=1, patience=2)
     except (AssertionError, subprocess.TimeoutExpired):
         pass
     else:

@@ -180,6 +180,22 @@ def killed():
 
 
 @test
+def dead_before():
+    "a VM that comes after one that died, and of which nobody has cleaned up, has its network"
+    n = Net()
+    before = dump(n.c)
+    for _ in range(2):
+        Ctl("--netns", path(n.c)).kill()
+    ctl = Ctl("--netns", path(n.c), "--vm", path(n.vm))
+    assert "warnings" not in ctl.json
+    ctl.configure(n.vm)
+    ping(n.vm, "192.168.1.1")
+    ctl.undo()
+    ctl.end()
+    same(before, dump(n.c))
+
+
+@test
 def killed_elsewhere():
     "kill -9, and the namespace has another name, or none, or is gone"
     n = Net()
@@ -269,6 +285,7 @@ def late():
     ctl = Ctl("--netns", path(empty))
     assert ctl.json["nics"] == []
     run("ip", "link", "add", "late0", "netns", n.host, "type", "veth", "peer", "name", "eth0", "netns", empty)
+    ip(n.host, "link set late0 up")
     ip(empty, "addr add 10.3.0.2/24 dev eth0")
     ip(empty, "link set eth0 up")
     settle(empty)
@@ -371,16 +388,38 @@ def no_tun():
 
 
 @test
+def half_way():
+    "a failure anywhere (no more fds, a record that cannot be written) leaves nothing behind"
+    n = Net()
+    n.plug(1)
+    ip(n.c, "addr add 10.1.0.5/24 dev eth1")
+    ip(n.c, "link set eth1 up")
+    settle(n.c)
+    for options in JOINS:
+        before = dump(n.c)
+        failed = 0
+        for fds in range(4, 20):
+            out = run("prlimit", f"--nofile={fds}", NETCTL, "rounds", 1, "--netns", path(n.c), *options, check=False)
+            failed += out.startswith("error RCVM_E_SYSTEM")
+            assert out.startswith("error RCVM_E_SYSTEM") or out.startswith("fds "), out
+            same(before, dump(n.c))
+        assert 4 < failed < 16, failed
+        out = run(NETCTL, "rounds", 1, "--netns", path(n.c), "--record", "/nonexistent/record", *options, check=False)
+        assert "RCVM_E_NOT_FOUND" in out, out
+        same(before, dump(n.c))
+
+
+@test
 def rounds():
     "500 rounds leave no device, qdisc, filter, route, fd or namespace"
     n = Net()
-    before, names = dump(n.c), os.listdir("/run/netns")
+    before = dump(n.c)
     for command in (["rounds", 500, "--netns", path(n.c)], ["rounds", 50, "--netns", path(n.c), "--bridge"],
                     ["taps", 500, path(n.c)]):
         out = run(NETCTL, *command, timeout=120).split()
         assert out[0] == "fds" and out[1] == out[2], out
         same(before, dump(n.c))
-    assert names == os.listdir("/run/netns")
+    assert sorted(made) == sorted(x for x in os.listdir("/run/netns") if x.startswith(PREFIX))
 
 
 main()

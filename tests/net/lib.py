@@ -41,6 +41,8 @@ def netns(name):
     ns = f"{PREFIX}{name}"
     run("ip", "netns", "add", ns)
     made.append(ns)
+    # Addresses are tried for a second each otherwise.
+    inside(ns, "sh", "-c", "for d in all default; do echo 0 > /proc/sys/net/ipv6/conf/$d/accept_dad; done")
     ip(ns, "link set lo up")
     return ns
 
@@ -83,11 +85,14 @@ class Net:
 
 
 def settle(ns):
-    """Until every IPv6 address has been tried: the kernel's own clock, which nothing tells about."""
-    for _ in range(100):
-        if not ip(ns, "-6 addr show tentative").strip():
+    """Until each link is really up and has its own IPv6 address: the kernel says so up to a second later."""
+    for _ in range(200):
+        links = json.loads(ip(ns, "-j addr"))
+        if all(x["operstate"] == "UP" and any(a["local"].startswith("fe80") and not a.get("tentative") for a in x["addr_info"])
+               for x in links if x["ifname"].startswith(("eth", "up")) and "UP" in x["flags"]):
             return
         time.sleep(0.05)
+    raise AssertionError(f"the links of {ns} do not come up: {links}")
 
 
 def scrub(o):
@@ -252,7 +257,8 @@ c.sendall(f"{n} {h.hexdigest()} {peer[0]}".encode())
 """
 CLIENT = r"""
 import hashlib, socket, sys
-c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[4]))
+c.settimeout(20)
 d = bytes(range(256)) * 4096
 h, n = hashlib.sha256(), 0
 for _ in range(int(sys.argv[3])):
@@ -269,13 +275,13 @@ print(got[2])
 """
 
 
-def tcp(server, listen, client, address, port=5000, megabytes=8, to=None):
+def tcp(server, listen, client, address, port=5000, megabytes=8, to=None, patience=10):
     """A transfer, checked by its digest; returns the client's address as the server sees it."""
     p = subprocess.Popen(["ip", "netns", "exec", server, sys.executable, "-c", SERVER, listen, str(to or port)],
                          stdout=subprocess.PIPE, text=True)
     try:
         assert p.stdout.readline() == "ready\n"
-        return inside(client, sys.executable, "-c", CLIENT, address, str(port), str(megabytes), timeout=30).strip()
+        return inside(client, sys.executable, "-c", CLIENT, address, str(port), str(megabytes), str(patience), timeout=30).strip()
     finally:
         p.kill()
         p.wait()

@@ -2,14 +2,14 @@
 /*
  * The network's host half for the tests, without a VM:
  *
- *   netctl hold [OPTIONS]     prepares, prints the JSON, and takes commands: json, rescan, remove N, undo, socket, quit.
- *                             Each answers with a line; news of the namespace come as "event ...".
- *   netctl undo RECORD-FILE   what the next call on an id does after its monitor died
- *   netctl rounds N [OPTIONS] prepares and undoes N times; prints the number of fds before and after
- *   netctl taps N [NETNS]     the same with the public TAP functions
+ *   netctl hold [OPTIONS]     prepares, prints the JSON, and takes commands: json, rescan, remove N, undo,
+ * socket, quit. Each answers with a line; news of the namespace come as "event ...". netctl undo
+ * RECORD-FILE   what the next call on an id does after its monitor died netctl rounds N [OPTIONS] prepares
+ * and undoes N times; prints the number of fds before and after netctl taps N [NETNS]     the same with the
+ * public TAP functions
  *
- * --vm NETNS stands for the VM: each NIC's TAP is joined to a TAP "eth<N>" in that namespace, by copying frames, headers and
- * all, as a VMM does.  That kernel is the guest's.
+ * --vm NETNS stands for the VM: each NIC's TAP is joined to a TAP "eth<N>" in that namespace, by copying
+ * frames, headers and all, as a VMM does.  That kernel is the guest's.
  */
 #include "config.h"
 
@@ -43,8 +43,7 @@ static struct pair pairs[RCVMI_NET_MAX_NICS];
 static const char *record_file, *vm;
 static char frame[70000];
 
-static void __attribute__ ((noreturn))
-die (rcvm_error *e)
+static void __attribute__ ((noreturn)) die (rcvm_error *e)
 {
   printf ("error %s %s\n", rcvm_code_name (rcvm_error_get_code (e)), rcvm_error_get_message (e));
   exit (1);
@@ -97,7 +96,8 @@ join_vm (struct rcvmi_net_nic *nic)
   snprintf (mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
   ns = rcvm_net_ns_open (vm, &e);
   o = rcvm_net_tap_options_new (&e);
-  if (!ns || !o || rcvm_net_tap_options_set_name (o, name, &e) < 0 || rcvm_net_tap_options_set_mac (o, mac, &e) < 0
+  if (!ns || !o || rcvm_net_tap_options_set_name (o, name, &e) < 0
+      || rcvm_net_tap_options_set_mac (o, mac, &e) < 0
       || rcvm_net_tap_options_set_mtu (o, nic->guest.mtu, &e) < 0)
     die (e);
   p->tap = rcvm_net_tap_in_netns (ns, o, &e);
@@ -106,7 +106,8 @@ join_vm (struct rcvmi_net_nic *nic)
   p->outside = nic->tap_fd;
   p->inside = rcvm_net_tap_get_fd (p->tap, 0);
   /* A VMM whose guest can do it says so: large packets then pass in one piece. */
-  if (!getenv ("NO_OFFLOAD") && (ioctl (p->outside, TUNSETOFFLOAD, offload) < 0 || ioctl (p->inside, TUNSETOFFLOAD, offload) < 0))
+  if (!getenv ("NO_OFFLOAD")
+      && (ioctl (p->outside, TUNSETOFFLOAD, offload) < 0 || ioctl (p->inside, TUNSETOFFLOAD, offload) < 0))
     perror ("TUNSETOFFLOAD");
   rcvm_net_tap_options_free (o);
   rcvm_net_ns_free (ns);
@@ -357,9 +358,10 @@ main (int argc, char **argv)
               unsigned host, guest;
 
               sscanf (v + 4, "%u:%u", &host, &guest);
-              ports[c.n_ports++] = (struct rcvmi_net_port){ .protocol = v[0] == 'u' ? IPPROTO_UDP : IPPROTO_TCP,
-                                                            .host_port = (uint16_t) host,
-                                                            .guest_port = (uint16_t) guest };
+              ports[c.n_ports++]
+                  = (struct rcvmi_net_port){ .protocol = v[0] == 'u' ? IPPROTO_UDP : IPPROTO_TCP,
+                                             .host_port = (uint16_t) host,
+                                             .guest_port = (uint16_t) guest };
               c.ports = ports;
             }
           else

@@ -139,7 +139,7 @@ nobase ()
   check "write-back without the base" "$tool" upper.img "$work/host"
   compare ref host > compare.log || true
   check "all but the other names of links/renamed" fails grep -v -e 'links/renamed' -e 'deep/renamed3' \
-    -e '^[0-9]* entries, 1[0-9] differences$' compare.log
+    -e '^[0-9]* entries, [0-9]* differences$' compare.log
   rm -rf host
 }
 

@@ -121,6 +121,9 @@ TEST (test_environment)
   setenv ("RUNCVM_CACHE_SIZE", "much", 1);
   open_fails (NULL, RCVM_E_INVALID, "RUNCVM_CACHE_SIZE is 'much'");
   unsetenv ("RUNCVM_CACHE_SIZE");
+  /* Of which directory, a monitor would not know. */
+  setenv ("RUNCVM_CACHE_DIR", "relative", 1);
+  open_fails (NULL, RCVM_E_INVALID, "have to begin with /");
   unsetenv ("RUNCVM_CACHE_DIR");
   unsetenv ("RUNCVM_DATA_DIR");
   free (data);

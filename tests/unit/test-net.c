@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The network's host half, as far as one process can see it: texts, records, and TAPs in a namespace of its own. */
+/* The network's host half, as far as one process can see it: texts, records, and TAPs in a namespace of its
+   own. */
 #include "config.h"
 
 #include "support.h"
@@ -19,13 +20,14 @@
 
 #include "cleanup.h"
 #include "net-parts.h"
-static bool apart; /* in a network namespace of this test's own */
+static bool apart;     /* in a network namespace of this test's own */
 static char there[64]; /* another one's path */
 static pid_t holder;
 
 TEST (test_names)
 {
-  static const char *const bad[] = { "", ".", "..", "a b", "a/b", "a:b", "tap%d", "a\n", "sixteen-bytes-xx" };
+  static const char *const bad[]
+      = { "", ".", "..", "a b", "a/b", "a:b", "tap%d", "a\n", "sixteen-bytes-xx" };
   rcvm_error *e = NULL;
 
   assert_int_equal (rcvmi_net_check_name ("b9fc_1234567890", NULL), 0);
@@ -37,8 +39,14 @@ TEST (test_names)
 
 TEST (test_macs)
 {
-  static const char *const bad[] = { "", "02:00:5e:10:00", "02:00:5e:10:00:1", "02:00:5e:10:00:0g", "01:00:5e:10:00:01",
-                                     "00:00:00:00:00:00", "02:00:5e:10:00:01 ", "02-00-5e-10-00-01" };
+  static const char *const bad[] = { "",
+                                     "02:00:5e:10:00",
+                                     "02:00:5e:10:00:1",
+                                     "02:00:5e:10:00:0g",
+                                     "01:00:5e:10:00:01",
+                                     "00:00:00:00:00:00",
+                                     "02:00:5e:10:00:01 ",
+                                     "02-00-5e-10-00-01" };
   uint8_t mac[6];
   char text[18];
 
@@ -52,8 +60,9 @@ TEST (test_macs)
 
 TEST (test_ips)
 {
-  static const char *const bad[] = { "", "/", "1.2.3", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/ 8", "1.2.3.4/-1", "fe80::1/129",
-                                     "fe80::1%eth0", "1.2.3.4/8x" };
+  static const char *const bad[]
+      = { "",           "/",          "1.2.3",       "1.2.3.4/",     "1.2.3.4/33",
+          "1.2.3.4/ 8", "1.2.3.4/-1", "fe80::1/129", "fe80::1%eth0", "1.2.3.4/8x" };
   struct rcvmi_net_ip ip;
   char text[64];
   uint8_t prefix;
@@ -71,9 +80,10 @@ TEST (test_ips)
 
 TEST (test_dns)
 {
-  static const char text[] = "; comment\nnameserver 10.0.0.1\nnameserver  fe80::1%eth0 \nnameserver 10.0.0.1%eth0\n"
-                             "nameserver a.example\ndomain old.example\nsearch a.example\tb.example\noptions ndots:2 rotate\n"
-                             "nameserver\nsortlist 1.2.3.4\nnameserver 10.0.0.2";
+  static const char text[]
+      = "; comment\nnameserver 10.0.0.1\nnameserver  fe80::1%eth0 \nnameserver 10.0.0.1%eth0\n"
+        "nameserver a.example\ndomain old.example\nsearch a.example\tb.example\noptions ndots:2 rotate\n"
+        "nameserver\nsortlist 1.2.3.4\nnameserver 10.0.0.2";
   struct rcvmi_net_dns dns;
 
   assert_int_equal (rcvmi_net_dns_parse (&dns, text, sizeof text - 1, NULL), 0);
@@ -94,20 +104,26 @@ TEST (test_dns)
 
 TEST (test_records)
 {
-  static const char *const bad[] = {
-    "", "{}", "[]", "{\"version\":1}", "{\"version\":2,\"cookie\":\"00000000000000000000000000000000\",\"nics\":[]}",
-    "{\"version\":1,\"cookie\":\"0\",\"nics\":[]}", "{\"version\":1,\"cookie\":\"00000000000000000000000000000000\",\"nics\":[1]}",
-    "{\"version\":1,\"cookie\":\"00000000000000000000000000000000\",\"nics\":[{\"name\":\"a/b\",\"tap\":\"t\"}]}"
-  };
-  static const char gone[] = "{\"version\":1,\"dev\":4,\"ino\":1,\"cookie\":\"00000000000000000000000000000000\","
-                             "\"path\":\"/run/netns/nonesuch\",\"nics\":[{\"index\":2,\"name\":\"eth0\",\"tap\":\"rcvm0\"}]}";
+  static const char *const bad[]
+      = { "",
+          "{}",
+          "[]",
+          "{\"version\":1}",
+          "{\"version\":2,\"cookie\":\"00000000000000000000000000000000\",\"nics\":[]}",
+          "{\"version\":1,\"cookie\":\"0\",\"nics\":[]}",
+          "{\"version\":1,\"cookie\":\"00000000000000000000000000000000\",\"nics\":[1]}",
+          "{\"version\":1,\"cookie\":\"00000000000000000000000000000000\",\"nics\":[{\"name\":\"a/"
+          "b\",\"tap\":\"t\"}]}" };
+  static const char gone[]
+      = "{\"version\":1,\"dev\":4,\"ino\":1,\"cookie\":\"00000000000000000000000000000000\","
+        "\"path\":\"/run/netns/nonesuch\",\"nics\":[{\"index\":2,\"name\":\"eth0\",\"tap\":\"rcvm0\"}]}";
   rcvm_error *e = NULL;
 
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     {
       assert_int_equal (rcvmi_net_undo_record (bad[i], &e), RCVM_E_INVALID);
       check_error (&e, RCVM_E_INVALID, "net", "damaged");
-        }
+    }
   assert_int_equal (rcvmi_net_undo_record (gone, &e), 0);
   assert_null (e);
 }
@@ -334,10 +350,12 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test (test_names),      cmocka_unit_test (test_macs),     cmocka_unit_test (test_ips),
-    cmocka_unit_test (test_dns),        cmocka_unit_test (test_records),  cmocka_unit_test (test_none),
-    cmocka_unit_test (test_namespaces), cmocka_unit_test (test_tap_here), cmocka_unit_test (test_tap_there),
-    cmocka_unit_test (test_no_room),    cmocka_unit_test (test_take_over),
+    cmocka_unit_test (test_names),      cmocka_unit_test (test_macs),
+    cmocka_unit_test (test_ips),        cmocka_unit_test (test_dns),
+    cmocka_unit_test (test_records),    cmocka_unit_test (test_none),
+    cmocka_unit_test (test_namespaces), cmocka_unit_test (test_tap_here),
+    cmocka_unit_test (test_tap_there),  cmocka_unit_test (test_no_room),
+    cmocka_unit_test (test_take_over),
   };
 
   return cmocka_run_group_tests (tests, set_up, tear_down);

@@ -71,6 +71,7 @@ test_not_taken_apart (void **state)
     HEAD "rw,lowerdir=/a,datadir+=/d,upperdir=/u",
     HEAD "rw,lowerdir=/a,upperdir=/u,redirect_dir=on",
     HEAD "rw,lowerdir=/a,upperdir=/u,metacopy=on",
+    HEAD "rw,lowerdir=/a,upperdir=/u,workdir=/w,userxattr",
     HEAD "rw",
     "59 30 0:48 /sub " PLACE " rw - overlay overlay rw,lowerdir=/a,upperdir=/u",
   };

@@ -154,6 +154,65 @@ succeeds "when it is back, deletion writes the changes back" runcvm delete stuck
 is "$(cat "$tree/etc/precious")" precious "and nothing is lost"
 no_leaks
 
+# Nor by the next VM of that id, which has to write them back before it starts, and cannot.
+runcvm run --detach --memory 160M --log-level error --rootfs "$tree" heir -- sh -c 'echo inherited >/etc/heir; sync; sleep 100000'
+until runcvm exec heir test -e /etc/heir; do :; done
+runcvm exec heir sync
+kill -9 "$(runcvm state heir | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])')"
+mv "$tree" "$tree.away"
+mkdir "$tree"
+like "$(in_root heir -- true 2>&1)" "rootfs: the changes of an earlier VM .*remove '$RUNCVM_DATA_DIR/vms/heir@.*is not the root" "a VM does not start upon changes that cannot be written back"
+rmdir "$tree"
+mv "$tree.away" "$tree"
+is "$(in_root heir -- cat /etc/heir)" inherited "and when they can, it sees them"
+no_leaks
+
+# The root's own disk: full when the changes are to go there, read-only, or another container's.
+mkdir "$work/roots"
+cat >"$work/roots.sh" <<'SH'
+. /dev/stdin <<<"$functions"
+mount -t tmpfs -o size=8m tmpfs "$work/roots"
+tree=$work/roots/tree
+cp -a "$BUSYBOX" "$tree"
+in_root squeezed -- sh -c 'echo precious >/etc/precious; dd if=/dev/urandom of=/big bs=1M count=12 2>/dev/null'
+echo "exit $?"
+mount -o remount,size=80m "$work/roots"
+runcvm delete squeezed
+echo "exit $?"
+cat "$tree/etc/precious"
+mount --bind "$tree" "$tree"
+mount -o remount,bind,ro "$tree"
+in_root reads -- sh -c 'touch /new; cat /etc/precious'
+echo "exit $?"
+umount "$tree"
+ls "$tree/new"
+overlay() { mount -t overlay overlay -o "lowerdir=$BUSYBOX,upperdir=$work/roots/upper$1,workdir=$work/roots/work$1" "$work/roots/merged"; }
+mkdir "$work"/roots/{upper1,work1,upper2,work2,merged}
+tree=$work/roots/merged
+overlay 1
+runcvm run --detach --memory 160M --log-level error --rootfs "$tree" first -- sh -c 'echo first >/etc/whose; sync; sleep 100000'
+until runcvm exec first test -e /etc/whose; do :; done
+runcvm exec first sync
+kill -9 "$(runcvm state first | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])')"
+umount "$tree"
+overlay 2
+runcvm delete first
+ls "$tree/etc/whose"
+umount "$tree"
+overlay 1
+runcvm delete first
+cat "$tree/etc/whose"
+umount "$tree"
+SH
+functions=$(declare -f in_root runcvm) BUILD=$BUILD work=$work unshare --mount bash "$work/roots.sh" >"$work/out" 2>&1
+out=$(grep -v "No space left on device; the rootfs may be" "$work/out")
+like "$(cat "$work/out")" "rootfs: .*No space left on device.*the write-back can be repeated" "a root's disk that is full is said"
+like "$out" "cli: the VM 'squeezed' stays.*" "and the VM stays"
+like "$(tr '\n' '|' <<<"$out")" "exit 125\|exit 0\|precious\|" "until its changes have been written back"
+like "$(tr '\n' '|' <<<"$out")" "touch: /new: Read-only file system\|precious\|exit 0\|ls: [^|]*/new'?: No such file" "what is mounted read-only on the host is so in the VM"
+like "$(tr '\n' '|' <<<"$out")" "is not the root file system that it was[^|]*\|ls: [^|]*whose'?: No such file[^|]*\|first\|$" "another overlay at the same place is not written to"
+no_leaks
+
 # A host disk that is full.
 mkdir "$work/small"
 cat >"$work/small.sh" <<'SH'

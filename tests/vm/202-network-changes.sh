@@ -69,6 +69,37 @@ ip netns del "$tag-gone"
 like "$(runcvm exec g ping -c 1 192.168.1.1)" " 0% packet loss" "a VM survives the deletion of its namespace"
 runcvm delete --force g
 
+# Joined by a bridge; and with addresses of the caller's own.
+make_container b; plug b eth0 br0 02:00:00:00:03:0b 1500 192.168.1.41/24
+b_before=$(ns_state "$tag-b")
+net_options=(--net-mode bridge)
+out=$(net_run b b sh -c 'ping -c 1 192.168.1.1; ip addr show eth0' 2>&1)
+like "$out" " 0% packet loss" "a VM that is joined by a bridge reaches the network"
+like "$out" "02:00:00:00:03:0b" "with the container's MAC"
+runcvm delete --force b 2>/dev/null
+unchanged "$tag-b" "$b_before" "and the namespace is as it was found"
+net_options=(--nic eth0,address=192.168.1.42/24,gateway=192.168.1.1,mtu=1300)
+out=$(net_run b s sh -c 'ip addr show eth0; ip route; ping -c 1 192.168.1.1' 2>&1)
+like "$out" "mtu 1300" "addresses of the caller's own: the MTU"
+like "$out" "inet 192.168.1.42/24" "the address"
+like "$out" "default via 192.168.1.1" "the gateway"
+like "$out" " 0% packet loss" "and they work"
+net_options=()
+
+# The empty namespace of a container that gives no path: whoever made the container fills it, by its PID.
+runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" e -- sleep 1000
+pid=$(runcvm state e | sed -n 's/.*"pid": \([0-9]*\),/\1/p')
+like "$(nsenter --net="/proc/$pid/ns/net" ip -o link)" "^1: lo: <LOOPBACK,UP" "a container without a path has an empty namespace"
+ip -n "$host" link add ve type veth peer name eth0 address 02:00:00:00:03:0e
+ip -n "$host" link set ve master br0 up
+ip -n "$host" link set eth0 netns "$pid"
+nsenter --net="/proc/$pid/ns/net" ip addr add 192.168.1.40/24 dev eth0
+nsenter --net="/proc/$pid/ns/net" ip link set eth0 up
+runcvm start e
+like "$(runcvm exec e ip addr show eth0)" "inet 192.168.1.40/24" "what is put into it before the start is the VM's"
+like "$(runcvm exec e ping -c 1 192.168.1.1)" " 0% packet loss" "and works"
+runcvm delete --force e
+
 # none.
 out=$(net_options=(); runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" --netns none n -- ip -o addr 2>&1)
 is "$(grep -vc ': lo ' <<<"$out")" 0 "the network none has loopback only"

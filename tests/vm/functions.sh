@@ -13,7 +13,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/runcvm-test.XXXXXX")
 export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
 name=$(basename "$0")
 # What a container changes is changed in its root's tree: each test has its own.
-cp -a "$BUSYBOX" "$work/busybox"
+mkdir "$work/busybox"
+cp -a "$BUSYBOX/." "$work/busybox" # also where $BUSYBOX is a symlink, which would lead out of here
 BUSYBOX=$work/busybox
 
 diag() { sed 's/^/# /' <<<"$*"; }

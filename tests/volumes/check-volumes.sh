@@ -11,4 +11,4 @@ export VOLUMES="$build/lib/runcvm-volumes"
 VOLUMES_BINARY=$VOLUMES
 [ -e "$build/lib/.libs/runcvm-volumes" ] && VOLUMES_BINARY=$build/lib/.libs/runcvm-volumes
 export VOLUMES_BINARY
-exec python3 run.py "$@"
+PYTHONDONTWRITEBYTECODE=1 exec python3 run.py "$@"

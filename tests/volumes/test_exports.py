@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import Skip, fails, st, test
+from harness import Skip, Volume, fails, st, test
 from nfs3 import *
 
 
@@ -104,3 +104,18 @@ def t_nested_mounts():
     finally:
         subprocess.run(["umount", "-l", top + "/vol/sub/m"], check=True)
         shutil.rmtree(top)
+
+
+@test
+def t_host_executes_what_was_written():
+    """The server keeps no file open for writing that was made stable: the host would get ETXTBSY."""
+    with Volume() as v:
+        program = open("/bin/true", "rb").read()
+        for name, stable in (("committed", UNSTABLE), ("stable", FILE_SYNC)):
+            f, _, _ = v.c.create(v.root, name, mode=0o755)
+            at = 0
+            while at < len(program):
+                at += v.c.write(f, at, program[at:at + 65536], stable)[0]
+            if stable == UNSTABLE:
+                v.c.commit(f)
+            subprocess.run([v.path + "/" + name], check=True)

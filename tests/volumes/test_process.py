@@ -48,6 +48,25 @@ def t_leaks():
 
 
 @test
+def t_few_fds():
+    """A low limit of open files makes the cache smaller, and nothing fail."""
+    with Volume(client=False) as v:
+        v.server.stop()
+        v.server.args = ["prlimit", "--nofile=256:256", *v.server.args]
+        v.server.start()
+        v.c = Client(v.server.port)
+        v.root = v.c.mount("/vol")
+        handles = [v.c.create(v.root, "f%d" % i)[0] for i in range(300)]
+        for i, h in enumerate(handles):
+            v.c.write(h, 0, b"%d" % i)
+        for i, h in enumerate(handles):
+            assert v.c.read(h, 0, 9)[0] == b"%d" % i
+        assert v.server.fds() <= 256
+        others = [Client(v.server.port) for _ in range(60)]
+        assert all(c.getattr(v.root) for c in others)
+
+
+@test
 def t_memory_with_many_entries():
     """100,000 entries known to the client cost the server nothing that stays."""
     with Volume() as v:

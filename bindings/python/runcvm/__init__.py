@@ -26,7 +26,8 @@ from .raw import Error
 
 __all__ = ["Error", "VM", "Process", "Phase", "Check", "list_vms", "host_check", "build_rootfs",
            "grow_rootfs", "inspect_rootfs", "verify_rootfs", "write_back_rootfs", "Cache", "CachedImage",
-           "check_spec", "default_spec", "features", "version", "Tap", "tap_in_netns", "delete_tap"]
+           "check_spec", "default_spec", "features", "version",
+           "Tap", "tap_in_netns", "delete_tap"]
 
 
 def _export_constants():
@@ -79,6 +80,25 @@ class _Handle:
         self._free(pointer)
 
 
+class _Closing:
+    """What has a handle, or overrides close().  Left as a context manager, or forgotten, it is closed."""
+
+    def close(self):
+        """Frees the handle; what it stands for does not notice.  May be called twice."""
+        handle = getattr(self, "_handle", None)
+        if handle is not None:
+            handle.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
 def _fd(stream):
     """None (/dev/null), a file descriptor, or an object that has one."""
     if stream is None:
@@ -105,7 +125,7 @@ def _milliseconds(timeout):
     return -1 if timeout is None else max(0, -int(-timeout * 1000 // 1))
 
 
-class _Options:
+class _Options(_Closing):
     """Keyword arguments and attributes that are setters of the library."""
 
     _setters = {}
@@ -343,21 +363,6 @@ class VM(_Options):
         with self._handle as vm:
             return raw.rcvm_vm_metrics(vm)
 
-    def close(self):
-        """Frees the handle.  The VM does not notice.  May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
-
 
 @_with_options({
     "json": (lambda process, value: raw.rcvm_process_set_json(process, _text(value)),
@@ -417,21 +422,6 @@ class Process(_Options):
         with self._handle as process:
             pid = raw.rcvm_process_get_guest_pid(process)
             return pid if pid > 0 else None
-
-    def close(self):
-        """Frees the handle.  The process does not notice.  May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
 
 
 def list_vms(root=None):
@@ -501,6 +491,84 @@ def verify_rootfs(image):
     raw.rcvm_rootfs_verify(os.fspath(image))
 
 
+def write_back_rootfs(upper_image, rootfs):
+    """Applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
+
+    What failed or was interrupted is done again by the same call; until it is done, upper_image + ".write-back" exists."""
+    raw.rcvm_rootfs_write_back(os.fspath(upper_image), os.fspath(rootfs))
+
+
+class CachedImage(_Closing):
+    """An image of a cache, in use (never removed) until it is closed, or left as a context manager.
+
+    key, path, size (bytes of the file system), allocated (bytes on disk), hit (it was there already), note (a damaged
+    image was replaced, or None).  fileno() is what holds it: another process that has a copy of it holds it, too.
+    """
+
+    def __init__(self, about, fd):
+        self._fd = fd
+        self.key = about["key"]
+        self.path = about["path"]
+        self.size = about["size"]
+        self.allocated = about["allocated"]
+        self.hit = about["hit"]
+        self.note = about.get("note")
+
+    def fileno(self):
+        if self._fd < 0:
+            raise ValueError("the image is closed")
+        return self._fd
+
+    def close(self):
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Cache(_Closing):
+    """The cache of base images in `directory`, or the one that VMs use."""
+
+    def __init__(self, directory=None, limit=None):
+        self._handle = _Handle("cache", raw.rcvm_cache_open(directory), raw.rcvm_cache_free)
+        if limit is not None:
+            try:
+                with self._handle as cache:
+                    raw.rcvm_cache_set_limit(cache, limit)
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def path(self):
+        """The directory."""
+        with self._handle as cache:
+            return raw.rcvm_cache_get_path(cache)
+
+    def add(self, rootfs, digests=None):
+        """Has an image of the directory `rootfs`: a CachedImage, found, waited for, or built.
+
+        digests ("sha256:...", of its layers) name the contents; without them the metadata of the tree do.
+        """
+        with self._handle as cache:
+            text, fd = raw.rcvm_cache_add_json(cache, rootfs, digests)
+        return CachedImage(json.loads(text), fd)
+
+    def list(self):
+        """The images, the one used last first: dicts, see rcvm_cache_list_json(3)."""
+        with self._handle as cache:
+            return json.loads(raw.rcvm_cache_list_json(cache))
+
+    def prune(self, keep=0):
+        """Removes unused images, the oldest first, until `keep` bytes are left.  Returns the bytes that are free now."""
+        with self._handle as cache:
+            return raw.rcvm_cache_prune(cache, keep)
+
+    def verify(self, remove=False):
+        """Reads all metadata of all images: dicts of key, good, problem, removed."""
+        with self._handle as cache:
+            return json.loads(raw.rcvm_cache_verify_json(cache, bool(remove)))
+
+
 def _open_netns(netns, pid, fd):
     if fd is not None:
         return raw.rcvm_net_ns_open_fd(_fd(fd))
@@ -509,7 +577,7 @@ def _open_netns(netns, pid, fd):
     return raw.rcvm_net_ns_open(netns)
 
 
-class Tap:
+class Tap(_Closing):
     """A TAP device, made by tap_in_netns().  One that is not persistent goes when it is closed."""
 
     def __init__(self, pointer):
@@ -527,21 +595,6 @@ class Tap:
         """The fd of a queue, which is the caller's from now on."""
         with self._handle as tap:
             return raw.rcvm_net_tap_take_fd(tap, queue)
-
-    def close(self):
-        """May be called twice."""
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def __del__(self):
-        self.close()
 
 
 def tap_in_netns(netns=None, *, pid=None, fd=None, name=None, mac=None, mtu=0, uid=-1, gid=-1, queues=1,
@@ -577,102 +630,6 @@ def delete_tap(name, netns=None, *, pid=None, fd=None):
         raw.rcvm_net_tap_delete(ns, name)
     finally:
         raw.rcvm_net_ns_free(ns)
-
-
-def write_back_rootfs(upper_image, rootfs):
-    """Applies what a VM has changed, in the upper layer of its root, to the directory that it was started from.
-
-    What failed or was interrupted is done again by the same call; until it is done, upper_image + ".write-back" exists."""
-    raw.rcvm_rootfs_write_back(os.fspath(upper_image), os.fspath(rootfs))
-
-
-class CachedImage:
-    """An image of a cache, in use (never removed) until it is closed, or left as a context manager.
-
-    key, path, size (bytes of the file system), allocated (bytes on disk), hit (it was there already), note (a damaged
-    image was replaced, or None).  fileno() is what holds it: another process that has a copy of it holds it, too.
-    """
-
-    def __init__(self, about, fd):
-        self._fd = fd
-        self.key = about["key"]
-        self.path = about["path"]
-        self.size = about["size"]
-        self.allocated = about["allocated"]
-        self.hit = about["hit"]
-        self.note = about.get("note")
-
-    def fileno(self):
-        if self._fd < 0:
-            raise ValueError("the image is closed")
-        return self._fd
-
-    def close(self):
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-    def __del__(self):
-        self.close()
-
-
-class Cache:
-    """The cache of base images in `directory`, or the one that VMs use."""
-
-    def __init__(self, directory=None, limit=None):
-        self._handle = _Handle("cache", raw.rcvm_cache_open(directory), raw.rcvm_cache_free)
-        if limit is not None:
-            try:
-                with self._handle as cache:
-                    raw.rcvm_cache_set_limit(cache, limit)
-            except BaseException:
-                self.close()
-                raise
-
-    def close(self):
-        self._handle.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-    @property
-    def path(self):
-        """The directory."""
-        with self._handle as cache:
-            return raw.rcvm_cache_get_path(cache)
-
-    def add(self, rootfs, digests=None):
-        """Has an image of the directory `rootfs`: a CachedImage, found, waited for, or built.
-
-        digests ("sha256:...", of its layers) name the contents; without them the metadata of the tree do.
-        """
-        with self._handle as cache:
-            text, fd = raw.rcvm_cache_add_json(cache, rootfs, digests)
-        return CachedImage(json.loads(text), fd)
-
-    def list(self):
-        """The images, the one used last first: dicts, see rcvm_cache_list_json(3)."""
-        with self._handle as cache:
-            return json.loads(raw.rcvm_cache_list_json(cache))
-
-    def prune(self, keep=0):
-        """Removes unused images, the oldest first, until `keep` bytes are left.  Returns the bytes that are free now."""
-        with self._handle as cache:
-            return raw.rcvm_cache_prune(cache, keep)
-
-    def verify(self, remove=False):
-        """Reads all metadata of all images: dicts of key, good, problem, removed."""
-        with self._handle as cache:
-            return json.loads(raw.rcvm_cache_verify_json(cache, bool(remove)))
 
 
 def check_spec(config):
