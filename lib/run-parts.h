@@ -104,9 +104,8 @@ bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_volumes (struct rcvmi_run *run);
-/* For the agent's ops. */
-int rcvmi_run_volumes_connect (void *user);
-void rcvmi_run_volumes_progress (void *user);
+/* The VMM is there: the guest's connections lead to the server. */
+int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
 
 /* run-net.c */
 enum rcvmi_run_step rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err);
