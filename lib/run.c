@@ -56,6 +56,7 @@ static const struct stage
   { "spec", rcvmi_run_begin_spec, NULL },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
   { "kernel", rcvmi_run_begin_kernel, rcvmi_run_undo_agent },
@@ -293,6 +294,7 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .user = run,
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
+                                 .volumes_fd = -1,
                                  .output = { .fd = -1 },
                                  .console = { .fd = -1 } };
   return run;
