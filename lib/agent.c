@@ -4,6 +4,7 @@
 #define RCVMI_STAGE "agent"
 #include "agent.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct process
   void *user;
   struct rcvmi_ev_source *timer; /* until the guest answers EXEC */
   bool started, ended;
+  bool doomed; /* to be killed as soon as it has started */
   int code, signum;
 };
 
@@ -258,6 +260,8 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
       code = rcvmi_streams_start (p->streams, err);
       if (code == 0 && p->ops)
         p->ops->started (p->user, x.pid);
+      else if (code == 0 && p->doomed)
+        code = rcvmi_agent_signal (a, h->process, SIGKILL, false, err);
       return code;
     case AGENT_FAILED:
       {
@@ -571,12 +575,16 @@ rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const i
 }
 
 void
-rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process)
+rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process, bool kill)
 {
   struct process *p = find (a, process);
 
-  if (p)
-    p->ops = NULL;
+  if (!p)
+    return;
+  p->ops = NULL;
+  p->doomed = kill;
+  if (kill && p->started && !p->ended)
+    rcvmi_agent_signal (a, process, SIGKILL, false, NULL);
 }
 
 static int

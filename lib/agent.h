@@ -58,8 +58,8 @@ int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
 /* Starts a process; takes the three fds over in any case.  Returns its number, or a negative code. */
 int64_t rcvmi_agent_exec (struct rcvmi_agent *agent, const void *record, size_t len, const int fds[3],
                           const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err);
-/* The owner of a process goes away: its ops are not called any more.  The process goes on. */
-void rcvmi_agent_forget (struct rcvmi_agent *agent, uint32_t process);
+/* The owner of a process goes away: its ops are not called any more.  The process goes on, or is killed. */
+void rcvmi_agent_forget (struct rcvmi_agent *agent, uint32_t process, bool kill);
 int rcvmi_agent_signal (struct rcvmi_agent *agent, uint32_t process, int signum, bool all,
                         rcvm_error **err);
 int rcvmi_agent_resize (struct rcvmi_agent *agent, uint32_t process, unsigned rows, unsigned cols,

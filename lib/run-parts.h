@@ -47,6 +47,7 @@ struct rcvmi_run
 
   struct rcvmi_options options;
   int stdio[3];
+  int console; /* the user's terminal that the process has, or -1 */
   struct rcvmi_state_dir dir;
   struct rcvmi_state state;
 

@@ -13,6 +13,7 @@
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "console.h"
 #include "err.h"
 
 enum
@@ -71,6 +72,8 @@ on_process_started (void *user, uint32_t guest_pid)
     }
   run->handler->status (run->user, RCVM_STATUS_RUNNING);
   run->handler->started (run->user, guest_pid);
+  /* Its size may have changed since the start was asked for. */
+  rcvmi_run_follow_console (run);
 }
 
 static void
@@ -135,6 +138,7 @@ rcvmi_run_start_process (struct rcvmi_run *run)
 int
 rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
 {
+  unsigned rows, cols;
   int waits;
 
   if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
@@ -149,6 +153,12 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
     return waits;
   if (run->stdio[0] < 0 && !run->plan->terminal)
     tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
+  /* The last ones count. */
+  if (rcvmi_console_size (run->console, &rows, &cols))
+    {
+      tlv_put_u32 (&run->plan->exec, E_ROWS, rows);
+      tlv_put_u32 (&run->plan->exec, E_COLS, cols);
+    }
   if (run->plan->exec.failed)
     return rcvmi_fail_nomem (err);
   run->start_wanted = true;
@@ -204,6 +214,16 @@ rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_erro
   if (run->state.status != RCVM_STATUS_RUNNING || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   return rcvmi_agent_resize (run->agent, RCVMI_AGENT_INIT, rows, cols, err);
+}
+
+void
+rcvmi_run_follow_console (struct rcvmi_run *run)
+{
+  unsigned rows, cols;
+
+  /* Before the start it is read when that comes. */
+  if (rcvmi_console_size (run->console, &rows, &cols))
+    rcvmi_run_resize (run, rows, cols, NULL);
 }
 
 int64_t

@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "console.h"
 #include "err.h"
 
 void
@@ -212,6 +213,11 @@ rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir)
       rcvmi_run_fail (run, e);
       return;
     }
+  if (run->options.console && (run->console = rcvmi_console_take (run->stdio[0], &e)) < 0)
+    {
+      rcvmi_run_fail (run, e);
+      return;
+    }
   step = stages[0].begin (run, &e);
   if (step == RCVMI_STEP_FAILED)
     rcvmi_run_fail (run, e);
@@ -284,7 +290,7 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
   memcpy (run->stdio, stdio, sizeof run->stdio);
   run->dir = RCVMI_STATE_DIR_INIT;
   run->disks = RCVMI_DISKS_INIT;
-  run->base_fd = -1;
+  run->base_fd = run->console = -1;
   run->worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
   run->worker_fd = -1;
   run->vmm = (struct rcvmi_vmm){ .ev = ev,
@@ -308,6 +314,7 @@ rcvmi_run_free (struct rcvmi_run *run)
   for (int i = 0; i < 3; i++)
     if (run->stdio[i] >= 0)
       close (run->stdio[i]);
+  cleanup_close (&run->console);
   rcvmi_spec_free (run->spec);
   rcvmi_plan_free (run->plan);
   rcvmi_state_clear (&run->state);

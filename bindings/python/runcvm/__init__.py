@@ -260,6 +260,12 @@ class VM(_Options):
         with self._handle as vm:
             raw.rcvm_vm_set_stdio(vm, _fd(stdin), _fd(stdout), _fd(stderr))
 
+    def set_console(self, terminal):
+        """Makes a terminal the process's: the slave of a pseudo-terminal, as a file descriptor or a file.  The VM's monitor relays
+        it and follows its size."""
+        with self._handle as vm:
+            raw.rcvm_vm_set_console(vm, _fd(terminal))
+
     def set_log(self, level, function):
         """Calls function(level, stage, message) for messages up to `level` (LOG_ERROR to LOG_DEBUG),
         from within calls on this object.  None turns it off."""
@@ -373,6 +379,8 @@ class VM(_Options):
     "cwd": (raw.rcvm_process_set_cwd, "Working directory in the container."),
     "terminal": (lambda process, on: raw.rcvm_process_set_terminal(process, bool(on)),
                  "Whether there is a terminal."),
+    "tied": (lambda process, on: raw.rcvm_process_set_tied(process, bool(on)),
+             "Whether it is killed when its handle is closed or this program ends."),
 })
 class Process(_Options):
     """A further process in a running container, made by VM.exec()."""
