@@ -68,6 +68,7 @@ enum agent_frame
   AGENT_NET_ADD = 21,   /* record: enum agent_net_tag: an interface that was attached */
   AGENT_NET_DEL = 22,   /* record: N_MAC: one that will be detached */
   AGENT_NET_QUERY = 23, /* empty */
+  AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,
   AGENT_STDOUT = 33, /* also the one output stream of a terminal */
@@ -95,7 +96,8 @@ enum agent_tag
   A_COLS = 14,       /* u32 */
   A_STREAM = 15,     /* u32 */
   A_BYTES = 16,      /* u32 */
-  A_ALL = 17         /* u32 */
+  A_ALL = 17,        /* u32 */
+  A_CLOCK_NSEC = 18  /* u64: the host's CLOCK_REALTIME when sent */
 };
 
 /*

@@ -109,6 +109,7 @@ agent_reaped (pid_t pid, int status)
 struct small
 {
   uint32_t signum, all, rows, cols, stream, bytes;
+  uint64_t clock_nsec;
 };
 
 static struct small
@@ -139,6 +140,9 @@ parse_small (const struct agent_header *h, const unsigned char *payload)
         break;
       case A_BYTES:
         s.bytes = tlv_get_u32 (&r, &f);
+        break;
+      case A_CLOCK_NSEC:
+        s.clock_nsec = tlv_get_u64 (&r, &f);
         break;
       }
   if (r.bad)
@@ -177,6 +181,10 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_SHUTDOWN:
       start_shutdown ();
+      return;
+    case AGENT_CLOCK:
+      s = parse_small (h, payload);
+      machine_set_clock (s.clock_nsec);
       return;
     case AGENT_NET_ADD:
       net_add (h->process, payload, h->len);

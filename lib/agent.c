@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -31,6 +32,7 @@ struct process
   const struct rcvmi_agent_process_ops *ops; /* NULL: forgotten */
   void *user;
   struct rcvmi_ev_source *timer; /* until the guest answers EXEC */
+  bool held;                     /* it had one when the guest was paused */
   bool started, ended;
   bool doomed; /* to be killed as soon as it has started */
   int code, signum;
@@ -521,6 +523,44 @@ on_no_answer (void *user, uint32_t events)
   rcvmi_fail (&e, RCVM_E_GUEST, 0, "the guest's agent did not start a process within %d seconds",
               ANSWER_TIMEOUT_MS / 1000);
   break_link (p->agent, e);
+}
+
+int
+rcvmi_agent_set_clock (struct rcvmi_agent *a, rcvm_error **err)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  struct timespec now;
+  int code = check_link (a, err);
+
+  if (code < 0)
+    return code;
+  clock_gettime (CLOCK_REALTIME, &now);
+  tlv_put_u64 (&w, A_CLOCK_NSEC, (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec);
+  return rcvmi_link_send_record (&a->link, AGENT_CLOCK, 0, &w, err);
+}
+
+void
+rcvmi_agent_hold (struct rcvmi_agent *a)
+{
+  for (struct process *p = a->processes; p; p = p->next)
+    {
+      p->held = p->timer != NULL;
+      rcvmi_ev_remove (steal_ptr (p->timer));
+    }
+}
+
+int
+rcvmi_agent_go_on (struct rcvmi_agent *a, rcvm_error **err)
+{
+  for (struct process *p = a->processes; p; p = p->next)
+    if (p->held && !p->started)
+      {
+        p->held = false;
+        p->timer = rcvmi_ev_add_timer (a->ev, ANSWER_TIMEOUT_MS, on_no_answer, p, err);
+        if (!p->timer)
+          return RCVM_E_SYSTEM;
+      }
+  return 0;
 }
 
 int64_t

@@ -53,6 +53,11 @@ int rcvmi_agent_setup (struct rcvmi_agent *agent, struct tlv_writer *record, rcv
 /* NET_ADD, NET_DEL, NET_QUERY; frees the record.  The answer comes with `number`. */
 int rcvmi_agent_net (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
                      rcvm_error **err);
+/* Gives the guest the host's time of day. */
+int rcvmi_agent_set_clock (struct rcvmi_agent *agent, rcvm_error **err);
+/* While the guest stands still, no answer of it is late. */
+void rcvmi_agent_hold (struct rcvmi_agent *agent);
+int rcvmi_agent_go_on (struct rcvmi_agent *agent, rcvm_error **err);
 int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
 
 /* Starts a process; takes the three fds over in any case.  Returns its number, or a negative code. */

@@ -262,6 +262,14 @@ rcvm_vm_set_initramfs (rcvm_vm *vm, const char *path, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_vm_set_cgroup_driver (rcvm_vm *vm, const char *driver, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.cgroup_driver, driver, err);
+}
+
+RCVM_PUBLIC int
 rcvm_vm_set_kernel_args (rcvm_vm *vm, const char *args, rcvm_error **err)
 {
   int code = begin (vm, err);

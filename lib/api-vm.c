@@ -94,7 +94,7 @@ rcvm_vm_free (rcvm_vm *vm)
   pthread_mutex_destroy (&vm->lock);
   free (vm->root);
   free (vm->id);
-  free (vm->net_json);
+  free (vm->json);
   free (vm);
 }
 

@@ -410,7 +410,7 @@ on_net_done (void *user, const char *json, rcvm_error *err)
       if (both)
         {
           tlv_put_str (&w, A_MESSAGE, both);
-          send_record (c, CONTROL_NET, &w);
+          send_record (c, CONTROL_JSON, &w);
         }
       send_ok (c, 0);
     }
@@ -545,6 +545,12 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
           }
         /* Answered at once, which says that somebody is there; the end of the connection tells the rest. */
         rcvmi_run_stop_gently (m->run);
+        break;
+      case CONTROL_PAUSE:
+        code = rcvmi_run_pause (m->run, &e);
+        break;
+      case CONTROL_RESUME:
+        code = rcvmi_run_resume (m->run, &e);
         break;
       case CONTROL_KILL:
       case CONTROL_RESIZE:

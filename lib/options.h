@@ -49,6 +49,7 @@ struct rcvmi_options
   unsigned dhcp;      /* seconds */
   char **nics;
   char **ports;
+  char *cgroup_driver; /* "cgroupfs", "systemd" */
 };
 
 /* A process to start in a running container. */

@@ -244,6 +244,14 @@ rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rc
 
 /* What the guest is asked for. */
 
+static int
+check_not_paused (const struct rcvmi_run *run, rcvm_error **err)
+{
+  if (run->state.status != RCVM_STATUS_PAUSED)
+    return 0;
+  return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused: resume it first", run->options.id);
+}
+
 static void
 drop_op (struct rcvmi_run_net_op *op)
 {
@@ -355,6 +363,8 @@ ask (struct rcvmi_run *run, const struct rcvmi_run_net_op *what, struct tlv_writ
     n++;
   if (!run->agent || run->process_ended || run->ending)
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  else if (check_not_paused (run, err) < 0)
+    code = RCVM_E_STATE;
   else if (n >= OPERATIONS_MAX)
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "too many requests about the network of VM '%s' are under way", run->options.id);
   else if (!(op = calloc (1, sizeof *op)))
@@ -451,6 +461,30 @@ rescan (struct rcvmi_run *run, rcvm_error **err)
   return code;
 }
 
+void
+rcvmi_run_net_hold (struct rcvmi_run *run)
+{
+  for (struct rcvmi_run_net_op *op = run->net_ops; op; op = op->next)
+    rcvmi_ev_remove (steal_ptr (op->timer));
+  /* What happens in the namespace is looked at later. */
+  if (run->net_source)
+    rcvmi_ev_set_events (run->net_source, 0);
+}
+
+int
+rcvmi_run_net_go_on (struct rcvmi_run *run, rcvm_error **err)
+{
+  if (run->net_source)
+    rcvmi_ev_set_events (run->net_source, EPOLLIN);
+  for (struct rcvmi_run_net_op *op = run->net_ops; op; op = op->next)
+    {
+      op->timer = rcvmi_ev_add_timer (run->ev, ANSWER_TIMEOUT_MS + run->plan->net.dhcp * 1000, on_no_answer, op, err);
+      if (!op->timer)
+        return RCVM_E_SYSTEM;
+    }
+  return 0;
+}
+
 static void
 on_net_news (void *user, uint32_t events)
 {
@@ -528,8 +562,10 @@ int
 rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err)
 {
   struct rcvmi_net_nic *nic;
-  int code;
+  int code = check_not_paused (run, err);
 
+  if (code < 0)
+    return code;
   if (!run->net || run->plan->net.mode == RCVMI_PLAN_NET_HOST)
     return rcvmi_fail (err, RCVM_E_STATE, 0,
                        "VM '%s' has no network namespace whose interfaces it takes over, so none can be attached",
@@ -559,6 +595,8 @@ rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn 
 {
   struct rcvmi_net_nic *nic = find_by_name (run, name);
 
+  if (check_not_paused (run, err) < 0)
+    return RCVM_E_STATE;
   if (!nic)
     return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "VM '%s' has no network interface '%s'", run->options.id, name);
   if (run->plan->net.mode == RCVMI_PLAN_NET_HOST)

@@ -110,6 +110,9 @@ int rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config
 int rcvmi_run_net_watch (struct rcvmi_run *run, rcvm_error **err);
 /* Takes in what has happened: 1 if the guest is at it, then rcvmi_run_start_process follows; 0 if all is done. */
 int rcvmi_run_net_sync (struct rcvmi_run *run, rcvm_error **err);
+/* Nothing is asked of the guest from here, and nothing waited for, until it goes on. */
+void rcvmi_run_net_hold (struct rcvmi_run *run);
+int rcvmi_run_net_go_on (struct rcvmi_run *run, rcvm_error **err);
 /* For the agent's ops. */
 void rcvmi_run_net_answer (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
 

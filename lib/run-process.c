@@ -43,6 +43,9 @@ void
 rcvmi_run_begin_shutdown (struct rcvmi_run *run)
 {
   run->process_ended = true;
+  /* What it had said before it was paused has arrived just now. */
+  if (run->state.status == RCVM_STATUS_PAUSED)
+    rcvmi_run_resume (run, NULL);
   rcvmi_run_set_timer (run, shutdown_timeout (run), on_shutdown_timeout);
   if (rcvmi_agent_shutdown (run->agent, NULL) < 0)
     rcvmi_run_finish_shutdown (run);
@@ -167,6 +170,13 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
   return waits ? 0 : exec_first (run, err);
 }
 
+static bool
+is_running (const struct rcvmi_run *run)
+{
+  return (run->state.status == RCVM_STATUS_RUNNING || run->state.status == RCVM_STATUS_PAUSED) && !run->process_ended
+         && !run->ending;
+}
+
 static void
 on_kill_timeout (void *user, uint32_t events)
 {
@@ -188,8 +198,11 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
       rcvmi_run_begin_shutdown (run);
       return 0;
     }
-  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+  if (!is_running (run))
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  /* Other signals wait until it goes on; what has no say in the matter does not. */
+  if (signum == SIGKILL && run->state.status == RCVM_STATUS_PAUSED && rcvmi_run_resume (run, err) < 0)
+    return RCVM_E_VMM;
   /* Its end is told after its output, and nobody may be reading that: SIGKILL does not wait for ever. */
   if (signum == SIGKILL)
     rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
@@ -211,7 +224,7 @@ rcvmi_run_stop_gently (struct rcvmi_run *run)
 int
 rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err)
 {
-  if (run->state.status != RCVM_STATUS_RUNNING || run->ending)
+  if (!is_running (run))
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   return rcvmi_agent_resize (run->agent, RCVMI_AGENT_INIT, rows, cols, err);
 }
@@ -234,7 +247,9 @@ rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options,
   bool terminal;
   int64_t number = 0;
 
-  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+  if (is_running (run) && run->state.status == RCVM_STATUS_PAUSED)
+    number = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused: resume it first", run->options.id);
+  else if (!is_running (run))
     number = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   if (number == 0)
     number = rcvmi_plan_exec (run->plan, options, &record, &terminal, err);

@@ -40,6 +40,8 @@ void rcvmi_run_free (struct rcvmi_run *run);
 void rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir);
 int rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err);
+int rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err);
 /* The size of the user's terminal may have changed. */
 void rcvmi_run_follow_console (struct rcvmi_run *run);

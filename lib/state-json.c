@@ -100,6 +100,8 @@ ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
       if (s->exit_signal)
         rcvmi_json_put_int (b, o, "exitSignal", s->exit_signal);
     }
+  if (s->oom_kills)
+    rcvmi_json_put_int (b, o, "oomKills", (int64_t) s->oom_kills);
   if (s->error)
     {
       sub = new_member (b, o, "error");
@@ -242,6 +244,7 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->has_exit = json_object_object_get_ex (o, "exitCode", &v) && json_object_is_type (v, json_type_int);
   s->exit_code = (int) get_int (o, "exitCode", 0, 255);
   s->exit_signal = (int) get_int (o, "exitSignal", 0, 127);
+  s->oom_kills = (uint64_t) get_int (o, "oomKills", 0, INT64_MAX);
   if (json_object_object_get_ex (o, "error", &v))
     read_error (r, s, v);
   if (json_object_object_get_ex (o, "phases", &v) && json_object_is_type (v, json_type_array))

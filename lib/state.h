@@ -57,6 +57,7 @@ struct rcvmi_state
   bool has_exit;
   int exit_code;
   int exit_signal; /* 0: none */
+  uint64_t oom_kills; /* processes of the container that the guest's kernel killed for want of memory */
   rcvm_error *error;
   struct rcvmi_state_phase phases[RCVMI_STATE_PHASES];
   size_t n_phases;

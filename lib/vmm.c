@@ -256,6 +256,22 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
 }
 
 int
+rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->pause)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot pause a VM", vmm->ops->name);
+  return vmm->ops->pause (vmm, err);
+}
+
+int
+rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->resume)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot resume a VM", vmm->ops->name);
+  return vmm->ops->resume (vmm, err);
+}
+
+int
 rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
 {
   if (!vmm->ops->add_nic)

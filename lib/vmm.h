@@ -125,6 +125,8 @@ int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *confi
 /* Our end of the agent channel; the caller's from then on. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
+int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
+int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
 /* Kills the process if it runs, and frees everything.  No handler is called any more. */
