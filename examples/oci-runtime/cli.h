@@ -83,7 +83,8 @@ extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
     cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_cache_add,
     cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_pause, cmd_resume, cmd_ps, cmd_events,
-    cmd_update, cmd_checkpoint, cmd_restore, cmd_help;
+    cmd_update, cmd_checkpoint, cmd_restore, cmd_install_docker,
+    cmd_help;
 
 /* main.c */
 
@@ -147,6 +148,11 @@ char *json_get (const char *document, const char *const *path);
 /* The elements of an array, one after the other: *at is the document first.  Their text, to be freed; NULL behind
    the last. */
 char *json_next (const char **at);
+
+/* state.c */
+
+/* What rcvm_vm_state says, with the members that runc's state has besides; to be freed. */
+char *state_as_runc (const char *state, int pretty);
 
 /* terminal.c */
 
