@@ -58,6 +58,10 @@ enum agent_frame
   AGENT_LOG = 7,     /* record: A_LEVEL, A_MESSAGE */
   AGENT_NET_ANSWER = 8, /* answers NET_ADD, NET_DEL and NET_QUERY of the same number.  Record: A_STAGE, A_ERRNO,
                            A_MESSAGE if it failed; else S_NETWORK, repeated: what there is (none for NET_DEL) */
+  AGENT_CGROUP_ANSWER = 12, /* answers CGROUP_SET and CGROUP_GET of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE
+                               if it failed; else K_NAME/K_VALUE pairs: what the files hold (none for CGROUP_SET) */
+  AGENT_OOM = 13,           /* record: A_BYTES: how many processes of the container the kernel has killed for want of
+                               memory, by now */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
   AGENT_EXEC = 17,     /* record: enum agent_exec_tag */
@@ -68,6 +72,8 @@ enum agent_frame
   AGENT_NET_ADD = 21,   /* record: enum agent_net_tag: an interface that was attached */
   AGENT_NET_DEL = 22,   /* record: N_MAC: one that will be detached */
   AGENT_NET_QUERY = 23, /* empty */
+  AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
+  AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
   AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,

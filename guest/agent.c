@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "channel.h"
 #include "container.h"
 #include "disks.h"
@@ -181,6 +182,12 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_SHUTDOWN:
       start_shutdown ();
+      return;
+    case AGENT_CGROUP_SET:
+      cgroup_set (h->process, payload, h->len);
+      return;
+    case AGENT_CGROUP_GET:
+      cgroup_get (h->process, payload, h->len);
       return;
     case AGENT_CLOCK:
       s = parse_small (h, payload);

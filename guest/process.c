@@ -11,6 +11,7 @@
 
 #include "agent.h"
 #include "agent-wire.h"
+#include "cgroup.h"
 #include "channel.h"
 #include "cleanup.h"
 #include "container.h"
@@ -299,6 +300,8 @@ process_check_end (struct process *p)
   if (!p->exited || !p->out.done || !p->err.done || p->ended)
     return;
   p->ended = true;
+  /* Why, if that is why, comes first. */
+  cgroup_report_oom ();
   agent_send_exit (p->number, p->status);
   process_free (p);
 }

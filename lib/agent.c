@@ -49,14 +49,14 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  unsigned n_net_requests; /* without an answer */
+  unsigned n_net_requests, n_cgroup_requests; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
 /* The fields of the small records. */
 struct fields
 {
-  uint32_t version, pid, errnum, exit_code, signum, level;
+  uint32_t version, pid, errnum, exit_code, signum, level, count;
   uint64_t boot_usec;
   bool has_exit_code, has_signal;
   char stage[32];
@@ -148,6 +148,9 @@ parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err
         x->has_signal = true;
         if (x->signum < 1 || x->signum > 127)
           r.bad = true;
+        break;
+      case A_BYTES:
+        x->count = tlv_get_u32 (&r, &f);
         break;
       case A_LEVEL:
         x->level = tlv_get_u32 (&r, &f);
@@ -307,6 +310,28 @@ on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsign
 }
 
 static int
+on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  struct fields x = { 0 };
+  struct tlv_reader r;
+  struct tlv_field f;
+  int code = 0;
+
+  if (!a->ready || a->n_cgroup_requests == 0 || !a->ops->cgroup_answer)
+    return unexpected ("an answer about the cgroup", err);
+  a->n_cgroup_requests--;
+  /* K_NAME and K_VALUE have the numbers of other fields of an error's record, which starts with its stage. */
+  tlv_reader_init (&r, payload, h->len);
+  if (tlv_next (&r, &f) && f.tag == A_STAGE)
+    code = parse (&x, payload, h->len, err);
+  if (code < 0)
+    return code;
+  a->ops->cgroup_answer (a->user, h->process, payload, h->len,
+                         x.message[0] ? guest_error (&x, RCVM_E_GUEST, "cgroup") : NULL);
+  return 0;
+}
+
+static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
@@ -330,9 +355,12 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
     case AGENT_READY:
     case AGENT_LOG:
     case AGENT_GOODBYE:
+    case AGENT_OOM:
       break;
     case AGENT_NET_ANSWER:
       return on_net_answer (a, h, payload, err);
+    case AGENT_CGROUP_ANSWER:
+      return on_cgroup_answer (a, h, payload, err);
     default:
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
                          h->type);
@@ -369,6 +397,12 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
     case AGENT_LOG:
       rcvmi_log_at (a->log, x.level > RCVM_LOG_DEBUG ? RCVM_LOG_DEBUG : (int) x.level, "agent", "%s",
                     x.message);
+      return 0;
+    case AGENT_OOM:
+      if (!a->greeted)
+        return unexpected ("OOM", err);
+      if (a->ops->oom)
+        a->ops->oom (a->user, x.count);
       return 0;
     default: /* AGENT_GOODBYE */
       if (!a->shutting_down || a->gone)
@@ -523,6 +557,20 @@ on_no_answer (void *user, uint32_t events)
   rcvmi_fail (&e, RCVM_E_GUEST, 0, "the guest's agent did not start a process within %d seconds",
               ANSWER_TIMEOUT_MS / 1000);
   break_link (p->agent, e);
+}
+
+int
+rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    {
+      tlv_writer_free (record);
+      return code;
+    }
+  a->n_cgroup_requests++;
+  return rcvmi_link_send_record (&a->link, type, number, record, err);
 }
 
 int

@@ -29,6 +29,10 @@ struct rcvmi_agent_ops
   void (*goodbye) (void *user);
   /* What came of rcvmi_agent_net: the record (S_NETWORK fields), or an error.  NULL: nobody asks. */
   void (*net_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+  /* The same of rcvmi_agent_cgroup: K_NAME/K_VALUE pairs. */
+  void (*cgroup_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+  /* So many processes of the container were killed for want of memory, by now.  NULL: nobody counts. */
+  void (*oom) (void *user, uint32_t kills);
   /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
   void (*broken) (void *user, rcvm_error *err);
 };
@@ -53,6 +57,9 @@ int rcvmi_agent_setup (struct rcvmi_agent *agent, struct tlv_writer *record, rcv
 /* NET_ADD, NET_DEL, NET_QUERY; frees the record.  The answer comes with `number`. */
 int rcvmi_agent_net (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
                      rcvm_error **err);
+/* CGROUP_SET and CGROUP_GET, in the same way. */
+int rcvmi_agent_cgroup (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
+                        rcvm_error **err);
 /* Gives the guest the host's time of day. */
 int rcvmi_agent_set_clock (struct rcvmi_agent *agent, rcvm_error **err);
 /* While the guest stands still, no answer of it is late. */

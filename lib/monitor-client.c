@@ -30,6 +30,7 @@ struct rcvmi_monitor_client
   bool waits_create; /* an answer to CREATE is due */
   bool waits_stop;
   bool waits_net;
+  bool waits_request; /* about limits or statistics */
   bool wants_net_json;
   bool is_exec;       /* the connection of a further process */
   bool exec_answered;
@@ -51,6 +52,8 @@ drop (struct rcvmi_monitor_client *c)
     rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process, c->tied);
   if (c->waits_net && m->run)
     rcvmi_run_net_forget (m->run, c);
+  if (c->waits_request && m->run)
+    rcvmi_run_forget_requests (m->run, c);
   if (m->creator == c)
     m->creator = NULL;
   /* There is room for another, if there was none. */
@@ -208,6 +211,21 @@ on_status (void *user, int status)
 }
 
 static void
+on_oom (void *user, uint32_t kills)
+{
+  struct rcvmi_monitor *m = user;
+
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (!c->is_exec)
+      {
+        struct tlv_writer w = TLV_WRITER_INIT;
+
+        tlv_put_u32 (&w, A_BYTES, kills);
+        send_record (c, CONTROL_OOM, &w);
+      }
+}
+
+static void
 on_stopped (void *user)
 {
   struct rcvmi_monitor *m = user;
@@ -243,6 +261,7 @@ static const struct rcvmi_run_handler run_handler = {
   .started = on_started,
   .not_started = on_not_started,
   .status = on_status,
+  .oom = on_oom,
   .stopped = on_stopped,
 };
 
@@ -442,6 +461,54 @@ do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void
   return code;
 }
 
+/* Limits and statistics. */
+
+static void
+on_request_done (void *user, const char *json, rcvm_error *err)
+{
+  struct rcvmi_monitor_client *c = user;
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  c->waits_request = false;
+  if (!err && json)
+    {
+      tlv_put_str (&w, A_MESSAGE, json);
+      send_record (c, CONTROL_JSON, &w);
+    }
+  answer (c, err ? rcvm_error_get_code (err) : 0, err);
+}
+
+static int
+do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  autofree char *json = NULL;
+  const char *text = "";
+  struct tlv_reader r;
+  struct tlv_field f;
+  int code;
+
+  tlv_reader_init (&r, data, h->len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_MESSAGE)
+      text = tlv_get_str (&r, &f);
+  if (r.bad || c->waits_request)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
+  if (h->type == CONTROL_PROCESSES)
+    {
+      json = rcvmi_run_processes (run, err);
+      if (json)
+        on_request_done (c, json, NULL);
+      return json ? 0 : RCVM_E_SYSTEM;
+    }
+  c->waits_request = true;
+  code = h->type == CONTROL_STATS ? rcvmi_run_stats (run, on_request_done, c, err)
+                                  : rcvmi_run_update (run, text, on_request_done, c, err);
+  if (code < 0)
+    c->waits_request = false;
+  return code;
+}
+
 struct numbers
 {
   uint32_t signum, all, rows, cols;
@@ -520,6 +587,13 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
   if (h->type >= CONTROL_NET_SHOW && h->type <= CONTROL_NET_DETACH)
     {
       code = do_net (c, h, payload, &e);
+      if (code < 0)
+        answer (c, code, e);
+      return;
+    }
+  if (h->type >= CONTROL_UPDATE && h->type <= CONTROL_PROCESSES)
+    {
+      code = do_request (c, h, payload, &e);
       if (code < 0)
         answer (c, code, e);
       return;

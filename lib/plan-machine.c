@@ -346,11 +346,6 @@ cpus_of_resources (struct rcvmi_plan *plan, const struct rcvmi_spec_cpu *cpu, ui
                               "'linux.resources.cpu' asks for more than the %d CPUs of a VM",
                               CPUS_MAX);
     }
-  if (named)
-    return rcvmi_plan_warn (plan, err,
-                            "'linux.resources.cpu.cpus' says how many CPUs the VM has; they are "
-                            "not bound to the host's CPUs %.100s",
-                            cpu->cpus);
   return 0;
 }
 

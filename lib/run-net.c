@@ -176,13 +176,25 @@ put_guest (struct rcvmi_run *run, rcvm_error **err)
   return w->failed ? rcvmi_fail_nomem (err) : 0;
 }
 
+/* The namespace of a path or a process. */
+static int
+open_namespace (const struct rcvmi_plan_net *p, rcvm_error **err)
+{
+  char path[64];
+  int fd;
+
+  snprintf (path, sizeof path, "/proc/%d/ns/net", (int) p->pid);
+  fd = open (p->path ? p->path : path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    rcvmi_fail_errno (err, errno, "cannot open the network namespace '%s'", p->path ? p->path : path);
+  return fd;
+}
+
 enum rcvmi_run_step
-rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
+rcvmi_run_begin_netns (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_plan_net *p = &run->plan->net;
-  struct rcvmi_net_config c = RCVMI_NET_CONFIG_INIT;
-  struct asked asked = { 0 };
-  int code;
+  autoclose int fd = -1;
 
   if (p->mode == RCVMI_PLAN_NET_NETNS && is_hosts (p))
     {
@@ -191,8 +203,44 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
                     p->path ? p->path : "the namespace");
       p->mode = RCVMI_PLAN_NET_HOST;
     }
-  if (p->mode == RCVMI_PLAN_NET_OWN && !make_own_namespace (run))
-    p->mode = RCVMI_PLAN_NET_NONE;
+  if (p->mode != RCVMI_PLAN_NET_OWN && p->mode != RCVMI_PLAN_NET_NETNS)
+    return RCVMI_STEP_DONE;
+  run->host_netns_fd = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (run->host_netns_fd < 0)
+    {
+      rcvmi_fail_errno (err, errno, "cannot open the network namespace of the host");
+      return RCVMI_STEP_FAILED;
+    }
+  if (p->mode == RCVMI_PLAN_NET_OWN)
+    {
+      if (!make_own_namespace (run))
+        p->mode = RCVMI_PLAN_NET_NONE;
+      return RCVMI_STEP_DONE;
+    }
+  fd = open_namespace (p, err);
+  if (fd < 0)
+    return RCVMI_STEP_FAILED;
+  /* The container's PID is to be where its network is: others look there (`--network container:ID`). */
+  if (setns (fd, CLONE_NEWNET) < 0)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "the monitor stays outside of the network namespace: %s", strerror (errno));
+  return RCVMI_STEP_DONE;
+}
+
+void
+rcvmi_run_undo_netns (struct rcvmi_run *run)
+{
+  if (run->host_netns_fd >= 0)
+    close (steal_fd (&run->host_netns_fd));
+}
+
+enum rcvmi_run_step
+rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
+{
+  struct rcvmi_plan_net *p = &run->plan->net;
+  struct rcvmi_net_config c = RCVMI_NET_CONFIG_INIT;
+  struct asked asked = { 0 };
+  int code;
+
   if (p->mode == RCVMI_PLAN_NET_NONE)
     return RCVMI_STEP_DONE;
   c.mode = p->mode == RCVMI_PLAN_NET_HOST ? RCVMI_NET_HOST : RCVMI_NET_NETNS;
@@ -215,9 +263,6 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
     return RCVMI_STEP_FAILED;
   for (char *const *w = rcvmi_net_get_warnings (run->net); w && *w; w++)
     rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "%s", *w);
-  /* The container's PID is to be where its network is: others look there (`--network container:ID`). */
-  if (p->mode == RCVMI_PLAN_NET_NETNS && setns (rcvmi_net_get_ns_fd (run->net), CLONE_NEWNET) < 0)
-    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "the monitor stays outside of the network namespace: %s", strerror (errno));
   return RCVMI_STEP_DONE;
 }
 

@@ -36,6 +36,7 @@ rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err)
     return code;
   rcvmi_agent_hold (run->agent);
   rcvmi_run_net_hold (run);
+  rcvmi_run_hold_requests (run);
   set_status (run, RCVM_STATUS_PAUSED);
   return 0;
 }
@@ -54,5 +55,7 @@ rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err)
     return code;
   set_status (run, RCVM_STATUS_RUNNING);
   code = rcvmi_agent_go_on (run->agent, err);
-  return code < 0 ? code : rcvmi_run_net_go_on (run, err);
+  if (code == 0)
+    code = rcvmi_run_net_go_on (run, err);
+  return code < 0 ? code : rcvmi_run_go_on_with_requests (run, err);
 }

@@ -60,6 +60,16 @@ rcvmi_run_finish_shutdown (struct rcvmi_run *run)
 }
 
 static void
+on_poststart_done (struct rcvmi_run *run, rcvm_error *err)
+{
+  if (err)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "hooks", "%s", rcvm_error_get_message (err));
+  rcvm_error_free (err);
+  run->handler->started (run->user, run->hooks.guest_pid);
+  rcvmi_run_end_after_hooks (run);
+}
+
+static void
 on_process_started (void *user, uint32_t guest_pid)
 {
   struct rcvmi_run *run = user;
@@ -74,9 +84,11 @@ on_process_started (void *user, uint32_t guest_pid)
       return;
     }
   run->handler->status (run->user, RCVM_STATUS_RUNNING);
-  run->handler->started (run->user, guest_pid);
   /* Its size may have changed since the start was asked for. */
   rcvmi_run_follow_console (run);
+  run->hooks.guest_pid = guest_pid;
+  if (!rcvmi_run_poststart (run, on_poststart_done))
+    on_poststart_done (run, NULL);
 }
 
 static void

@@ -5,6 +5,7 @@
 #define RCVMI_STAGE "monitor"
 #include "run-parts.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -13,6 +14,7 @@
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "err.h"
+#include "spec-types.h"
 
 enum
 {
@@ -32,7 +34,17 @@ on_vmm_running (void *user)
 static void
 on_vmm_died (void *user, rcvm_error *err)
 {
-  rcvmi_run_fail (user, err);
+  struct rcvmi_run *run = user;
+
+  if (rcvmi_cgroup_oom_kills (&run->cgroup) > 0)
+    {
+      rcvm_error_free (steal_ptr (err));
+      rcvmi_fail_at (&err, "vmm", RCVM_E_VMM, 0,
+                     "the VMM (%s) was killed because the container's cgroup on the host had used up its memory: the guest's %"
+                     PRIu64 " MiB and what the VMM needs; raise the limit that an engine has set there",
+                     run->vmm.ops->name, run->plan->memory / (1024 * 1024));
+    }
+  rcvmi_run_fail (run, err);
 }
 
 const struct rcvmi_vmm_handler rcvmi_run_vmm_handler = { .running = on_vmm_running, .died = on_vmm_died };
@@ -180,6 +192,8 @@ static const struct rcvmi_agent_ops agent_ops = {
   .setup_failed = on_setup_failed,
   .goodbye = on_goodbye,
   .net_answer = rcvmi_run_net_answer,
+  .cgroup_answer = rcvmi_run_cgroup_answer,
+  .oom = rcvmi_run_oom,
   .broken = on_agent_broken,
 };
 
@@ -196,10 +210,27 @@ void
 rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
   rcvmi_run_undo_net_ops (run);
+  rcvmi_run_undo_requests (run);
   rcvmi_agent_free (steal_ptr (run->agent));
 }
 
 /* Stage "agent": the guest mounts and prepares what the plan says. */
+
+/* Where the host's cgroup cannot limit it. */
+static void
+put_guest_cpu (struct rcvmi_run *run)
+{
+  const struct rcvmi_spec_lx *lx = run->plan->spec->lx;
+  struct tlv_writer pairs = TLV_WRITER_INIT;
+
+  if (!lx || !lx->resources || rcvmi_cgroup_of (&run->cgroup, "cpu"))
+    return;
+  rcvmi_plan_guest_cpu (&pairs, lx->resources, run->plan->cpus, false);
+  run->plan->setup.failed |= pairs.failed;
+  if (pairs.len)
+    tlv_put (&run->plan->setup, S_CGROUP, pairs.data, pairs.len);
+  tlv_writer_free (&pairs);
+}
 
 enum rcvmi_run_step
 rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err)
@@ -212,6 +243,7 @@ rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err)
       rcvmi_fail_errno (err, errno, "cannot draw random bytes for the guest");
       return RCVMI_STEP_FAILED;
     }
+  put_guest_cpu (run);
   clock_gettime (CLOCK_REALTIME, &now);
   tlv_put_u64 (&run->plan->setup, S_CLOCK_NSEC,
                (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec);

@@ -56,6 +56,9 @@ static const struct stage
 } stages[] = {
   { "spec", rcvmi_run_begin_spec, NULL },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
+  { "cgroup", rcvmi_run_begin_cgroup, rcvmi_run_undo_cgroup },
+  { "netns", rcvmi_run_begin_netns, NULL },
+  { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
@@ -79,11 +82,29 @@ undo_all (struct rcvmi_run *run)
       stages[i].undo (run);
 }
 
+/* The end of one that never came to be. */
+static void
+end_failed (struct rcvmi_run *run, rcvm_error *hooks)
+{
+  if (hooks)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "hooks", "%s", rcvm_error_get_message (hooks));
+  rcvm_error_free (hooks);
+  run->state.status = RCVM_STATUS_STOPPED;
+  run->handler->failed (run->user, steal_ptr (run->error));
+}
+
 /* The end of a run that had been created, and of one that had not. */
 static void
 end (struct rcvmi_run *run)
 {
   bool was_created = run->stage == N_STAGES;
+
+  /* Whoever started it waits for the hooks of after the start, and goes on when they are done. */
+  if (was_created && run->hooks.worker.proc.pid > 0)
+    {
+      run->hooks.end_waits = true;
+      return;
+    }
 
   if (was_created)
     {
@@ -99,8 +120,8 @@ end (struct rcvmi_run *run)
   undo_all (run);
   if (!was_created)
     {
-      run->state.status = RCVM_STATUS_STOPPED;
-      run->handler->failed (run->user, steal_ptr (run->error));
+      if (!rcvmi_run_poststop (run, end_failed))
+        end_failed (run, NULL);
       return;
     }
   run->state.finished = time (NULL);
@@ -121,6 +142,15 @@ on_deferred_end (void *user, uint32_t events)
 
   (void) events;
   rcvmi_ev_remove (steal_ptr (run->deferred));
+  end (run);
+}
+
+void
+rcvmi_run_end_after_hooks (struct rcvmi_run *run)
+{
+  if (!run->hooks.end_waits)
+    return;
+  run->hooks.end_waits = false;
   end (run);
 }
 
@@ -185,7 +215,7 @@ rcvmi_run_advance (struct rcvmi_run *run)
       rcvmi_run_set_timer (run, 0, NULL);
       run->state.created = time (NULL);
       run->state.status = RCVM_STATUS_CREATED;
-      if (rcvmi_run_net_watch (run, &e) < 0 || rcvmi_run_save (run, &e) < 0)
+      if (rcvmi_run_net_watch (run, &e) < 0 || rcvmi_run_limit_time (run, &e) < 0 || rcvmi_run_save (run, &e) < 0)
         {
           run->stage--;
           rcvmi_run_fail (run, e);
@@ -235,7 +265,11 @@ void
 rcvmi_run_stop (struct rcvmi_run *run)
 {
   if (run->ending)
-    return;
+    {
+      /* Nor does anybody wait for hooks then. */
+      rcvmi_run_abort_hooks (run);
+      return;
+    }
   if (run->state.status == RCVM_STATUS_CREATING)
     rcvmi_fail (&run->error, RCVM_E_CANCELLED, 0, "the start of VM '%s' was cancelled", run->options.id);
   else if (!run->state.has_exit && !run->error)
@@ -291,6 +325,8 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
   run->dir = RCVMI_STATE_DIR_INIT;
   run->disks = RCVMI_DISKS_INIT;
   run->base_fd = run->console = -1;
+  run->host_netns_fd = -1;
+  run->hooks.worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
   run->worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
   run->worker_fd = -1;
   run->vmm = (struct rcvmi_vmm){ .ev = ev,
@@ -315,6 +351,8 @@ rcvmi_run_free (struct rcvmi_run *run)
     if (run->stdio[i] >= 0)
       close (run->stdio[i]);
   cleanup_close (&run->console);
+  rcvmi_run_undo_hooks (run);
+  cleanup_close (&run->host_netns_fd);
   rcvmi_spec_free (run->spec);
   rcvmi_plan_free (run->plan);
   rcvmi_state_clear (&run->state);

@@ -27,6 +27,7 @@ struct rcvmi_run_handler
   void (*started) (void *user, uint32_t guest_pid);
   void (*not_started) (void *user, rcvm_error *err);
   void (*status) (void *user, int status);
+  void (*oom) (void *user, uint32_t kills); /* processes of the container, for want of memory; by now */
   void (*stopped) (void *user); /* rcvmi_run_state says how */
 };
 
@@ -64,6 +65,16 @@ int rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net
 int rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
 /* Who waits goes away. */
 void rcvmi_run_net_forget (struct rcvmi_run *run, void *user);
+/* What came of a request: JSON, or NULL where there is none to tell, and an error, which is the callee's.  `done` may be called
+   before the function returns; not after a failure. */
+typedef void (*rcvmi_run_json_fn) (void *user, const char *json, rcvm_error *err);
+/* `json`: OCI resources. */
+int rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+int rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+/* Who waits goes away. */
+void rcvmi_run_forget_requests (struct rcvmi_run *run, void *user);
+/* The PIDs on the host, as a JSON array; to be freed. */
+char *rcvmi_run_processes (struct rcvmi_run *run, rcvm_error **err);
 /* The host's half as JSON; to be freed. */
 char *rcvmi_run_net_host_json (struct rcvmi_run *run, rcvm_error **err);
 

@@ -26,6 +26,8 @@ rcvmi_state_clear (struct rcvmi_state *s)
   free (s->vmm);
   free (s->accel);
   free (s->kernel);
+  free (s->cgroup);
+  free (s->poststop);
   free (s->network);
   rcvm_error_free (s->error);
   *s = (struct rcvmi_state){ .status = RCVM_STATUS_NEW };
@@ -86,6 +88,8 @@ ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
       rcvmi_json_put_int (b, o, "monitorPid", s->pid);
       rcvmi_json_put_int (b, o, "monitorStart", (int64_t) s->pid_start);
       rcvmi_json_put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
+      rcvmi_json_put_str (b, o, "cgroup", s->cgroup);
+      rcvmi_json_put_str (b, o, "poststop", s->poststop);
       rcvmi_json_put_str (b, o, "network", s->network);
     }
   if (s->created)
@@ -237,6 +241,8 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->pid_start = (unsigned long long) get_int (o, "monitorStart", 0, INT64_MAX);
   s->vmm_pid = (pid_t) get_int (o, "vmmPid", 1, INT_MAX);
   s->vmm_start = (unsigned long long) get_int (o, "vmmStart", 0, INT64_MAX);
+  s->cgroup = get_str (r, o, "cgroup");
+  s->poststop = get_str (r, o, "poststop");
   s->network = get_str (r, o, "network");
   s->created = get_int (o, "created", 0, INT64_MAX);
   s->started = get_int (o, "started", 0, INT64_MAX);

@@ -334,6 +334,8 @@ clear (struct rcvmi_vmm *vmm)
 
 const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .name = "qemu",
+  .overhead = 192 * (uint64_t) MIB,
+  .overhead_per_cpu = 8 * (uint64_t) MIB,
   .probe = probe,
   .start = start,
   .pause = pause_vm,

@@ -255,6 +255,12 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
   return code < 0 ? code : vmm->ops->start (vmm, config, err);
 }
 
+uint64_t
+rcvmi_vmm_overhead (const struct rcvmi_vmm *vmm, unsigned cpus)
+{
+  return vmm->ops->overhead + cpus * vmm->ops->overhead_per_cpu;
+}
+
 int
 rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err)
 {

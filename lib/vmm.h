@@ -103,6 +103,8 @@ struct rcvmi_vmm_ops
 {
   const char *name;
   bool needs_kvm;
+  uint64_t overhead;         /* bytes that the VMM and its helpers take beyond the guest's memory, at most */
+  uint64_t overhead_per_cpu;
   /* Finds the program: a path to free, or NULL. */
   char *(*probe) (rcvm_error **err);
   /* Starts the process; `running` follows. */
@@ -124,6 +126,8 @@ int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of the agent channel; the caller's from then on. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
+/* What is to be added to the guest's memory for a limit that the VMM does not run into. */
+uint64_t rcvmi_vmm_overhead (const struct rcvmi_vmm *vmm, unsigned cpus);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
