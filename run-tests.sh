@@ -90,6 +90,7 @@ part net tests/net/run
 part layers tests/rootfs/check-layers.sh
 part write-back tests/rootfs/write-back.sh
 part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh
+part docker timeout --kill-after=60 900 tests/docker/run
 part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
 part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
 part fuzz single fuzz timeout 600 make -C "$build" check-fuzz

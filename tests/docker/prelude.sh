@@ -9,10 +9,8 @@ mkdir -p "$D"
 cd "$D" || exit 1
 trap 'docker rm -fv $N $N-2 $N-3 >/dev/null 2>&1; docker network rm $N $N-2 >/dev/null 2>&1' EXIT
 
-# until NAME TEXT: its logs have a line with that.
-logged() {
-  timeout 90 docker logs -f "$1" 2>&1 | grep -m 1 -q -- "$2" || echo "'$2' never came"
-}
+# logged NAME TEXT: waits until its logs have a line with that.
+logged() { again sh -c 'docker logs "$0" 2>&1 | grep -q -- "$1"' "$1" "$2"; }
 # ended NAME: waits for its end and says how that was.
 ended() {
   timeout 120 docker wait "$1" >/dev/null
