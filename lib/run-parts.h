@@ -81,6 +81,8 @@ struct rcvmi_run
   struct rcvmi_limits limits;
   int host_netns_fd;          /* where the monitor came from; -1: it is there still */
   struct rcvmi_run_hooks hooks;
+  struct rcvmi_run_volumes *volumes; /* NULL: none */
+  int64_t shutdown_extended;         /* ms */
   struct rcvmi_net *net; /* NULL: none */
   struct rcvmi_ev_source *net_source;
   struct rcvmi_run_net_op *net_ops;
@@ -146,6 +148,12 @@ void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
 
+/* run-volumes.c */
+enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_volumes (struct rcvmi_run *run);
+/* The VMM is there: the guest's connections lead to the server. */
+int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
+
 /* run-net.c */
 /* The monitor moves into the container's network namespace, so that others find that by its PID. */
 enum rcvmi_run_step rcvmi_run_begin_netns (struct rcvmi_run *run, rcvm_error **err);
@@ -177,6 +185,8 @@ enum rcvmi_run_step rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **e
 
 /* Starts it; the run fails if that does not work. */
 void rcvmi_run_start_process (struct rcvmi_run *run);
+/* What the guest does takes its time, but goes on. */
+void rcvmi_run_extend_shutdown (struct rcvmi_run *run);
 /* The process has ended: lets the guest make its disks quiet. */
 void rcvmi_run_begin_shutdown (struct rcvmi_run *run);
 /* They are, or never will be. */

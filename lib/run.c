@@ -60,6 +60,7 @@ static const struct stage
   { "netns", rcvmi_run_begin_netns, NULL },
   { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
   { "kernel", rcvmi_run_begin_kernel, rcvmi_run_undo_agent },
@@ -335,6 +336,7 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .user = run,
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
+                                 .volumes_fd = -1,
                                  .output = { .fd = -1 },
                                  .console = { .fd = -1 } };
   return run;

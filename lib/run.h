@@ -75,6 +75,9 @@ int rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, 
 void rcvmi_run_forget_requests (struct rcvmi_run *run, void *user);
 /* The PIDs on the host, as a JSON array; to be freed. */
 char *rcvmi_run_processes (struct rcvmi_run *run, rcvm_error **err);
+/* The volumes and the server's figures, as JSON. */
+int rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+void rcvmi_run_volumes_forget (struct rcvmi_run *run, void *user);
 /* The host's half as JSON; to be freed. */
 char *rcvmi_run_net_host_json (struct rcvmi_run *run, rcvm_error **err);
 

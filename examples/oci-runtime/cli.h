@@ -81,7 +81,7 @@ struct command
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
-    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_cache_add,
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_volume_list, cmd_cache_add,
     cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_pause, cmd_resume, cmd_ps, cmd_events,
     cmd_update, cmd_checkpoint, cmd_restore, cmd_install_docker,
     cmd_help;
@@ -212,9 +212,9 @@ void shepherd_close_leaked (void);
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap,
+      *kernel_args, *log_level, *pid_file, *binds, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap,
       *console_socket, *preserve_fds;
-  struct list env, annotations, rootfs_digests, nics, ports;
+  struct list env, annotations, rootfs_digests, nics, ports, volumes, mounts;
   uint64_t memory, rootfs_size;
   unsigned cpus, dhcp_timeout;
   int tty, read_only, dhcp, no_pivot, no_new_keyring;
@@ -231,6 +231,11 @@ rcvm_vm *container_new (const struct cli *cli, const struct command *command,
 int container_has_terminal (const struct container *c);
 /* With --console-socket: a new terminal becomes the process's.  -1 has been reported. */
 int container_set_console (rcvm_vm *vm, const struct command *command, const struct container *c);
+
+/* volumes.c */
+
+/* What --volume and --mount say; -1 has been reported, or is in *err. */
+int attach_volumes (rcvm_vm *vm, const struct list *volumes, const struct list *mounts, rcvm_error **err);
 
 /* files.c */
 

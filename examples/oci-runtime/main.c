@@ -38,6 +38,7 @@ const struct command *const commands[] = {
   &cmd_cache_verify,
   &cmd_metrics,
   &cmd_net,
+  &cmd_volume_list,
   &cmd_install_docker,
   &cmd_help,
   NULL,
