@@ -451,7 +451,7 @@ on_volumes_done (void *user, const char *json, rcvm_error *err)
   else
     {
       tlv_put_str (&w, A_MESSAGE, json);
-      send_record (c, CONTROL_NET, &w);
+      send_record (c, CONTROL_JSON, &w);
       send_ok (c, 0);
     }
   rcvm_error_free (err);
