@@ -142,6 +142,7 @@ enum agent_setup_tag
   S_CGROUP = 22,     /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
                         for the container's cgroup in the guest (pids.max ...) */
   S_FILE_STAGE = 23, /* str, repeated: "stage:NAME/FILE": a bind whose source is "stage:NAME" is of that file */
+  S_DISK_TYPE = 24,  /* record, repeated: K_NAME (locator), K_VALUE: the file system of a disk whose M_TYPE is "auto" */
   S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
 };
@@ -243,7 +244,8 @@ enum agent_device_tag
   D_MINOR = 4, /* u32 */
   D_MODE = 5,  /* u32 */
   D_UID = 6,   /* u32 */
-  D_GID = 7    /* u32 */
+  D_GID = 7,   /* u32 */
+  D_DISK = 8   /* str: locator of a disk, whose numbers it has */
 };
 
 enum agent_idmap_tag

@@ -136,9 +136,15 @@ mount_at (const char *dir, const char *source, const char *type, uint64_t flags,
   if (mkdir (dir, 0755) < 0 && errno != EEXIST)
     return fail (f, "mount", errno, "cannot make %s in the initramfs", dir);
   flags &= ~(uint64_t) (PROPAGATION | MS_REC);
-  if (mount (source, dir, type, flags, *data ? data : NULL) < 0)
-    return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
-  return 0;
+  if (mount (source, dir, type, flags, *data ? data : NULL) == 0)
+    return 0;
+  if (errno == EROFS && (flags & MS_RDONLY))
+    return fail (f, "mount", errno,
+                 "cannot mount \"%s\" as %s: it was not unmounted, and its journal has to be written to the disk first", source,
+                 type);
+  if (errno == ENODEV)
+    return fail (f, "mount", errno, "cannot mount \"%s\": the guest's kernel has no file system %s", source, type);
+  return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
 }
 
 /* An export of the volume server: the kernel's client finds it behind the tunnel's end. */

@@ -50,6 +50,15 @@ int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *fla
 int rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *destination,
                            const struct rcvmi_volume_flags *flags, char stage[48], rcvm_error **err);
 
+/* plan-disk.c: one more disk; *disk is to be filled in.  `locator`: where the guest finds it. */
+int rcvmi_plan_add_disk (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *disk, char locator[16],
+                         rcvm_error **err);
+void rcvmi_plan_disks_clear (struct rcvmi_plan *plan);
+
+/* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
+int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,
+                       rcvm_error **err);
+
 /* plan-setup.c */
 int rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options,
                       rcvm_error **err);

@@ -64,6 +64,7 @@ struct rcvmi_run
   void (*written_back) (struct rcvmi_run *run);
   bool disks_built;           /* and what an earlier VM of that id had left is settled */
   bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
+  struct rcvmi_run_disks *more_disks; /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
   struct rcvmi_net *net; /* NULL: none */
@@ -100,6 +101,12 @@ enum rcvmi_run_step rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **
 void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
+
+/* run-disks.c */
+enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_disks (struct rcvmi_run *run);
+/* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
+struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
 
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);

@@ -56,6 +56,7 @@ static const struct stage
   { "spec", rcvmi_run_begin_spec, NULL },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
