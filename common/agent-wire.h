@@ -26,8 +26,9 @@
  * gone away: the sender drops what is left (the guest closes its end of the pipe, so that the
  * process sees EPIPE as it would anywhere).
  *
- * Tunnels carry the connections of the guest's kernel to the volume server of this VM (docs/volumes.md).  Their numbers
- * are a space of their own, and the guest chooses them:
+ * Tunnels carry the connections of the guest's kernel to the volume server of this VM (docs/volumes.md).  They have a
+ * stream of their own, port "org.runcvm.volumes" or the next vsock port, and in the guest a process of its own: the
+ * agent may wait for a pipe that somebody has locked while he waits for a volume.  The guest chooses their numbers:
  *
  *     CONNECT n        ------------------>              at once followed by data, if there is any
  *     TUNNEL_DATA n    <----------------->              TUNNEL_WINDOW n gives credit back, as with streams
@@ -44,6 +45,7 @@
 
 #define AGENT_VERSION 1
 #define AGENT_PORT_NAME "org.runcvm.agent"
+#define AGENT_VOLUMES_PORT_NAME "org.runcvm.volumes"
 
 enum
 {

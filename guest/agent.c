@@ -15,8 +15,9 @@
 #include "net.h"
 #include "power.h"
 #include "process.h"
+#include "survivors.h"
 #include "transport.h"
-#include "tunnel.h"
+#include "volumes.h"
 
 enum
 {
@@ -71,51 +72,62 @@ finish_shutdown (void)
   power_off ();
 }
 
-/* Nothing runs any more.  What volumes have not written yet goes through this process: another one has to unmount
-   them. */
-static void
-all_ended (void)
-{
-  if (!releasing)
-    releasing = container_release ();
-  else
-    releasing = -1;
-  if (releasing < 0)
-    finish_shutdown ();
-}
-
 bool
 agent_is_shutting_down (void)
 {
   return shutting_down;
 }
 
+/* Ends all processes but this one and the volumes', which what is not written yet goes through.  False: some are left. */
+static bool
+end_all (void)
+{
+  pid_t keep = volumes_process ();
+  siginfo_t info;
+
+  if (keep)
+    return survivors_kill (keep) == 0;
+  kill (-1, SIGKILL);
+  return waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+}
+
+/* When nothing runs any more, the container's mounts are let go. */
+static void
+go_on_with_shutdown (void)
+{
+  if (!end_all ())
+    return;
+  releasing = container_release ();
+  if (releasing < 0)
+    finish_shutdown ();
+}
+
 static void
 start_shutdown (void)
 {
-  siginfo_t info;
-
   if (shutting_down)
     return;
   shutting_down = true;
   net_release ();
-  /* All but this process and the kernel's own.  The rest follows when the last is reaped. */
-  kill (-1, SIGKILL);
-  if (waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
-    all_ended ();
+  go_on_with_shutdown ();
 }
 
 void
 agent_reaped (pid_t pid, int status)
 {
-  if (pid > 0)
-    {
-      process_reaped (pid, status);
-      container_reaped (pid, status);
-      net_reaped (pid, status);
-    }
-  else if (shutting_down)
-    all_ended ();
+  process_reaped (pid, status);
+  container_reaped (pid, status);
+  net_reaped (pid, status);
+  volumes_reaped (pid, status);
+  if (shutting_down && pid == releasing)
+    finish_shutdown ();
+}
+
+void
+agent_reaped_all (void)
+{
+  if (shutting_down && !releasing)
+    go_on_with_shutdown ();
 }
 
 /* The small records */
@@ -201,17 +213,6 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
     case AGENT_NET_QUERY:
       net_query (h->process);
       return;
-    case AGENT_TUNNEL_DATA:
-      if (!tunnel_data (h->process, payload, h->len))
-        fatal ("the host sends more than tunnel %u takes", h->process);
-      return;
-    case AGENT_TUNNEL_WINDOW:
-      s = parse_small (h, payload);
-      tunnel_credit (h->process, s.bytes);
-      return;
-    case AGENT_TUNNEL_CLOSE:
-      tunnel_closed (h->process);
-      return;
     }
   /* The rest is about a process, which may have ended while the frame was under way. */
   p = process_find (h->process);
@@ -253,7 +254,7 @@ agent_start (void)
   struct tlv_writer w = TLV_WRITER_INIT;
   struct utsname name;
 
-  channel_start (transport_open (), &user);
+  channel_start (transport_open (TRANSPORT_AGENT), &user);
   log_set_sink (send_log);
   uname (&name);
   tlv_put_u32 (&w, A_VERSION, AGENT_VERSION);

@@ -31,7 +31,7 @@
 #include "request.h"
 #include "resolv.h"
 #include "sysctl.h"
-#include "tunnel.h"
+#include "volumes.h"
 
 /* PID, mount and network namespaces are always made. */
 #define OPTIONAL_NAMESPACES                                                                       \
@@ -225,7 +225,7 @@ set_up (struct setup *s, struct failure *f)
   machine_set_clock (s->clock_nsec);
   machine_add_entropy (s->entropy, s->entropy_len);
   machine_bring_up_loopback ();
-  if (volumes_are_wanted (s) && tunnel_listen (f) < 0)
+  if (volumes_are_wanted (s) && volumes_start (f) < 0)
     return -1;
   if (cgroup_make (s, f) < 0 || net_setup (s, f) < 0)
     return -1;
@@ -484,7 +484,6 @@ container_release (void)
         {
           char none;
 
-          machine_write_back (false);
           close (gate[1]);
           if (read (gate[0], &none, 1) < 0)
             _exit (1);

@@ -10,7 +10,6 @@
 
 #include "agent-wire.h"
 #include "log.h"
-#include "machine.h"
 
 static int log_fd = -1;
 
@@ -115,7 +114,6 @@ handoff_begin_child (int fd)
 
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
-  machine_write_back (false);
   log_fd = fd;
   log_set_sink (log_through);
 }

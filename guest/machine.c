@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -109,15 +108,4 @@ machine_bring_up_loopback (void)
 
   if (fd < 0 || ioctl (fd, SIOCSIFFLAGS, &r) < 0)
     log_write (LOG_WARNING, "cannot bring the loopback interface up: %s", strerror (errno));
-}
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
-
-void
-machine_write_back (bool on)
-{
-  if (prctl (PR_SET_IO_FLUSHER, (unsigned long) on, 0UL, 0UL, 0UL) < 0 && on)
-    log_write (LOG_WARNING, "the agent may have to wait for volumes that wait for it: %s", strerror (errno));
 }

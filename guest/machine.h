@@ -3,7 +3,6 @@
 #ifndef RCVM_GUEST_MACHINE_H
 #define RCVM_GUEST_MACHINE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -14,7 +13,5 @@ uint64_t machine_usec (clockid_t clock);
 void machine_set_clock (uint64_t nsec);
 void machine_add_entropy (const unsigned char *data, size_t len);
 void machine_bring_up_loopback (void);
-/* File systems write back through this process: memory that it asks for never waits for that.  Children inherit it. */
-void machine_write_back (bool on);
 
 #endif

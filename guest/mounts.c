@@ -16,7 +16,7 @@
 #include "log.h"
 #include "modules.h"
 #include "path.h"
-#include "tunnel.h"
+#include "volumes.h"
 
 #define PROPAGATION (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE)
 /* Directories of the initramfs. */
@@ -152,7 +152,7 @@ static int
 mount_volume (const char *dir, const struct setup_mount *m, struct failure *f)
 {
   char source[PATH_MAX], data[PATH_MAX];
-  int port = tunnel_port ();
+  int port = volumes_port ();
   int n = snprintf (source, sizeof source, "127.0.0.1:%s", m->source + 7);
 
   if (n >= (int) sizeof source

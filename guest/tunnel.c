@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tunnel.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,7 +15,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "loop.h"
-#include "machine.h"
+#include "transport.h"
 
 enum
 {
@@ -39,7 +38,6 @@ struct tunnel
 static void accept_one (struct watch *w, uint32_t events);
 
 static struct watch listener = { .fd = -1, .ready = accept_one };
-static int port;
 /* A number is its place. */
 static struct tunnel tunnels[AGENT_TUNNELS_MAX];
 
@@ -183,37 +181,13 @@ accept_one (struct watch *w, uint32_t events)
   channel_send (AGENT_CONNECT, number, NULL, 0);
   if (loop_add (&t->w, fd, EPOLLIN) < 0)
     {
-      log_write (LOG_WARNING, "cannot wait for a volume's connection: %s", strerror (errno));
       close (fd);
       end (t);
     }
 }
 
-int
-tunnel_listen (struct failure *f)
-{
-  struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
-  socklen_t len = sizeof a;
-  autoclose int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-  if (fd < 0 || bind (fd, (struct sockaddr *) &a, sizeof a) < 0 || listen (fd, AGENT_TUNNELS_MAX) < 0
-      || getsockname (fd, (struct sockaddr *) &a, &len) < 0 || loop_add (&listener, fd, EPOLLIN) < 0)
-    return fail (f, "mount", errno, "cannot listen for the volumes' connections");
-  (void) steal_fd (&fd);
-  port = ntohs (a.sin_port);
-  /* Pages are written back through this process: it must never wait for that itself. */
-  machine_write_back (true);
-  return 0;
-}
-
-int
-tunnel_port (void)
-{
-  return port;
-}
-
-bool
-tunnel_data (uint32_t number, const unsigned char *data, size_t len)
+static bool
+take_data (uint32_t number, const unsigned char *data, size_t len)
 {
   struct tunnel *t = find (number);
 
@@ -257,19 +231,26 @@ tunnel_data (uint32_t number, const unsigned char *data, size_t len)
   return true;
 }
 
-void
-tunnel_credit (uint32_t number, uint32_t bytes)
+static void
+take_credit (uint32_t number, const unsigned char *payload, size_t len)
 {
   struct tunnel *t = find (number);
+  struct tlv_reader r;
+  struct tlv_field f;
+  uint32_t bytes = 0;
 
+  tlv_reader_init (&r, payload, len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_BYTES)
+      bytes = tlv_get_u32 (&r, &f);
   if (!t || t->over)
     return;
   t->credit += bytes > AGENT_TUNNEL_CREDIT - t->credit ? AGENT_TUNNEL_CREDIT - t->credit : bytes;
   watch_for (t);
 }
 
-void
-tunnel_closed (uint32_t number)
+static void
+take_close (uint32_t number)
 {
   struct tunnel *t = find (number);
   bool was_full = !any_is_free ();
@@ -280,4 +261,40 @@ tunnel_closed (uint32_t number)
   t->used = false;
   if (was_full)
     loop_modify (&listener, EPOLLIN);
+}
+
+static void
+take_frame (const struct agent_header *h, const unsigned char *payload)
+{
+  switch (h->type)
+    {
+    case AGENT_TUNNEL_DATA:
+      if (!take_data (h->process, payload, h->len))
+        fatal ("the host sends more than tunnel %u takes", h->process);
+      break;
+    case AGENT_TUNNEL_WINDOW:
+      take_credit (h->process, payload, h->len);
+      break;
+    case AGENT_TUNNEL_CLOSE:
+      take_close (h->process);
+      break;
+    default:
+      fatal ("frame type %u is none of the volumes'", h->type);
+    }
+}
+
+static void
+relieved (void)
+{
+}
+
+void
+tunnel_serve (int fd)
+{
+  static const struct channel_user user = { .frame = take_frame, .relieved = relieved };
+
+  if (loop_add (&listener, fd, EPOLLIN) < 0)
+    fatal ("cannot wait for the volumes' connections: %s", strerror (errno));
+  channel_start (transport_open (TRANSPORT_VOLUMES), &user);
+  loop_run (channel_flush);
 }

@@ -12,7 +12,6 @@
 #include "err.h"
 #include "link.h"
 #include "stream.h"
-#include "tunnel.h"
 
 enum
 {
@@ -43,7 +42,6 @@ struct rcvmi_agent
   const struct rcvmi_log *log;
   const struct rcvmi_agent_ops *ops;
   void *user;
-  struct rcvmi_tunnels *tunnels; /* NULL: nobody may connect */
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
@@ -329,13 +327,6 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       break;
     case AGENT_NET_ANSWER:
       return on_net_answer (a, h, payload, err);
-    case AGENT_CONNECT:
-    case AGENT_TUNNEL_DATA:
-    case AGENT_TUNNEL_WINDOW:
-    case AGENT_TUNNEL_CLOSE:
-      if (!a->greeted || a->gone || !a->tunnels)
-        return unexpected ("a connection", err);
-      return rcvmi_tunnels_frame (a->tunnels, h, payload, err);
     default:
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
                          h->type);
@@ -392,7 +383,6 @@ break_link (struct rcvmi_agent *a, rcvm_error *err)
     }
   a->broken = true;
   rcvmi_ev_remove (steal_ptr (a->source));
-  rcvmi_tunnels_free (steal_ptr (a->tunnels));
   for (struct process *p = a->processes; p; p = p->next)
     rcvmi_streams_abandon (p->streams);
   a->ops->broken (a->user, err);
@@ -434,32 +424,6 @@ on_link_ready (void *user, uint32_t events)
     watch (a);
 }
 
-static int
-on_tunnel_connect (void *user)
-{
-  struct rcvmi_agent *a = user;
-
-  return a->ops->connect (a->user);
-}
-
-static void
-on_tunnel_progress (void *user)
-{
-  struct rcvmi_agent *a = user;
-
-  if (a->ops->progress)
-    a->ops->progress (a->user);
-}
-
-static void
-on_tunnel_broken (void *user, rcvm_error *err)
-{
-  break_link (user, err);
-}
-
-static const struct rcvmi_tunnels_ops tunnels_ops
-    = { .connect = on_tunnel_connect, .progress = on_tunnel_progress, .broken = on_tunnel_broken };
-
 static void
 on_link_pending (void *user)
 {
@@ -490,11 +454,6 @@ rcvmi_agent_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_log *log,
     }
   a->link.on_pending = on_link_pending;
   a->link.user = a;
-  if (ops->connect && !(a->tunnels = rcvmi_tunnels_new (ev, &a->link, &tunnels_ops, a, err)))
-    {
-      rcvmi_agent_free (a);
-      return NULL;
-    }
   return a;
 }
 
@@ -505,7 +464,6 @@ rcvmi_agent_free (struct rcvmi_agent *a)
     return;
   while (a->processes)
     drop (a->processes);
-  rcvmi_tunnels_free (a->tunnels);
   rcvmi_ev_remove (a->source);
   rcvmi_link_clear (&a->link);
   free (a);

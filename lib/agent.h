@@ -29,10 +29,6 @@ struct rcvmi_agent_ops
   void (*goodbye) (void *user);
   /* What came of rcvmi_agent_net: the record (S_NETWORK fields), or an error.  NULL: nobody asks. */
   void (*net_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
-  /* The guest connects to its volumes: a stream socket that leads to their server, or -1.  NULL: it has none. */
-  int (*connect) (void *user);
-  /* Something came through such a connection. */
-  void (*progress) (void *user);
   /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
   void (*broken) (void *user, rcvm_error *err);
 };

@@ -111,9 +111,8 @@ struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_volumes (struct rcvmi_run *run);
-/* For the agent's ops. */
-int rcvmi_run_volumes_connect (void *user);
-void rcvmi_run_volumes_progress (void *user);
+/* The VMM is there: the guest's connections lead to the server. */
+int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
 
 /* run-net.c */
 enum rcvmi_run_step rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err);

@@ -76,6 +76,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .kernel_args = run->plan->kernel_args,
     .memory = run->plan->memory,
     .cpus = run->plan->cpus,
+    .volumes = run->plan->n_volumes > 0,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
@@ -174,8 +175,6 @@ on_agent_broken (void *user, rcvm_error *err)
 }
 
 static const struct rcvmi_agent_ops agent_ops = {
-  .connect = rcvmi_run_volumes_connect,
-  .progress = rcvmi_run_volumes_progress,
   .hello = on_hello,
   .ready = on_ready,
   .setup_failed = on_setup_failed,
@@ -190,7 +189,7 @@ rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_boot_timeout);
   run->agent
       = rcvmi_agent_new (run->ev, rcvmi_vmm_take_agent (&run->vmm), run->log, &agent_ops, run, err);
-  return run->agent ? RCVMI_STEP_PENDING : RCVMI_STEP_FAILED;
+  return run->agent && rcvmi_run_carry_volumes (run, err) == 0 ? RCVMI_STEP_PENDING : RCVMI_STEP_FAILED;
 }
 
 void

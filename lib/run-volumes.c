@@ -27,6 +27,7 @@
 #include "defaults.h"
 #include "err.h"
 #include "nfs-control.h"
+#include "tunnel.h"
 #include "volume-figures.h"
 
 enum
@@ -58,6 +59,8 @@ struct rcvmi_run_volumes
   int *fds; /* what is exported, O_PATH */
   char **paths;
   size_t n;
+
+  struct rcvmi_tunnels *tunnels; /* out of the guest */
 
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *death, *output_source, *control_source, *timer;
@@ -536,6 +539,7 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
   if (!v)
     return;
   run->volumes = NULL;
+  rcvmi_tunnels_free (v->tunnels);
   drop_server (v);
   rcvmi_proc_kill (&v->proc);
   fail_requests (v, "the VM has stopped");
@@ -552,15 +556,14 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
 
 /* In between. */
 
-int
-rcvmi_run_volumes_connect (void *user)
+/* A socket to the server: one end is for the guest. */
+static int
+on_connect (void *user)
 {
-  struct rcvmi_run *run = user;
-  struct rcvmi_run_volumes *v = run->volumes;
+  struct rcvmi_run_volumes *v = user;
   int ends[2];
 
-  if (!v || (!v->ready && v->n_waiting == AGENT_TUNNELS_MAX)
-      || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+  if ((!v->ready && v->n_waiting == AGENT_TUNNELS_MAX) || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -1;
   if (v->ready)
     pass_on (v, ends[1]);
@@ -569,10 +572,32 @@ rcvmi_run_volumes_connect (void *user)
   return ends[0];
 }
 
-void
-rcvmi_run_volumes_progress (void *user)
+static void
+on_progress (void *user)
 {
-  rcvmi_run_extend_shutdown (user);
+  struct rcvmi_run_volumes *v = user;
+
+  rcvmi_run_extend_shutdown (v->run);
+}
+
+static void
+on_broken (void *user, rcvm_error *err)
+{
+  struct rcvmi_run_volumes *v = user;
+
+  rcvmi_run_fail (v->run, err);
+}
+
+int
+rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err)
+{
+  static const struct rcvmi_tunnels_ops ops = { .connect = on_connect, .progress = on_progress, .broken = on_broken };
+  struct rcvmi_run_volumes *v = run->volumes;
+
+  if (!v)
+    return 0;
+  v->tunnels = rcvmi_tunnels_new (run->ev, rcvmi_vmm_take_volumes (&run->vmm), &ops, v, err);
+  return v->tunnels ? 0 : RCVM_E_SYSTEM;
 }
 
 int

@@ -37,7 +37,8 @@ struct tunnel
 struct rcvmi_tunnels
 {
   struct rcvmi_ev *ev;
-  struct rcvmi_link *link;
+  struct rcvmi_link link;
+  struct rcvmi_ev_source *source; /* of the link */
   const struct rcvmi_tunnels_ops *ops;
   void *user;
   struct tunnel *first;
@@ -84,7 +85,7 @@ end (struct tunnel *t, rcvm_error **err)
   if (t->fd < 0)
     return 0;
   close_socket (t);
-  return rcvmi_link_send (t->all->link, AGENT_TUNNEL_CLOSE, t->number, NULL, 0, err);
+  return rcvmi_link_send (&t->all->link, AGENT_TUNNEL_CLOSE, t->number, NULL, 0, err);
 }
 
 static void
@@ -103,7 +104,7 @@ give_credit (struct tunnel *t, rcvm_error **err)
     return 0;
   tlv_put_u32 (&w, A_BYTES, t->owed);
   t->owed = 0;
-  return rcvmi_link_send_record (t->all->link, AGENT_TUNNEL_WINDOW, t->number, &w, err);
+  return rcvmi_link_send_record (&t->all->link, AGENT_TUNNEL_WINDOW, t->number, &w, err);
 }
 
 static int
@@ -148,7 +149,16 @@ read_some (struct tunnel *t, rcvm_error **err)
   t->credit -= (uint32_t) n;
   if (t->credit == 0)
     watch_for (t);
-  return rcvmi_link_send (t->all->link, AGENT_TUNNEL_DATA, t->number, buf, (size_t) n, err);
+  return rcvmi_link_send (&t->all->link, AGENT_TUNNEL_DATA, t->number, buf, (size_t) n, err);
+}
+
+static void
+break_link (struct rcvmi_tunnels *all, rcvm_error *err)
+{
+  rcvmi_ev_remove (steal_ptr (all->source));
+  while (all->first)
+    drop (all->first);
+  all->ops->broken (all->user, err);
 }
 
 static void
@@ -170,7 +180,7 @@ on_socket (void *user, uint32_t events)
         code = end (t, &e);
     }
   if (code < 0)
-    all->ops->broken (all->user, e);
+    break_link (all, e);
 }
 
 static int
@@ -179,9 +189,9 @@ take_connect (struct rcvmi_tunnels *all, uint32_t number, rcvm_error **err)
   struct tunnel *t;
 
   if (find (all, number))
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent opened tunnel %u twice", number);
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest opened tunnel %u twice", number);
   if (all->n >= AGENT_TUNNELS_MAX)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent opened more than %d tunnels", AGENT_TUNNELS_MAX);
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest opened more than %d tunnels", AGENT_TUNNELS_MAX);
   t = calloc (1, sizeof *t);
   if (!t)
     return rcvmi_fail_nomem (err);
@@ -190,7 +200,7 @@ take_connect (struct rcvmi_tunnels *all, uint32_t number, rcvm_error **err)
   all->first = t;
   all->n++;
   if (t->fd < 0)
-    return rcvmi_link_send (all->link, AGENT_TUNNEL_CLOSE, number, NULL, 0, err);
+    return rcvmi_link_send (&all->link, AGENT_TUNNEL_CLOSE, number, NULL, 0, err);
   t->source = rcvmi_ev_add (all->ev, t->fd, EPOLLIN, on_socket, t, err);
   return t->source ? 0 : RCVM_E_SYSTEM;
 }
@@ -199,11 +209,11 @@ static int
 take_data (struct tunnel *t, const unsigned char *data, size_t len, rcvm_error **err)
 {
   if (len == 0)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent an empty frame through a tunnel");
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest sent an empty frame through a tunnel");
   if (t->fd < 0)
     return 0; /* it does not know yet */
   if (len > AGENT_TUNNEL_CREDIT - t->len - t->owed)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent more through a tunnel than it may");
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest sent more through a tunnel than it may");
   while (t->len == 0 && len > 0)
     {
       ssize_t n = send (t->fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -246,51 +256,100 @@ take_window (struct tunnel *t, const unsigned char *data, size_t len, rcvm_error
     if (f.tag == A_BYTES)
       bytes = tlv_get_u32 (&r, &f);
   if (r.bad || bytes == 0 || bytes > AGENT_TUNNEL_CREDIT - t->credit)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a wrong window for a tunnel");
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest sent a wrong window for a tunnel");
   t->credit += bytes;
   watch_for (t);
   return 0;
 }
 
-int
-rcvmi_tunnels_frame (struct rcvmi_tunnels *all, const struct agent_header *h, const unsigned char *payload,
-                     rcvm_error **err)
+static int
+take_frame (struct rcvmi_tunnels *all, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
 {
   struct tunnel *t;
   int code;
 
-  all->ops->progress (all->user);
   if (h->type == AGENT_CONNECT)
     return take_connect (all, h->process, err);
   t = find (all, h->process);
   if (!t)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame (%u) of tunnel %u, which is not open",
-                       h->type, h->process);
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest sent a frame (%u) of tunnel %u, which is not open", h->type,
+                       h->process);
   switch (h->type)
     {
     case AGENT_TUNNEL_DATA:
       return take_data (t, payload, h->len, err);
     case AGENT_TUNNEL_WINDOW:
       return take_window (t, payload, h->len, err);
-    default: /* TUNNEL_CLOSE; ours has been sent, or goes now */
+    case AGENT_TUNNEL_CLOSE: /* ours has been sent, or goes now */
       code = end (t, err);
       drop (t);
       return code;
+    default:
+      return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest sent a frame of type %u through its tunnels' port", h->type);
     }
 }
 
+static void
+watch_link (struct rcvmi_tunnels *all)
+{
+  if (all->source)
+    rcvmi_ev_set_events (all->source, EPOLLIN | (rcvmi_link_pending (&all->link) ? EPOLLOUT : 0));
+}
+
+static void
+on_link_pending (void *user)
+{
+  watch_link (user);
+}
+
+static void
+on_link (void *user, uint32_t events)
+{
+  struct rcvmi_tunnels *all = user;
+  const unsigned char *payload;
+  struct agent_header h;
+  rcvm_error *e = NULL;
+  int code = 0;
+
+  if (events & EPOLLOUT)
+    code = rcvmi_link_flush (&all->link, &e);
+  if (code >= 0 && (events & ~(uint32_t) EPOLLOUT))
+    {
+      code = rcvmi_link_fill (&all->link, &e);
+      while (code >= 0 && (code = rcvmi_link_next (&all->link, &h, &payload, &e)) > 0)
+        code = take_frame (all, &h, payload, &e);
+      all->ops->progress (all->user);
+      /* The VMM has ended, which others deal with. */
+      if (code >= 0 && all->link.eof)
+        rcvmi_ev_remove (steal_ptr (all->source));
+    }
+  if (code < 0)
+    break_link (all, e);
+  else
+    watch_link (all);
+}
+
 struct rcvmi_tunnels *
-rcvmi_tunnels_new (struct rcvmi_ev *ev, struct rcvmi_link *link, const struct rcvmi_tunnels_ops *ops, void *user,
-                   rcvm_error **err)
+rcvmi_tunnels_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_tunnels_ops *ops, void *user, rcvm_error **err)
 {
   struct rcvmi_tunnels *all = calloc (1, sizeof *all);
 
   if (!all)
     {
+      close (fd);
       rcvmi_fail_nomem (err);
       return NULL;
     }
-  *all = (struct rcvmi_tunnels){ .ev = ev, .link = link, .ops = ops, .user = user };
+  *all = (struct rcvmi_tunnels){ .ev = ev, .ops = ops, .user = user };
+  if (rcvmi_link_init (&all->link, fd, "the guest's volumes", AGENT_DATA_MAX, err) < 0
+      || !(all->source = rcvmi_ev_add (ev, fd, EPOLLIN, on_link, all, err)))
+    {
+      rcvmi_link_clear (&all->link);
+      free (all);
+      return NULL;
+    }
+  all->link.on_pending = on_link_pending;
+  all->link.user = all;
   return all;
 }
 
@@ -301,5 +360,7 @@ rcvmi_tunnels_free (struct rcvmi_tunnels *all)
     return;
   while (all->first)
     drop (all->first);
+  rcvmi_ev_remove (all->source);
+  rcvmi_link_clear (&all->link);
   free (all);
 }

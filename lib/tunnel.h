@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The host's end of the guest's tunnels (agent-wire.h): each is relayed to a socket.  Bounded are their number and, by
+ * The host's end of the guest's tunnels (agent-wire.h), on a stream of their own: each is relayed to a socket.  Bounded are their number and, by
  * the credit windows, what waits in each; a guest that goes beyond breaks the protocol.
  */
 #ifndef RCVM_LIB_TUNNEL_H
@@ -22,16 +22,13 @@ struct rcvmi_tunnels_ops
   int (*connect) (void *user);
   /* The guest sends. */
   void (*progress) (void *user);
-  /* Called when the link broke while sending; `err` is the callee's. */
+  /* The stream broke, or the guest broke the protocol; nothing else is called after it.  `err` is the callee's. */
   void (*broken) (void *user, rcvm_error *err);
 };
 
-struct rcvmi_tunnels *rcvmi_tunnels_new (struct rcvmi_ev *ev, struct rcvmi_link *link,
-                                         const struct rcvmi_tunnels_ops *ops, void *user, rcvm_error **err);
+/* Takes the stream's fd over in any case. */
+struct rcvmi_tunnels *rcvmi_tunnels_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_tunnels_ops *ops, void *user,
+                                         rcvm_error **err);
 void rcvmi_tunnels_free (struct rcvmi_tunnels *t);
-
-/* A CONNECT or TUNNEL frame. */
-int rcvmi_tunnels_frame (struct rcvmi_tunnels *t, const struct agent_header *h, const unsigned char *payload,
-                         rcvm_error **err);
 
 #endif

@@ -210,12 +210,13 @@ int
 rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                  rcvm_error **err)
 {
-  int agent[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
-  int fds[RCVMI_VMM_NICS + 8], code;
+  int agent[2] = { -1, -1 }, volumes[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
+  int fds[RCVMI_VMM_NICS + 9], code;
 
   if (n_more > RCVMI_VMM_NICS + 6)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "too many fds for the VMM");
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0
+      || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volumes) < 0
       || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0
       || pipe2 (output, O_CLOEXEC) < 0)
     {
@@ -224,11 +225,13 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
     }
   fds[0] = console[1];
   fds[1] = agent[1];
-  memcpy (fds + 2, more, n_more * sizeof *more);
-  code = rcvmi_proc_spawn (&vmm->proc, vmm->program, argv, output[1], fds, 2 + n_more, err);
+  fds[2] = volumes[1];
+  memcpy (fds + 3, more, n_more * sizeof *more);
+  code = rcvmi_proc_spawn (&vmm->proc, vmm->program, argv, output[1], fds, 3 + n_more, err);
   if (code < 0)
     goto out;
   vmm->agent_fd = steal_fd (&agent[0]);
+  vmm->volumes_fd = steal_fd (&volumes[0]);
   code = open_text (vmm, &vmm->console, steal_fd (&console[0]), err);
   if (code == 0)
     code = open_text (vmm, &vmm->output, steal_fd (&output[0]), err);
@@ -241,6 +244,7 @@ out:
   for (int i = 0; i < 2; i++)
     {
       cleanup_close (&agent[i]);
+      cleanup_close (&volumes[i]);
       cleanup_close (&console[i]);
       cleanup_close (&output[i]);
     }
@@ -279,6 +283,12 @@ rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm)
   return steal_fd (&vmm->agent_fd);
 }
 
+int
+rcvmi_vmm_take_volumes (struct rcvmi_vmm *vmm)
+{
+  return steal_fd (&vmm->volumes_fd);
+}
+
 void
 rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
 {
@@ -287,7 +297,8 @@ rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
   if (vmm->ops && vmm->ops->clear)
     vmm->ops->clear (vmm);
   cleanup_close (&vmm->agent_fd);
-  vmm->agent_fd = -1;
+  cleanup_close (&vmm->volumes_fd);
+  vmm->agent_fd = vmm->volumes_fd = -1;
   close_text (&vmm->console);
   close_text (&vmm->output);
   free (steal_ptr (vmm->program));

@@ -67,6 +67,7 @@ struct rcvmi_vmm_config
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
   bool nic_hotplug; /* NICs may come later */
+  bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
 };
 
@@ -94,7 +95,8 @@ struct rcvmi_vmm
   char *accel_reason; /* why it is not kvm, or NULL */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
-  int agent_fd; /* our end of the agent channel, until it is taken */
+  int agent_fd;   /* our end of the agent channel, until it is taken */
+  int volumes_fd; /* and of the volumes' */
   struct rcvmi_vmm_text output;
   struct rcvmi_vmm_text console;
   void *state; /* of the driver */
@@ -125,6 +127,7 @@ int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of the agent channel; the caller's from then on. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
+int rcvmi_vmm_take_volumes (struct rcvmi_vmm *vmm);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
@@ -133,7 +136,7 @@ void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 
 /* For drivers. */
 
-/* Spawns vmm->program with `argv`, the console's and the agent's ends as fd 3 and 4, then `more`. */
+/* Spawns vmm->program with `argv`, the console's, the agent's and the volumes' ends as fd 3, 4 and 5, then `more`. */
 int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                      rcvm_error **err);
 /* Looks for a program: the environment's variable, then PATH.  A path to free, or NULL. */
