@@ -6,6 +6,7 @@
 
 #include "api-volume.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,5 +64,20 @@ rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, c
   if (options && options->fstype)
     snprintf (fstype, sizeof fstype, ",fstype=%s", options->fstype);
   snprintf (text, sizeof text, "type=block,%s%s", options && options->readonly ? "ro" : "rw", fstype);
+  return rcvmi_volume_append (vm, absolute, target, text, err);
+}
+
+RCVM_PUBLIC int
+rcvm_volume_attach_scratch (rcvm_vm *vm, const char *source, const char *target, uint64_t size, rcvm_error **err)
+{
+  autofree char *absolute = NULL;
+  char text[64];
+
+  if ((!source || !*source) && size == 0)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a scratch disk needs a size");
+  absolute = source && *source ? rcvmi_volume_absolute (source, err) : strdup ("");
+  if (!absolute)
+    return source && *source ? RCVM_E_SYSTEM : rcvmi_fail_nomem (err);
+  snprintf (text, sizeof text, "type=scratch,size=%" PRIu64, size);
   return rcvmi_volume_append (vm, absolute, target, text, err);
 }

@@ -24,8 +24,11 @@
 #include "overlay-mount.h"
 #include "writeback.h"
 
+#define SCRATCH "scratch%zu.img"
+
 enum
 {
+  SCRATCH_MAX = 24,
   MAX_RECORD = 64 * 1024,
   MAX_TRIES = 1000,
   /* Bytes of the lock.  Who recovers takes both; the first says to others who recover that they had better wait, which nobody
@@ -430,6 +433,14 @@ rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err)
   return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
 }
 
+char *
+rcvmi_disks_scratch (const struct rcvmi_disks *d, size_t number)
+{
+  char *path;
+
+  return asprintf (&path, "%s/" SCRATCH, d->dir, number) < 0 ? NULL : path;
+}
+
 static int
 remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 {
@@ -439,6 +450,14 @@ remove_images (const struct rcvmi_disks *d, rcvm_error **err)
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)
       return rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, names[i]);
+  for (size_t i = 0; i < SCRATCH_MAX; i++)
+    {
+      char name[32];
+
+      snprintf (name, sizeof name, SCRATCH, i);
+      if (unlinkat (d->dir_fd, name, 0) < 0 && errno != ENOENT)
+        return rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, name);
+    }
   return 0;
 }
 

@@ -7,6 +7,7 @@
  *   upper.img    what the container changes of its root
  *   root.img     its whole root, where that was asked for, or a base that no key stands for
  *   binds.img    copies of what is bound into it
+ *   scratch*.img disks that are empty at first
  *
  * They lie in the data directory, not beside the state: that is a tmpfs, and it does not survive the host's power
  * failure, which the changes do.
@@ -17,6 +18,7 @@
 #define RCVM_LIB_DISKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <time.h>
 
 #include <runcvm/error.h>
@@ -37,6 +39,8 @@ struct rcvmi_disks
 
 /* Makes and locks the directory. */
 int rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id, rcvm_error **err);
+/* The path of a scratch disk, below 24; to be freed. */
+char *rcvmi_disks_scratch (const struct rcvmi_disks *d, size_t number);
 /* In a worker, which has none of the monitor's fds. */
 int rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err);
 /* Writes back what a dead monitor of that id should have, and removes the rest of what it left.  For a worker. */

@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/loop.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -128,18 +130,18 @@ lock (const char *path, int fd, bool read_only, rcvm_error **err)
 
 /* A device is claimed as by a mount: the host cannot mount it as long as the VM has it. */
 static int
-claim (struct rcvmi_host_disk *d, int place, const struct stat *st, bool read_only, rcvm_error **err)
+claim (struct rcvmi_host_disk *d, int place, const struct stat *st, const char *where, bool read_only, rcvm_error **err)
 {
   int flags = (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC, code;
   char self[40];
 
   snprintf (self, sizeof self, "/proc/self/fd/%d", place);
-  code = d->device ? check_device (d->path, st->st_rdev, err) : check_loops (d->path, st, err);
+  code = d->device ? check_device (where, st->st_rdev, err) : check_loops (where, st, err);
   if (code < 0)
     return code;
   d->fd = open (self, flags | (d->device ? O_EXCL : 0));
   if (d->fd < 0 && errno == EBUSY)
-    return refuse (d->path, "", err);
+    return refuse (where, "", err);
   if (d->fd >= 0 && d->device && read_only)
     {
       /* Others may read it, too. */
@@ -147,8 +149,34 @@ claim (struct rcvmi_host_disk *d, int place, const struct stat *st, bool read_on
       d->fd = open (self, flags);
     }
   if (d->fd < 0)
-    return rcvmi_fail_errno (err, errno, "cannot open '%.200s'%s", d->path, read_only ? "" : " for writing");
-  return lock (d->path, d->fd, read_only, err);
+    return rcvmi_fail_errno (err, errno, "cannot open '%.200s'%s", where, read_only ? "" : " for writing");
+  return lock (where, d->fd, read_only, err);
+}
+
+static int
+open_place (struct rcvmi_host_disk *d, int place, const char *where, bool read_only, bool only_file, rcvm_error **err)
+{
+  struct stat st;
+  int code;
+
+  *d = RCVMI_HOST_DISK_INIT;
+  if (fstat (place, &st) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open the disk '%.200s'", where);
+  d->device = S_ISBLK (st.st_mode) && !only_file;
+  if (!d->device && !S_ISREG (st.st_mode))
+    code = rcvmi_fail (err, RCVM_E_INVALID, 0, only_file ? "'%.200s' is no image file"
+                                                         : "'%.200s' is neither a block device nor an image file",
+                       where);
+  else
+    code = claim (d, place, &st, where, read_only, err);
+  if (code == 0 && asprintf (&d->path, "/proc/%d/fd/%d", (int) getpid (), d->fd) < 0)
+    {
+      d->path = NULL;
+      code = rcvmi_fail_nomem (err);
+    }
+  if (code < 0)
+    rcvmi_host_disk_close (d);
+  return code;
 }
 
 int
@@ -156,20 +184,47 @@ rcvmi_host_disk_open (struct rcvmi_host_disk *d, const char *path, bool read_onl
 {
   /* Looked at before it is opened: a FIFO would wait, and another device may do anything. */
   autoclose int place = open (path, O_PATH | O_CLOEXEC);
-  struct stat st;
+  char *real;
   int code;
 
   *d = RCVMI_HOST_DISK_INIT;
-  if (place < 0 || fstat (place, &st) < 0 || !(d->path = realpath (path, NULL)))
+  if (place < 0)
     return rcvmi_fail_errno (err, errno, "cannot open the disk '%.200s'", path);
-  d->device = S_ISBLK (st.st_mode);
-  if (!d->device && !S_ISREG (st.st_mode))
-    code = rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.200s' is neither a block device nor an image file", path);
-  else
-    code = claim (d, place, &st, read_only, err);
-  if (code < 0)
-    rcvmi_host_disk_close (d);
+  code = open_place (d, place, path, read_only, false, err);
+  /* A path that lasts and says something, where it leads to what was opened. */
+  real = code == 0 ? realpath (path, NULL) : NULL;
+  if (real)
+    {
+      free (d->path);
+      d->path = real;
+    }
   return code;
+}
+
+int
+rcvmi_host_disk_open_found (struct rcvmi_host_disk *d, int place, const char *path, rcvm_error **err)
+{
+  return open_place (d, place, path, false, true, err);
+}
+
+int
+rcvmi_host_disk_find (const char *dir, const char *path, bool parent, rcvm_error **err)
+{
+  struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+  autoclose int top = open (dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const char *slash = strrchr (path, '/');
+  autofree char *name = parent ? strndup (slash ? path : ".", slash ? (size_t) (slash - path) : 1) : strdup (path);
+  int fd;
+
+  if (!name)
+    return rcvmi_fail_nomem (err);
+  if (parent)
+    how.flags |= O_DIRECTORY;
+  fd = top < 0 ? -1 : (int) syscall (SYS_openat2, top, name, &how, sizeof how);
+  if (fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot find the disk '%.200s' in '%.200s'", path, dir);
+  return fd;
 }
 
 void

@@ -24,6 +24,7 @@ struct attachment
   const char *source, *target;
   char *fstype;
   bool read_only;
+  uint64_t size;
 };
 
 static void
@@ -88,6 +89,32 @@ plan_block (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **er
   return 0;
 }
 
+static int
+plan_scratch (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **err)
+{
+  struct rcvmi_plan_disk disk = { .kind = RCVMI_PLAN_DISK_SCRATCH,
+                                  .source = *a->source ? (char *) a->source : NULL,
+                                  .target = (char *) a->target,
+                                  .size = a->size };
+
+  return rcvmi_plan_add_scratch (plan, &disk, err);
+}
+
+int
+rcvmi_plan_add_scratch (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *disk, rcvm_error **err)
+{
+  struct attachment a = { .target = disk->target };
+  char locator[16];
+  int rc;
+
+  if (!disk->source && !disk->size)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the scratch disk for '%.200s' needs a size", disk->target);
+  rc = rcvmi_plan_add_disk (plan, disk, locator, err);
+  if (rc == 0)
+    put_mount (plan, &a, disk->source ? "auto" : "ext4", locator);
+  return rc;
+}
+
 static const struct kind
 {
   const char *name;
@@ -95,15 +122,22 @@ static const struct kind
   bool has_source;
 } kinds[] = {
   { "block", plan_block, true },
+  { "scratch", plan_scratch, false },
 };
 
 static int
 parse_option (struct attachment *a, const struct kind *k, char *o, rcvm_error **err)
 {
-  if (strcmp (o, "ro") == 0)
+  if (strcmp (o, "ro") == 0 && k->plan != plan_scratch)
     a->read_only = true;
   else if (strncmp (o, "fstype=", 7) == 0 && k->plan == plan_block)
     a->fstype = o + 7;
+  else if (strncmp (o, "size=", 5) == 0 && k->plan == plan_scratch)
+    {
+      a->size = rcvmi_plan_parse_size (o + 5);
+      if (a->size == 0 && strcmp (o, "size=0") != 0)
+        return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.60s' is no size like 512M or 2G", o + 5);
+    }
   else if (strcmp (o, "rw") != 0)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a volume of type '%s' has no option '%.60s'", k->name, o);
   return 0;
@@ -126,7 +160,7 @@ rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *targ
       k = &kinds[i];
   if (!k)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "there is no volume of type '%.60s'", o ? o : "");
-  if (k->has_source && source[0] != '/')
+  if ((k->has_source || *source) && source[0] != '/')
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "the volume '%.200s' for '%.200s' needs an absolute path", source,
                        target);
   while (rc == 0 && (o = strtok_r (NULL, ",", &save)))

@@ -43,11 +43,12 @@ rcvmi_plan_add_disk (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *disk
   d = &all[plan->n_disks];
   *d = *disk;
   d->source = disk->source ? strdup (disk->source) : NULL;
+  d->store = disk->store ? strdup (disk->store) : NULL;
   d->target = disk->target ? strdup (disk->target) : NULL;
   d->fstype = disk->fstype ? strdup (disk->fstype) : NULL;
   rcvmi_plan_disk_locator (plan, plan->n_disks, locator);
   plan->n_disks++; /* rcvmi_plan_free sees to a half-filled one */
-  if ((disk->source && !d->source) || (disk->target && !d->target) || (disk->fstype && !d->fstype))
+  if ((disk->source && !d->source) || (disk->store && !d->store) || (disk->target && !d->target) || (disk->fstype && !d->fstype))
     return rcvmi_fail_nomem (err);
   return 0;
 }
@@ -58,6 +59,7 @@ rcvmi_plan_disks_clear (struct rcvmi_plan *plan)
   for (size_t i = 0; i < plan->n_disks; i++)
     {
       free (plan->disks[i].source);
+      free (plan->disks[i].store);
       free (plan->disks[i].target);
       free (plan->disks[i].fstype);
     }

@@ -496,10 +496,14 @@ rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *options,
   for (size_t i = 0; rc == 0 && i < n; i++)
     {
       rc = parse_mount (plan, i, &all[i], err);
+      if (rc == 0 && all[i].is_bind && rcvmi_plan_is_for_disks (plan, all[i].destination))
+        continue;
       if (rc == 0 && all[i].is_bind)
         rc = plan_bind (plan, &all[i], readonly_root, all, err);
       else if (rc == 0)
         rc = plan_virtual (plan, &all[i], err);
     }
+  if (rc == 0)
+    rc = rcvmi_plan_scratch_disks (plan, err);
   return rc < 0 ? rc : plan_volumes (plan, options->volumes, err);
 }

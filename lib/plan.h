@@ -61,7 +61,8 @@ struct rcvmi_plan_volume
 enum rcvmi_plan_disk_kind
 {
   RCVMI_PLAN_DISK_BINDS, /* copies of bind mounts */
-  RCVMI_PLAN_DISK_BLOCK  /* a block device or an image of the host */
+  RCVMI_PLAN_DISK_BLOCK, /* a block device or an image of the host */
+  RCVMI_PLAN_DISK_SCRATCH /* empty at first */
 };
 
 /* In the order in which the guest sees them. */
@@ -69,10 +70,12 @@ struct rcvmi_plan_disk
 {
   enum rcvmi_plan_disk_kind kind;
   char *source; /* absolute, on the host; NULL: the VM's own */
+  char *store;  /* absolute: a directory that VMs may write to, in which the source lies, which is relative then; or NULL */
   char *target; /* in the container; NULL: nowhere by itself */
   char *fstype; /* NULL: what is found on it */
   bool read_only;
   bool raw; /* a device node at the target, not mounted */
+  uint64_t size; /* SCRATCH: bytes, of one that has to be made; 0: it is there */
 };
 
 enum rcvmi_plan_net_mode

@@ -105,6 +105,8 @@ bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run
 /* run-disks.c */
 enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_disks (struct rcvmi_run *run);
+/* In the worker of stage "rootfs": makes those that are not there yet. */
+int rcvmi_run_build_scratch (struct rcvmi_run *run, rcvm_error **err);
 /* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
 struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
 

@@ -246,6 +246,8 @@ build_disks (void *user, rcvm_error **err)
         }
       rcvmi_overlay_mount_clear (&overlay);
     }
+  if (r == 0)
+    r = rcvmi_run_build_scratch (run, &e);
   return r < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 

@@ -72,7 +72,7 @@ parse_mount_field (const char *key, const char *value, struct mount *m)
     m->target = value;
   else if (strcmp (key, "fstype") == 0)
     m->fstype = value;
-  else if (strcmp (key, "tmpfs-size") == 0)
+  else if (strcmp (key, "tmpfs-size") == 0 || strcmp (key, "size") == 0)
     return parse_bytes (value, &m->size);
   else if (strcmp (key, "tmpfs-mode") == 0)
     return parse_unsigned (value, 8, &m->mode);
@@ -95,6 +95,13 @@ attach_block (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *opt
 }
 
 static int
+attach_scratch (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  (void) options;
+  return rcvm_volume_attach_scratch (vm, m->source, m->target, m->size, err);
+}
+
+static int
 attach_tmpfs (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
 {
   (void) options;
@@ -106,10 +113,11 @@ static const struct mount_kind
 {
   const char *type;
   int (*attach) (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err);
-  int has_source;
+  int has_source; /* -1: may have one */
 } kinds[] = {
   { "bind", attach_bind, 1 },
   { "block", attach_block, 1 },
+  { "scratch", attach_scratch, -1 },
   { "tmpfs", attach_tmpfs, 0 },
 };
 
@@ -202,11 +210,13 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
   else if (!(kind = find_kind (m.type)))
-    complain ("cli", "--mount needs type=bind, block or tmpfs, in '%s'", text);
+    complain ("cli", "--mount needs type=bind, block, scratch or tmpfs, in '%s'", text);
   else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
   else if (m.source && !kind->has_source)
     complain ("cli", "a %s has no source, in '%s'", kind->type, text);
+  else if (m.readonly && kind->has_source != 1)
+    complain ("cli", "a %s that cannot be written to would stay empty, in '%s'", kind->type, text);
   else
     code = attach (vm, &m, err);
   free (copy);

@@ -50,6 +50,12 @@ int rcvm_volume_attach_tmpfs (rcvm_vm *vm, const char *target, uint64_t size, un
 int rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                               rcvm_error **err);
 
+/* A disk that is empty at first, with an ext4 of `size` bytes, at `target`.  It takes up on the host what is written to it, and
+   goes with the VM; or it is the image file `source`, which stays, and is made when the VM is created if it is not there: with
+   `size` 0 it has to be.  `source` may be NULL.  One of `source` is for one VM at a time.  RCVM_E_INVALID, RCVM_E_STATE;
+   and as rcvm_volume_attach_block when the VM is created.  Since 0.1. */
+int rcvm_volume_attach_scratch (rcvm_vm *vm, const char *source, const char *target, uint64_t size, rcvm_error **err);
+
 /* The volumes of a VM that runs, and what their server has done since it was started: operations, errors, bytes,
    latencies.  JSON, to be freed with rcvm_free.  RCVM_E_STATE.  Since 0.1. */
 char *rcvm_vm_volumes_json (rcvm_vm *vm, rcvm_error **err);

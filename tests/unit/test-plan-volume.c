@@ -82,6 +82,57 @@ test_order (void **state)
 }
 
 static void
+test_scratch (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("", "/a", "type=scratch,size=64M", "/f", "/b", "type=scratch,size=0"));
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->n_disks, 2);
+  assert_int_equal (p->disks[0].kind, RCVMI_PLAN_DISK_SCRATCH);
+  assert_null (p->disks[0].source);
+  assert_int_equal (p->disks[0].size, 64 * MIB);
+  assert_string_equal (p->disks[1].source, "/f");
+  f = field (p, S_MOUNT, 0);
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "ext4");
+  f = field (p, S_MOUNT, 1);
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "auto");
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("", "/a", "type=scratch"), RCVM_E_INVALID, "plan", "needs a size");
+  plan_fails (plain (), VOLUMES ("f", "/a", "type=scratch,size=1G"), RCVM_E_INVALID, "plan", "needs an absolute path");
+  plan_fails (plain (), VOLUMES ("", "/a", "type=scratch,size=much"), RCVM_E_INVALID, "plan", "no size like");
+  plan_fails (plain (), VOLUMES ("", "/a", "type=scratch,size=1G,ro"), RCVM_E_INVALID, "plan", "has no option 'ro'");
+}
+
+/* RunCVM's syntax; a file in a bind mount has a place on the host. */
+static void
+test_runcvm_disks (void **state)
+{
+  static const char binds[] = "'mounts':[{'destination':'/disks/','type':'bind','source':'/var/d'},"
+                              "{'destination':'/disks/in','type':'tmpfs'},"
+                              "{'destination':'/data','source':'/srv/x','options':['rbind']}]";
+  struct rcvmi_plan *p
+      = plan_ok (config_text (binds, NULL, NULL),
+                 OPTIONS (.annotations = LIST ("org.runcvm.disks=/disks/a/b,/x,ext4,1G;/data/y,/y,ext4;;/disks/in/z,/z,ext4,2G")));
+  (void) state;
+  assert_int_equal (p->n_disks, 3);
+  assert_string_equal (p->disks[0].store, "/var/d");
+  assert_string_equal (p->disks[0].source, "a/b");
+  assert_string_equal (p->disks[0].target, "/x");
+  assert_int_equal (p->disks[0].size, 1024 * MIB);
+  assert_string_equal (p->disks[1].store, "/srv/x");
+  assert_string_equal (p->disks[1].source, "y");
+  assert_int_equal (p->disks[1].size, 0);
+  assert_null (p->disks[2].store);
+  assert_null (p->disks[2].source);
+  assert_int_equal (count_warnings (p->warnings, "lies in no volume"), 1);
+  /* /disks itself is not for the VM. */
+  assert_int_equal (p->n_volumes, 1);
+  assert_string_equal (p->volumes[0].destination, "/data");
+  rcvmi_plan_free (p);
+}
+
+static void
 test_errors (void **state)
 {
   char *many[3 * 24 + 1] = { NULL };
@@ -115,6 +166,8 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (test_block),
     cmocka_unit_test (test_order),
+    cmocka_unit_test (test_scratch),
+    cmocka_unit_test (test_runcvm_disks),
     cmocka_unit_test (test_errors),
   };
 
