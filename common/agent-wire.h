@@ -229,7 +229,8 @@ enum agent_mount_tag
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk; "volume:NAME": an export of the
-                        volume server, through a tunnel; M_TYPE is then "nfs", and ports and addresses are
+                        volume server, through a tunnel; "copy:N": number N of the disk of copies, which is mounted at
+                        "stage:copies", with what is changed of it beside it (M_TYPE is then "overlay"); M_TYPE is then "nfs", and ports and addresses are
                         added to M_DATA */
   M_FLAGS = 4,       /* u64: MS_* */
   M_PROPAGATION = 5, /* u64: MS_SHARED etc. applied in a call of its own, or 0 */

@@ -25,12 +25,13 @@
 #define UPPER "/run/upper"
 #define ROOT "/run/root"
 #define STAGE "/run/stage"
+#define COPIES STAGE "/copies"
 
 /* Hard links of the base stay links when one of them is written to ("index").  The upper says all by itself: no
    references to the base that only this kernel could follow. */
+#define OVERLAY_FEATURES "index=on,redirect_dir=off,metacopy=off"
 #define OVERLAY_OPTIONS                                                                           \
-  "lowerdir=" LOWER ",upperdir=" UPPER "/upper,workdir=" UPPER                                    \
-  "/work,index=on,redirect_dir=off,metacopy=off"
+  "lowerdir=" LOWER ",upperdir=" UPPER "/upper,workdir=" UPPER "/work," OVERLAY_FEATURES
 
 static bool
 is_bind (const struct setup_mount *m)
@@ -165,6 +166,20 @@ mount_volume (const char *dir, const struct setup_mount *m, struct failure *f)
   return mount_at (dir, source, m->type, m->flags, data, f);
 }
 
+/* A copy, and over it what the container changes of it, both on the disk of copies. */
+static int
+mount_copy (const char *dir, const struct setup_mount *m, struct failure *f)
+{
+  const char *n = m->source + 5;
+  char data[512];
+
+  if (!*n || strlen (n) > 10 || n[strspn (n, "0123456789")])
+    return fail (f, "mount", EINVAL, "\"%.100s\" is no copy", m->source);
+  snprintf (data, sizeof data,
+            "lowerdir=" COPIES "/%s,upperdir=" COPIES "/upper%s,workdir=" COPIES "/work%s," OVERLAY_FEATURES, n, n, n);
+  return mount_at (dir, "overlay", "overlay", m->flags, data, f);
+}
+
 /* Turns the mount at `dir` into a detached tree. */
 static int
 detach (const char *dir, struct failure *f)
@@ -259,6 +274,8 @@ prepare_one (const struct setup *s, struct setup_mount *m, struct failure *f)
       snprintf (dir, sizeof dir, STAGE "/%s", m->destination + 6);
       if (mount_is_volume (m))
         return mount_volume (dir, m, f);
+      if (strncmp (m->source, "copy:", 5) == 0)
+        return mount_copy (dir, m, f);
       return mount_at (dir, m->source, m->type, m->flags, m->data, f);
     }
   if (mount_at (WORK, m->source, m->type, m->flags, m->data, f) < 0)

@@ -41,7 +41,10 @@ RCVM_PUBLIC void
 rcvm_volume_options_free (rcvm_volume_options *options)
 {
   if (options)
-    free (options->fstype);
+    {
+      free (options->fstype);
+      free (options->write_back);
+    }
   free (options);
 }
 

@@ -11,6 +11,7 @@ struct rcvm_volume_options
   long uid, gid; /* -1: not squashed */
   unsigned cached;
   char *fstype; /* NULL: not said */
+  char *write_back;
 };
 
 /* `path` from the working directory; NULL and an error. */

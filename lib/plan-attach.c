@@ -25,6 +25,7 @@ struct attachment
   char *fstype;
   bool read_only;
   uint64_t size;
+  const char *back;
 };
 
 static void
@@ -115,6 +116,12 @@ rcvmi_plan_add_scratch (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *d
   return rc;
 }
 
+static int
+plan_copy (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **err)
+{
+  return rcvmi_plan_add_copy_volume (plan, a->source, a->target, a->read_only, a->back, err);
+}
+
 static const struct kind
 {
   const char *name;
@@ -122,6 +129,7 @@ static const struct kind
   bool has_source;
 } kinds[] = {
   { "block", plan_block, true },
+  { "copy", plan_copy, true },
   { "scratch", plan_scratch, false },
 };
 
@@ -132,6 +140,8 @@ parse_option (struct attachment *a, const struct kind *k, char *o, rcvm_error **
     a->read_only = true;
   else if (strncmp (o, "fstype=", 7) == 0 && k->plan == plan_block)
     a->fstype = o + 7;
+  else if (strncmp (o, "write-back=", 11) == 0 && k->plan == plan_copy)
+    a->back = o + 11;
   else if (strncmp (o, "size=", 5) == 0 && k->plan == plan_scratch)
     {
       a->size = rcvmi_plan_parse_size (o + 5);

@@ -64,6 +64,11 @@ int rcvmi_plan_add_scratch (struct rcvmi_plan *plan, const struct rcvmi_plan_dis
 /* plan-machine.c: RUNCVM_DISKS or its annotation, and in `from` which; NULL: neither. */
 const char *rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, size_t size);
 
+/* plan-copy.c: `back`: "none", "exit". */
+int rcvmi_plan_add_copy_volume (struct rcvmi_plan *plan, const char *source, const char *target, bool read_only,
+                                const char *back, rcvm_error **err);
+void rcvmi_plan_copy_volumes_clear (struct rcvmi_plan *plan);
+
 /* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
 int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,
                        rcvm_error **err);

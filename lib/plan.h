@@ -61,6 +61,7 @@ struct rcvmi_plan_volume
 enum rcvmi_plan_disk_kind
 {
   RCVMI_PLAN_DISK_BINDS, /* copies of bind mounts */
+  RCVMI_PLAN_DISK_COPIES, /* those of copy volumes */
   RCVMI_PLAN_DISK_BLOCK, /* a block device or an image of the host */
   RCVMI_PLAN_DISK_SCRATCH /* empty at first */
 };
@@ -76,6 +77,21 @@ struct rcvmi_plan_disk
   bool read_only;
   bool raw; /* a device node at the target, not mounted */
   uint64_t size; /* SCRATCH: bytes, of one that has to be made; 0: it is there */
+};
+
+/* When the changes of a copy go back to where it came from. */
+enum rcvmi_plan_copy_back
+{
+  RCVMI_PLAN_COPY_NEVER,
+  RCVMI_PLAN_COPY_EXIT
+};
+
+/* A directory or file of the host that is copied into the disk of copies: number N of them is "/N" in it, and what the VM
+   changes of it is in "/upperN". */
+struct rcvmi_plan_copy_volume
+{
+  char *source; /* absolute, on the host */
+  enum rcvmi_plan_copy_back back;
 };
 
 enum rcvmi_plan_net_mode
@@ -124,6 +140,8 @@ struct rcvmi_plan
   bool binds_are_live;
   struct rcvmi_plan_disk *disks; /* those of the root are not among them */
   size_t n_disks;
+  struct rcvmi_plan_copy_volume *copy_volumes;
+  size_t n_copy_volumes;
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
 
@@ -152,6 +170,9 @@ struct rcvmi_defaults
 #define RCVMI_PLAN_DISK "dev:vd%c"
 #define RCVMI_PLAN_BINDS_STAGE "stage:binds"
 #define RCVMI_PLAN_VOLUME_STAGE "stage:volume%zu"
+
+/* Whether anything has to be written back of the copy volumes. */
+bool rcvmi_plan_copies_go_back (const struct rcvmi_plan *plan);
 
 /* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor
    "..". */

@@ -208,6 +208,10 @@ rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out)
 
       if (p->kind == RCVMI_PLAN_DISK_BINDS)
         *out++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds", .passing = true };
+      else if (p->kind == RCVMI_PLAN_DISK_COPIES)
+        *out++ = (struct rcvmi_vmm_disk){ .path = run->disks.copies,
+                                          .serial = "copies",
+                                          .passing = !rcvmi_plan_copies_go_back (run->plan) };
       else if (run->more_disks->own[i])
         *out++ = (struct rcvmi_vmm_disk){ .path = run->more_disks->own[i],
                                           .serial = run->more_disks->serials[i],

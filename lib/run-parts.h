@@ -110,6 +110,10 @@ int rcvmi_run_build_scratch (struct rcvmi_run *run, rcvm_error **err);
 /* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
 struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
 
+/* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
+int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_volumes (struct rcvmi_run *run);

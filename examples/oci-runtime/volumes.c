@@ -8,7 +8,7 @@
 
 struct mount
 {
-  const char *type, *source, *target, *fstype;
+  const char *type, *source, *target, *fstype, *write_back;
   int readonly;
   long uid, gid;
   unsigned cached, mode;
@@ -72,6 +72,8 @@ parse_mount_field (const char *key, const char *value, struct mount *m)
     m->target = value;
   else if (strcmp (key, "fstype") == 0)
     m->fstype = value;
+  else if (strcmp (key, "write-back") == 0)
+    m->write_back = value;
   else if (strcmp (key, "tmpfs-size") == 0 || strcmp (key, "size") == 0)
     return parse_bytes (value, &m->size);
   else if (strcmp (key, "tmpfs-mode") == 0)
@@ -92,6 +94,12 @@ static int
 attach_block (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
 {
   return rcvm_volume_attach_block (vm, m->source, m->target, options, err);
+}
+
+static int
+attach_copy (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_copy (vm, m->source, m->target, options, err);
 }
 
 static int
@@ -117,6 +125,7 @@ static const struct mount_kind
 } kinds[] = {
   { "bind", attach_bind, 1 },
   { "block", attach_block, 1 },
+  { "copy", attach_copy, 1 },
   { "scratch", attach_scratch, -1 },
   { "tmpfs", attach_tmpfs, 0 },
 };
@@ -139,7 +148,8 @@ attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
   if (options && rcvm_volume_options_set_readonly (options, m->readonly, err) == 0
       && rcvm_volume_options_set_squash (options, m->uid, m->gid, err) == 0
       && rcvm_volume_options_set_cached (options, m->cached, err) == 0
-      && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0)
+      && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0
+      && rcvm_volume_options_set_write_back (options, m->write_back, err) == 0)
     code = find_kind (m->type)->attach (vm, m, options, err);
   rcvm_volume_options_free (options);
   return code;
@@ -210,7 +220,7 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
   else if (!(kind = find_kind (m.type)))
-    complain ("cli", "--mount needs type=bind, block, scratch or tmpfs, in '%s'", text);
+    complain ("cli", "--mount needs type=bind, block, copy, scratch or tmpfs, in '%s'", text);
   else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
   else if (m.source && !kind->has_source)

@@ -31,6 +31,10 @@ int rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned secon
    itself; NULL (default): what is found on it.  Since 0.1. */
 int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype, rcvm_error **err);
 
+/* Of a copy: when what the VM changes of it goes back to its source: "none" (default; NULL), "exit": when the VM has stopped.
+   Since 0.1. */
+int rcvm_volume_options_set_write_back (rcvm_volume_options *options, const char *when, rcvm_error **err);
+
 /* Shares the directory or regular file `source` of the host with the VM, at the absolute path `target` in it, which is
    made if it is missing.  Before the VM is created; those attached later are mounted later, after config.json's mounts.
    A relative `source` is made absolute now, and opened when the VM is created: that fails if it is not there.  `options`
@@ -49,6 +53,13 @@ int rcvm_volume_attach_tmpfs (rcvm_vm *vm, const char *target, uint64_t size, un
    RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
 int rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                               rcvm_error **err);
+
+/* A copy of the directory or file `source` of the host, as it is when the VM is created, at `target`; all copies lie on
+   one disk.  Options that count: readonly, write_back.  What is written back wins over what the host has done to the same
+   file meanwhile; what the VM has not touched stays as the host has it (docs/volumes.md).  RCVM_E_INVALID, RCVM_E_STATE.
+   Since 0.1. */
+int rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                             rcvm_error **err);
 
 /* A disk that is empty at first, with an ext4 of `size` bytes, at `target`.  It takes up on the host what is written to it, and
    goes with the VM; or it is the image file `source`, which stays, and is made when the VM is created if it is not there: with

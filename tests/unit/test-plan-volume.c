@@ -104,6 +104,41 @@ test_scratch (void **state)
   plan_fails (plain (), VOLUMES ("", "/a", "type=scratch,size=1G,ro"), RCVM_E_INVALID, "plan", "has no option 'ro'");
 }
 
+/* All of them on one disk; with something over them where it is to be known what has changed. */
+static void
+test_copies (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=copy", "/t", "/b", "type=copy,rw,write-back=exit", "/u",
+                                                     "/c", "type=copy,ro,write-back=none"));
+  static const char *const mounts[][3] = { { "stage:copies", "ext4", "dev:vdc" }, { "/a", "bind", "stage:copies/0" },
+                                           { "stage:copy1", "overlay", "copy:1" }, { "/b", "bind", "stage:copy1" },
+                                           { "/c", "bind", "stage:copies/2" } };
+
+  (void) state;
+  assert_int_equal (p->n_disks, 1);
+  assert_int_equal (p->n_copy_volumes, 3);
+  assert_true (rcvmi_plan_copies_go_back (p));
+  assert_int_equal (p->copy_volumes[0].back, RCVMI_PLAN_COPY_NEVER);
+  assert_int_equal (p->copy_volumes[1].back, RCVMI_PLAN_COPY_EXIT);
+  for (size_t i = 0; i < 5; i++)
+    {
+      struct tlv_field f = field (p, S_MOUNT, i);
+
+      assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), mounts[i][0]);
+      assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), mounts[i][1]);
+      assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), mounts[i][2]);
+      if (i == 4)
+        assert_true (get_number (f.data, f.len, M_FLAGS, 0) & MS_RDONLY);
+    }
+  rcvmi_plan_free (p);
+  p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=copy"));
+  assert_false (rcvmi_plan_copies_go_back (p));
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,write-back=often"), RCVM_E_INVALID, "plan", "'often' is no time");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,ro,write-back=exit"), RCVM_E_INVALID, "plan", "nothing to write back");
+  plan_fails (plain (), VOLUMES ("s", "/a", "type=copy"), RCVM_E_INVALID, "plan", "needs an absolute path");
+}
+
 /* RunCVM's syntax; a file in a bind mount has a place on the host. */
 static void
 test_runcvm_disks (void **state)
@@ -167,6 +202,7 @@ main (void)
     cmocka_unit_test (test_block),
     cmocka_unit_test (test_order),
     cmocka_unit_test (test_scratch),
+    cmocka_unit_test (test_copies),
     cmocka_unit_test (test_runcvm_disks),
     cmocka_unit_test (test_errors),
   };
