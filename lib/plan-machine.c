@@ -76,7 +76,7 @@ static const struct
   [KEY_ROOTFS_SIZE] = { "RUNCVM_ROOTFS_SIZE", PREFIX "rootfs-size", true },
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
   [KEY_BINDS] = { "RUNCVM_BINDS", PREFIX "binds", true },
-  [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", false },
+  [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", true },
   [KEY_NETWORK_MODE] = { "RUNCVM_NETWORK_MODE", PREFIX "network-mode", true },
   [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", false },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
@@ -116,6 +116,16 @@ from_config (struct setting *s, const struct rcvmi_plan *plan, enum key key)
       s->value = value;
       snprintf (s->from, sizeof s->from, "%s of the container's environment", keys[key].env);
     }
+}
+
+const char *
+rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, size_t size)
+{
+  struct setting s = { 0 };
+
+  from_config (&s, plan, KEY_DISKS);
+  snprintf (from, size, "%s", s.from);
+  return s.value;
 }
 
 const char *

@@ -27,7 +27,7 @@ enum
 static unsigned
 shutdown_timeout (const struct rcvmi_run *run)
 {
-  return run->plan->changes == RCVMI_CHANGES_DISCARD ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
+  return run->plan->changes == RCVMI_CHANGES_DISCARD && !rcvmi_plan_copies_go_back (run->plan) ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
 }
 
 static void

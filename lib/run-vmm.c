@@ -73,9 +73,8 @@ put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
       *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.upper,
                                         .serial = "upper",
                                         .passing = run->plan->changes == RCVMI_CHANGES_DISCARD };
-      if (run->plan->n_copies)
-        *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds", .passing = true };
     }
+  disk = rcvmi_run_put_disks (run, disk);
   config->n_disks = (size_t) (disk - config->disks);
 }
 

@@ -60,6 +60,7 @@ static const struct stage
   { "netns", rcvmi_run_begin_netns, NULL },
   { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },

@@ -114,7 +114,8 @@ add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index)
       a->failed = true;
       return;
     }
-  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=file,file.filename=%s%s", index, path,
+  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=%s,file.filename=%s%s", index,
+              disk->device ? "host_device" : "file", path,
               disk->readonly  ? ",readonly=on,file.locking=off"
               : disk->passing ? ",discard=unmap,cache.no-flush=on"
                               : ",discard=unmap");

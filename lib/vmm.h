@@ -42,6 +42,7 @@ struct rcvmi_vmm_disk
   const char *path;
   const char *serial; /* what the guest finds it by; at most 20 characters */
   bool readonly;
+  bool device;  /* a block device of the host */
   bool passing; /* gone with the VM: nothing of it need ever be on the disk of the host */
 };
 
