@@ -9,78 +9,55 @@
 #include <json-c/json.h>
 
 #include "err.h"
+#include "json.h"
 #include "nfs-control.h"
 
 static void
-add (struct json_object *o, const char *name, struct json_object *value, bool *ok)
+put_uint (struct rcvmi_json *b, struct json_object *o, const char *key, uint64_t value)
 {
-  if (!value || json_object_object_add (o, name, value) < 0)
-    {
-      json_object_put (value);
-      *ok = false;
-    }
+  rcvmi_json_put (b, o, key, json_object_new_uint64 (value));
 }
 
 static void
-append (struct json_object *list, struct json_object *value, bool *ok)
+put_volume (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_plan_volume *v)
 {
-  if (!value || json_object_array_add (list, value) < 0)
-    {
-      json_object_put (value);
-      *ok = false;
-    }
-}
-
-static struct json_object *
-volume (const struct rcvmi_plan_volume *v, bool *ok)
-{
-  struct json_object *o = json_object_new_object ();
-
-  if (!o)
-    return NULL;
-  add (o, "source", json_object_new_string (v->source), ok);
-  add (o, "destination", json_object_new_string (v->destination), ok);
-  add (o, "readOnly", json_object_new_boolean (v->read_only), ok);
-  add (o, "identity", json_object_new_string (v->squash ? "squash" : "preserve"), ok);
+  rcvmi_json_put_str (b, o, "source", v->source);
+  rcvmi_json_put_str (b, o, "destination", v->destination);
+  rcvmi_json_put (b, o, "readOnly", json_object_new_boolean (v->read_only));
+  rcvmi_json_put_str (b, o, "identity", v->squash ? "squash" : "preserve");
   if (v->squash)
     {
-      add (o, "uid", json_object_new_int64 (v->uid), ok);
-      add (o, "gid", json_object_new_int64 (v->gid), ok);
+      rcvmi_json_put_int (b, o, "uid", v->uid);
+      rcvmi_json_put_int (b, o, "gid", v->gid);
     }
-  add (o, "consistency", json_object_new_string (v->cached ? "cached" : "strict"), ok);
+  rcvmi_json_put_str (b, o, "consistency", v->cached ? "cached" : "strict");
   if (v->cached)
-    add (o, "cachedSeconds", json_object_new_int64 (v->cached), ok);
-  return o;
+    rcvmi_json_put_int (b, o, "cachedSeconds", v->cached);
 }
 
-static struct json_object *
-procedure (struct tlv_reader r, bool *ok)
+/* False: the record is damaged. */
+static bool
+put_procedure (struct rcvmi_json *b, struct json_object *o, struct tlv_reader r)
 {
   static const char *const names[] = { "p50", "p90", "p99", "p999", "max" };
-  struct json_object *o = json_object_new_object (), *latency = json_object_new_object ();
+  struct json_object *latency = json_object_new_object ();
   struct tlv_field f;
 
-  if (!o || !latency)
-    *ok = false;
-  while (*ok && tlv_next (&r, &f))
+  while (latency && tlv_next (&r, &f))
     if (f.tag == NFS_PROCEDURE_NAME)
-      add (o, "name", json_object_new_string (tlv_get_str (&r, &f)), ok);
+      rcvmi_json_put_str (b, o, "name", tlv_get_str (&r, &f));
     else if (f.tag == NFS_PROCEDURE_CALLS)
-      add (o, "calls", json_object_new_uint64 (tlv_get_u64 (&r, &f)), ok);
+      put_uint (b, o, "calls", tlv_get_u64 (&r, &f));
     else if (f.tag == NFS_PROCEDURE_ERRORS)
-      add (o, "errors", json_object_new_uint64 (tlv_get_u64 (&r, &f)), ok);
+      put_uint (b, o, "errors", tlv_get_u64 (&r, &f));
     else if (f.tag >= NFS_PROCEDURE_P50 && f.tag <= NFS_PROCEDURE_MAX)
-      add (latency, names[f.tag - NFS_PROCEDURE_P50], json_object_new_uint64 (tlv_get_u64 (&r, &f)), ok);
-  *ok = *ok && !r.bad;
-  if (o && latency)
-    add (o, "latencyMicroseconds", latency, ok);
-  else
-    json_object_put (latency);
-  return o;
+      put_uint (b, latency, names[f.tag - NFS_PROCEDURE_P50], tlv_get_u64 (&r, &f));
+  rcvmi_json_put (b, o, "latencyMicroseconds", latency);
+  return !r.bad;
 }
 
-static struct json_object *
-server (const struct tlv_field *figures, unsigned restarts, bool *ok)
+static bool
+put_server (struct rcvmi_json *b, struct json_object *o, const struct tlv_field *figures)
 {
   static const char *const names[] = { [NFS_FIGURES_READ] = "bytesRead",
                                        [NFS_FIGURES_WRITTEN] = "bytesWritten",
@@ -88,54 +65,46 @@ server (const struct tlv_field *figures, unsigned restarts, bool *ok)
                                        [NFS_FIGURES_GARBAGE] = "garbage",
                                        [NFS_FIGURES_CONNECTIONS] = "connections",
                                        [NFS_FIGURES_OBJECTS] = "openFiles" };
-  struct json_object *o = json_object_new_object (), *list = json_object_new_array ();
+  struct json_object *list = json_object_new_array (), *one;
   struct tlv_reader r = tlv_get_record (figures);
   struct tlv_field f;
+  bool ok = true;
 
-  if (!o || !list)
-    *ok = false;
-  while (*ok && tlv_next (&r, &f))
+  while (list && ok && tlv_next (&r, &f))
     if (f.tag >= NFS_FIGURES_READ && f.tag <= NFS_FIGURES_GARBAGE)
-      add (o, names[f.tag], json_object_new_uint64 (tlv_get_u64 (&r, &f)), ok);
+      put_uint (b, o, names[f.tag], tlv_get_u64 (&r, &f));
     else if (f.tag == NFS_FIGURES_CONNECTIONS || f.tag == NFS_FIGURES_OBJECTS)
-      add (o, names[f.tag], json_object_new_int64 (tlv_get_u32 (&r, &f)), ok);
-    else if (f.tag == NFS_FIGURES_PROCEDURE)
-      append (list, procedure (tlv_get_record (&f), ok), ok);
-  *ok = *ok && !r.bad;
-  if (o && list)
-    {
-      add (o, "restarts", json_object_new_int64 (restarts), ok);
-      add (o, "operations", list, ok);
-    }
-  else
-    json_object_put (list);
-  return o;
+      rcvmi_json_put_int (b, o, names[f.tag], tlv_get_u32 (&r, &f));
+    else if (f.tag == NFS_FIGURES_PROCEDURE && (one = rcvmi_json_append_object (b, list)))
+      ok = put_procedure (b, one, tlv_get_record (&f));
+  rcvmi_json_put (b, o, "operations", list);
+  return ok && !r.bad;
 }
 
 char *
 rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field *figures, unsigned restarts,
                            rcvm_error **err)
 {
-  struct json_object *o = json_object_new_object (), *list = json_object_new_array ();
-  const char *text = NULL;
+  struct rcvmi_json b = { 0 };
+  struct json_object *o = json_object_new_object (), *list = json_object_new_array (),
+                     *server = json_object_new_object (), *one;
   char *json = NULL;
-  bool ok = o && list;
+  bool ok = true;
 
-  for (size_t i = 0; ok && i < plan->n_volumes; i++)
-    append (list, volume (&plan->volumes[i], &ok), &ok);
-  if (o && list)
+  for (size_t i = 0; list && i < plan->n_volumes; i++)
+    if ((one = rcvmi_json_append_object (&b, list)))
+      put_volume (&b, one, &plan->volumes[i]);
+  if (server)
     {
-      add (o, "volumes", list, &ok);
-      add (o, "server", server (figures, restarts, &ok), &ok);
+      rcvmi_json_put_int (&b, server, "restarts", restarts);
+      ok = put_server (&b, server, figures);
     }
-  else
-    json_object_put (list);
-  if (ok)
-    text = json_object_to_json_string_ext (o, JSON_C_TO_STRING_NOSLASHESCAPE);
-  if (text)
-    json = strdup (text);
+  rcvmi_json_put (&b, o, "volumes", list);
+  rcvmi_json_put (&b, o, "server", server);
+  if (!ok)
+    rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the volume server's figures cannot be understood");
+  else if (b.failed || !(json = strdup (json_object_to_json_string_ext (o, JSON_C_TO_STRING_NOSLASHESCAPE))))
+    rcvmi_fail_nomem (err);
   json_object_put (o);
-  if (!json)
-    rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the volume server's figures cannot be understood, or memory is short");
   return json;
 }

@@ -185,7 +185,7 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap;
+      *kernel_args, *log_level, *pid_file, *binds, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap;
   struct list env, annotations, rootfs_digests, nics, ports, volumes, mounts;
   uint64_t memory, rootfs_size;
   unsigned cpus, dhcp_timeout;
