@@ -77,8 +77,9 @@ install_go
 build_tree
 make_guest
 make_debian
+make_programs
 make_busybox
-export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian
+export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian PROGRAMS=$build/programs
 
 # The bindings' tests boot VMs where these say what.
 export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs

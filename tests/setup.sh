@@ -81,6 +81,29 @@ make_debian() {
   mv "$build/debian.new" "$build/debian"
 }
 
+# Programs that work on volumes, on top of that userland; unpacked alone, for their set-up would start servers.
+PROGRAMS="git sqlite3 fio dbench stress-ng postgresql-15 mariadb-server procps"
+make_programs() {
+  [ -e "$build/programs/.packages" ] && [ "$(cat "$build/programs/.packages")" = "$PROGRAMS" ] && return 0
+  say "programs: unpacking $PROGRAMS"
+  local tree=$build/programs.new
+  rm -rf "$tree"
+  cp -a "$build/debian/." "$tree"
+  rm -rf "$tree/var/lib/apt/lists" "$tree"/usr/share/{doc,locale,man}
+  mkdir -p "$tree/var/cache/apt/archives/partial"
+  # shellcheck disable=SC2086
+  logged programs apt-get -o "Dir::State::status=$tree/var/lib/dpkg/status" -o "Dir::Cache::archives=$tree/var/cache/apt/archives" \
+    -o APT::Sandbox::User=root -y --no-install-recommends --download-only install $PROGRAMS
+  printf '%s\0' "$tree"/var/cache/apt/archives/*.deb | logged programs-unpack xargs -0 -n 1 -P "$(nproc)" sh -c \
+    'dpkg-deb --fsys-tarfile "$2" | tar -x -C "$1" --exclude=./usr/share/doc --exclude=./usr/share/locale --exclude=./usr/share/man --exclude="*libLLVM*"' sh "$tree"
+  rm -rf "$tree/var/cache/apt/archives"
+  printf '%s\n' postgres:x:70:70::/var/lib/postgresql:/bin/sh mysql:x:71:71::/var/lib/mysql:/bin/sh >>"$tree/etc/passwd"
+  printf '%s\n' postgres:x:70: mysql:x:71: >>"$tree/etc/group"
+  echo "$PROGRAMS" >"$tree/.packages"
+  rm -rf "$build/programs"
+  mv "$tree" "$build/programs"
+}
+
 # A tree of one static program with many names.
 make_busybox() {
   [ "$build/busybox/bin/probe" -nt tests/vm/probe.c ] && return 0

@@ -4,7 +4,7 @@
 # each thing that it shows.  It has a state root of its own in $work, and must leave nothing behind: leaving
 # checks that, for every test.
 #
-# From the environment (tests/run-vm sets it): TOP, BUILD, BUSYBOX, DEBIAN (root file systems), RUNCVM_GUEST_DIR.
+# From the environment (tests/run-vm sets it): TOP, BUILD, BUSYBOX, DEBIAN, PROGRAMS (root file systems), RUNCVM_GUEST_DIR.
 
 set -u
 n_checks=0
