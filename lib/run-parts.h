@@ -70,6 +70,7 @@ struct rcvmi_run
   uint32_t net_number;
   bool start_waits_for_net;
   struct rcvmi_vmm vmm;
+  bool waits_for_agent; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;

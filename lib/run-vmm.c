@@ -35,7 +35,10 @@ on_vmm_died (void *user, rcvm_error *err)
   rcvmi_run_fail (user, err);
 }
 
-const struct rcvmi_vmm_handler rcvmi_run_vmm_handler = { .running = on_vmm_running, .died = on_vmm_died };
+static void on_vmm_agent (void *user);
+
+const struct rcvmi_vmm_handler rcvmi_run_vmm_handler
+    = { .running = on_vmm_running, .agent = on_vmm_agent, .died = on_vmm_died };
 
 static void
 on_vmm_timeout (void *user, uint32_t events)
@@ -72,6 +75,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_vmm_config config = {
     .id = run->plan->id,
+    .dir_fd = run->dir.fd,
     .kernel = run->plan->kernel,
     .initramfs = run->plan->initramfs,
     .kernel_args = run->plan->kernel_args,
@@ -183,13 +187,34 @@ static const struct rcvmi_agent_ops agent_ops = {
   .broken = on_agent_broken,
 };
 
+/* Whichever is later: the stage, or the guest's connection. */
+static int
+take_agent (struct rcvmi_run *run, rcvm_error **err)
+{
+  int fd = rcvmi_vmm_take_agent (&run->vmm);
+
+  if (fd < 0)
+    return 0;
+  run->agent = rcvmi_agent_new (run->ev, fd, run->log, &agent_ops, run, err);
+  return run->agent ? 0 : RCVM_E_SYSTEM;
+}
+
+static void
+on_vmm_agent (void *user)
+{
+  struct rcvmi_run *run = user;
+  rcvm_error *e = NULL;
+
+  if (run->waits_for_agent && take_agent (run, &e) < 0)
+    rcvmi_run_fail (run, e);
+}
+
 enum rcvmi_run_step
 rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
 {
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_boot_timeout);
-  run->agent
-      = rcvmi_agent_new (run->ev, rcvmi_vmm_take_agent (&run->vmm), run->log, &agent_ops, run, err);
-  return run->agent ? RCVMI_STEP_PENDING : RCVMI_STEP_FAILED;
+  run->waits_for_agent = true;
+  return take_agent (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
 }
 
 void
@@ -197,6 +222,7 @@ rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
   rcvmi_run_undo_net_ops (run);
   rcvmi_agent_free (steal_ptr (run->agent));
+  run->waits_for_agent = false;
 }
 
 /* Stage "agent": the guest mounts and prepares what the plan says. */

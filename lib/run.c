@@ -293,6 +293,7 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .user = run,
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
+                                 .listen_fd = -1,
                                  .output = { .fd = -1 },
                                  .console = { .fd = -1 } };
   return run;

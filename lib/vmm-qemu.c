@@ -41,16 +41,14 @@ struct qemu
   unsigned number[ROOT_PORTS]; /* of the NIC in that port */
 };
 
-static char *
-probe (rcvm_error **err)
+static int
+probe (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  char *program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
-
-  if (!program)
-    rcvmi_fail (err, RCVM_E_HOST, 0,
-                "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where "
-                "qemu-system-x86_64 is");
-  return program;
+  vmm->program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
+  if (!vmm->program)
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where qemu-system-x86_64 is");
+  return 0;
 }
 
 /* A command line that grows; the first failure sticks. */

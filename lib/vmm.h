@@ -48,7 +48,8 @@ struct rcvmi_vmm_disk
 struct rcvmi_vmm_nic
 {
   unsigned number; /* of the VM's NICs; not used twice */
-  int tap_fd;      /* stays the caller's */
+  int tap_fd;      /* stays the caller's; -1 for drivers that open TAPs by name */
+  const char *tap_name;
   uint8_t mac[6];
   unsigned mtu; /* 0: the VMM's own idea */
 };
@@ -56,6 +57,7 @@ struct rcvmi_vmm_nic
 struct rcvmi_vmm_config
 {
   const char *id;
+  int dir_fd; /* the VM's directory, where sockets may be made; the driver removes them */
   const char *kernel;
   const char *initramfs;
   const char *kernel_args; /* of the user; may be NULL */
@@ -76,6 +78,8 @@ struct rcvmi_vmm_handler
 {
   /* The VMM has accepted its configuration and runs the guest. */
   void (*running) (void *user);
+  /* There is someone at the other end of the agent channel: rcvmi_vmm_take_agent. */
+  void (*agent) (void *user);
   /* It has ended, by whatever cause but rcvmi_vmm_stop. */
   void (*died) (void *user, rcvm_error *err);
 };
@@ -89,11 +93,14 @@ struct rcvmi_vmm
   void *user;
 
   char *program; /* path of the VMM's executable */
+  unsigned version; /* of it, as RCVMI_VMM_VERSION; 0: not asked */
   const char *accel; /* "kvm" or "tcg" */
   char *accel_reason; /* why it is not kvm, or NULL */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
-  int agent_fd; /* our end of the agent channel, until it is taken */
+  int agent_fd; /* our end of the agent channel, until it is taken; -1: not yet there */
+  int listen_fd; /* where the guest's agent connects, until it has */
+  struct rcvmi_ev_source *listen_source;
   struct rcvmi_vmm_text output;
   struct rcvmi_vmm_text console;
   void *state; /* of the driver */
@@ -103,8 +110,10 @@ struct rcvmi_vmm_ops
 {
   const char *name;
   bool needs_kvm;
-  /* Finds the program: a path to free, or NULL. */
-  char *(*probe) (rcvm_error **err);
+  const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
+  bool opens_taps; /* by their names, in the caller's network namespace */
+  /* Finds vmm->program, and asks it for what has to be known. */
+  int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Starts the process; `running` follows. */
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
@@ -116,13 +125,15 @@ struct rcvmi_vmm_ops
   void (*clear) (struct rcvmi_vmm *vmm);
 };
 
+extern const struct rcvmi_vmm_ops rcvmi_vmm_firecracker;
 extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 
-/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here. */
-int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_error **err);
+/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here.  `nic_hotplug`: network
+   interfaces will probably come later, so "auto" passes over drivers that cannot attach them. */
+int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
 /* Starts the guest.  The caller has set ev, log, handler and user. */
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
-/* Our end of the agent channel; the caller's from then on. */
+/* Our end of the agent channel, the caller's from then on; -1: `agent` of the handler will say when. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
@@ -135,8 +146,24 @@ void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 /* Spawns vmm->program with `argv`, the console's and the agent's ends as fd 3 and 4, then `more`. */
 int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                      rcvm_error **err);
+/* The same for a VMM whose standard output is the console, in the directory `dir_fd`, and without an agent channel. */
+int rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err);
+/* Makes the socket dir_fd/NAME, to which the VMM connects for the guest's agent; `agent` follows.  It takes one connection,
+   and is gone then. */
+int rcvmi_vmm_listen (struct rcvmi_vmm *vmm, int dir_fd, const char *name, rcvm_error **err);
+
+/* vmm-program.c */
+
+enum
+{
+  RCVMI_VMM_MINOR = 1000
+};
+#define RCVMI_VMM_VERSION(major, minor) ((unsigned) (major) * RCVMI_VMM_MINOR + (unsigned) (minor))
+
 /* Looks for a program: the environment's variable, then PATH.  A path to free, or NULL. */
 char *rcvmi_vmm_find_program (const char *variable, const char *name);
+/* Runs PROGRAM --version, and reads "PREFIX1.7" in what it says as RCVMI_VMM_VERSION (1, 7). */
+int rcvmi_vmm_ask_version (const char *program, const char *prefix, unsigned *version, rcvm_error **err);
 
 /* Whether a guest can really run on /dev/kvm; if not, *reason (to be freed) says why. */
 bool rcvmi_vmm_kvm_usable (char **reason);
