@@ -215,12 +215,18 @@ parse_size (const struct setting *s, const char *what, uint64_t *size, rcvm_erro
 }
 
 static int
-plan_hypervisor (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
+plan_hypervisor (struct rcvmi_plan *plan, const struct rcvmi_options *options, const struct rcvmi_defaults *defaults,
+                 rcvm_error **err)
 {
   struct setting s = { 0 };
 
   from_option (&s, options->hypervisor, "hypervisor");
   from_config (&s, plan, KEY_HYPERVISOR);
+  if (!s.value && defaults && defaults->hypervisor)
+    {
+      s.value = defaults->hypervisor;
+      snprintf (s.from, sizeof s.from, "RUNCVM_HYPERVISOR of the environment");
+    }
   plan->hypervisor = RCVMI_HYPERVISOR_AUTO;
   if (!s.value || strcmp (s.value, "auto") == 0)
     return 0;
@@ -586,7 +592,7 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
   int rc = check_keys (plan, err);
 
   if (rc == 0)
-    rc = plan_hypervisor (plan, options, err);
+    rc = plan_hypervisor (plan, options, defaults, err);
   if (rc == 0)
     rc = plan_memory (plan, options, err);
   if (rc == 0)

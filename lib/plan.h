@@ -107,6 +107,7 @@ struct rcvmi_defaults
 {
   const char *kernel;
   const char *initramfs;
+  const char *hypervisor; /* what the environment says */
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */

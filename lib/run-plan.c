@@ -27,7 +27,7 @@ enum rcvmi_run_step
 rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
 {
   autofree char *kernel = rcvmi_default_kernel (), *initramfs = rcvmi_default_initramfs ();
-  struct rcvmi_defaults defaults = { .kernel = kernel, .initramfs = initramfs };
+  struct rcvmi_defaults defaults = { .kernel = kernel, .initramfs = initramfs, .hypervisor = rcvmi_default_hypervisor () };
   struct rcvmi_plan *plan;
 
   if (!kernel || !initramfs)

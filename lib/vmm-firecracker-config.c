@@ -19,8 +19,6 @@ enum
   MIB = 1024 * 1024
 };
 
-#define MTU_SINCE RCVMI_VMM_VERSION (1, 16)
-
 /* One keyboard controller, which is the reset line and has no keyboard; one serial line, the console; no PCI. */
 #define BOOT_ARGS                                                                                                    \
   "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "       \
@@ -175,7 +173,7 @@ put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned ve
   put_string (&b, "guest_mac", mac);
   put_string (&b, "host_dev_name", n->tap_name);
   /* Where it is not known the guest's agent alone sets it. */
-  if (n->mtu && version >= MTU_SINCE)
+  if (n->mtu && version >= RCVMI_FC_MTU_SINCE)
     put_int (&b, "mtu", n->mtu);
   snprintf (path, sizeof path, "/network-interfaces/%s", id);
   snprintf (what, sizeof what, "the network interface '%s'", n->tap_name);

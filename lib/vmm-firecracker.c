@@ -58,6 +58,17 @@ probe (struct rcvmi_vmm *vmm, rcvm_error **err)
   return code;
 }
 
+static int
+check_kernel (const struct rcvmi_vmm *vmm, const char *kernel, rcvm_error **err)
+{
+  if (vmm->version >= RCVMI_FC_BZIMAGE_SINCE || rcvmi_vmm_kernel_is_elf (kernel))
+    return 0;
+  return rcvmi_fail (err, RCVM_E_HOST, 0,
+                     "this Firecracker boots no compressed kernel, which '%s' is: give it a vmlinux, which runcvm-mkguest makes "
+                     "as well",
+                     kernel);
+}
+
 /* Firecracker takes letters, digits and hyphens. */
 static void
 make_id (char out[ID_MAX + 1], const char *id)
@@ -154,7 +165,9 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   f->dir_fd = config->dir_fd;
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
-  code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
+  code = check_kernel (vmm, config->kernel, err);
+  if (code == 0)
+    code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
   if (code < 0)
     return code;
   make_id (id, config->id);

@@ -25,8 +25,10 @@ enum
 #define RCVMI_FC_VSOCK "vsock"
 #define RCVMI_FC_AGENT_SOCKET RCVMI_FC_VSOCK "_1024"
 
-/* The releases that the driver knows. */
-#define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7)
+/* Releases. */
+#define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
+#define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
+#define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
 
 /* One request.  Strings are owned. */
 struct rcvmi_fc_request

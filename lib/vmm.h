@@ -171,6 +171,9 @@ bool rcvmi_vmm_kvm_usable (char **reason);
 /* The number of modules that a guest.json lists, and the kernel's release (to be freed); -1 if it cannot be read. */
 int rcvmi_vmm_guest_modules (const char *path, char **release);
 
+/* Whether it is a vmlinux (and no bzImage). */
+bool rcvmi_vmm_kernel_is_elf (const char *kernel);
+
 /* What the files at hand allow: RCVM_E_HOST for a kernel that is none and an initramfs that is missing,
    RCVM_E_INVALID for memory below what they need. */
 int rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memory, rcvm_error **err);
