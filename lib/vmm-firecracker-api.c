@@ -195,7 +195,7 @@ rcvmi_fc_carry_out (int dir_fd, const struct rcvmi_fc_requests *r, rcvm_error **
   if (fchdir (dir_fd) < 0)
     return rcvmi_fail_errno (err, errno, "cannot enter the VM's directory");
   code = load_curl (&c, err);
-  if (code == 0)
+  if (code == 0 && r->wait)
     code = wait_for_socket (err);
   for (size_t i = 0; code == 0 && i < r->n; i++)
     code = make_request (&c, &r->list[i], err);

@@ -203,7 +203,7 @@ put_simple (struct rcvmi_fc_requests *r, const char *path, const char *name, con
 int
 rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
 {
-  *r = (struct rcvmi_fc_requests){ 0 };
+  *r = (struct rcvmi_fc_requests){ .wait = true };
   if (c->cpus > RCVMI_FC_CPUS_MAX)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "Firecracker gives a VM at most %d CPUs, and %u were asked for",
                        RCVMI_FC_CPUS_MAX, c->cpus);

@@ -24,8 +24,8 @@
 enum
 {
   /* Between an answer that does not come and the end of Firecracker, which says more. */
-  DEATH_TIMEOUT_MS = 3000,
-  REQUEST_TIMEOUT_MS = 30000,
+  DEATH_TIMEOUT_MS = 1000,
+  REQUEST_TIMEOUT_MS = 10000,
   ID_MAX = 64
 };
 

@@ -44,6 +44,7 @@ struct rcvmi_fc_requests
 {
   struct rcvmi_fc_request list[RCVMI_FC_REQUESTS];
   size_t n;
+  bool wait;   /* for Firecracker, which has just been started, to listen */
   bool failed; /* no memory */
 };
 
@@ -57,7 +58,7 @@ void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *
 void rcvmi_fc_requests_clear (struct rcvmi_fc_requests *r);
 
 /*
- * Waits until Firecracker listens on RCVMI_FC_API_SOCKET in the directory, and makes the requests one after the other.
+ * Makes the requests one after the other, by RCVMI_FC_API_SOCKET in the directory.
  * Blocks, changes the working directory and loads libcurl, which is large: it is meant for a forked child that ends then.
  * RCVM_E_VMM: Firecracker refused one; RCVM_E_SYSTEM: it did not answer, or is gone; RCVM_E_HOST: there is no libcurl.
  */
