@@ -68,6 +68,12 @@ make_guest() {
   logged guest "$build/guest/runcvm-mkguest" --debian-package --module-list guest/modules.list --init "$build/guest/rcvm-init" --output "$guest"
 }
 
+# What the lab boots (tests/lab/run): another kernel, unpacked from its package.
+make_lab() {
+  say "lab: Debian's kernel with KVM"
+  logged lab tests/lab/make
+}
+
 # A Debian userland, bootstrapped once.
 make_debian() {
   [ -e "$build/debian/etc/os-release" ] && return 0
