@@ -111,8 +111,9 @@ mount_host (void)
   mount_at ("tmpfs", "/new/run", "mode=755");
   if (mkdir ("/new/run/scratch", 01777) < 0 || mount ("/dev/vda", "/new/run/scratch", "ext4", 0, NULL) < 0)
     die ("scratch disk");
-  if (symlink ("/proc/self/fd", "/new/dev/fd") < 0)
-    die ("/dev/fd");
+  if (symlink ("/proc/self/fd", "/new/dev/fd") < 0 || symlink ("/proc/self/fd/0", "/new/dev/stdin") < 0
+      || symlink ("/proc/self/fd/1", "/new/dev/stdout") < 0 || symlink ("/proc/self/fd/2", "/new/dev/stderr") < 0)
+    die ("links in /dev");
 }
 
 static _Noreturn void
