@@ -81,6 +81,7 @@ struct rcvmi_plan
   char *kernel_args; /* what is appended; may be NULL */
   uint64_t memory;   /* bytes */
   unsigned cpus;
+  bool balloon; /* what the guest frees goes back to the host */
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;

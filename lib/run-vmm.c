@@ -81,6 +81,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .kernel_args = run->plan->kernel_args,
     .memory = run->plan->memory,
     .cpus = run->plan->cpus,
+    .balloon = run->plan->balloon,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 

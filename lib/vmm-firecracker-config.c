@@ -200,6 +200,18 @@ put_simple (struct rcvmi_fc_requests *r, const char *path, const char *name, con
   request (r, path, &b, what);
 }
 
+/* The balloon stays empty; it carries the guest's reports of pages that it has freed. */
+static void
+put_balloon (struct rcvmi_fc_requests *r)
+{
+  struct object b = new_object ();
+
+  put_int (&b, "amount_mib", 0);
+  put_bool (&b, "deflate_on_oom", true);
+  put_bool (&b, "free_page_reporting", true);
+  request (r, "/balloon", &b, "the balloon");
+}
+
 int
 rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
 {
@@ -207,6 +219,10 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   if (c->cpus > RCVMI_FC_CPUS_MAX)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "Firecracker gives a VM at most %d CPUs, and %u were asked for",
                        RCVMI_FC_CPUS_MAX, c->cpus);
+  if (c->balloon && version < RCVMI_FC_REPORTING_SINCE)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "Firecracker %u.%u cannot give the host memory that the guest has freed: 1.14 is the first that can",
+                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
   put_boot_source (r, c);
   put_machine (r, c);
   for (size_t i = 0; i < c->n_disks; i++)
@@ -214,6 +230,8 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   for (size_t i = 0; i < c->n_nics; i++)
     put_nic (r, &c->nics[i], version);
   put_vsock (r);
+  if (c->balloon)
+    put_balloon (r);
   put_simple (r, "/entropy", NULL, NULL, "the entropy device");
   put_simple (r, "/actions", "action_type", "InstanceStart", "to start the VM");
   if (!r->failed)

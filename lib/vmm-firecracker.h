@@ -27,6 +27,7 @@ enum
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
+#define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
 

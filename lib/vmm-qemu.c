@@ -177,6 +177,8 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-chardev", "socket,id=agent,fd=%d", AGENT_FD);
   add_option (&a, "-device", "virtio-serial-device");
   add_option (&a, "-device", "virtserialport,chardev=agent,name=" AGENT_PORT_NAME);
+  if (c->balloon)
+    add_option (&a, "-device", "virtio-balloon-device,deflate-on-oom=on,free-page-reporting=on");
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)

@@ -68,6 +68,7 @@ struct rcvmi_vmm_config
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
   bool nic_hotplug; /* NICs may come later */
+  bool balloon;     /* memory that the guest frees goes back to the host */
   bool verbose; /* the guest's kernel talks on the console */
 };
 

@@ -486,6 +486,12 @@ FC_TEST (configuration)
   check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 15), &e), e);
   assert_null (strstr (body_of (&r, "/network-interfaces/nic7"), "mtu"));
   rcvmi_fc_requests_clear (&r);
+  b->config.balloon = true;
+  assert_true (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 13), &e) < 0);
+  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.14 is the first");
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 14), &e), e);
+  assert_non_null (strstr (body_of (&r, "/balloon"), "\"free_page_reporting\":true"));
+  rcvmi_fc_requests_clear (&r);
   b->config.cpus = 33;
   assert_true (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e) < 0);
   check_error (&e, RCVM_E_INVALID, "vmm", "at most 32 CPUs");
