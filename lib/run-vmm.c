@@ -109,13 +109,17 @@ rcvmi_run_undo_vmm (struct rcvmi_run *run)
 static void
 on_boot_timeout (void *user, uint32_t events)
 {
+  struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
+  char line[400];
 
   (void) events;
-  rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0,
-                 "the guest's agent said nothing for %d seconds: look at the guest's console with --log-level debug",
-                 RCVMI_RUN_BOOT_TIMEOUT_MS / 1000);
-  rcvmi_run_fail (user, e);
+  rcvmi_vmm_last_words (&run->vmm, line, sizeof line);
+  rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0, "the guest's agent said nothing for %d seconds%s%s",
+                 RCVMI_RUN_BOOT_TIMEOUT_MS / 1000,
+                 line[0] ? "; its console's last word: " : "; --log-level debug lets its kernel speak",
+                 line);
+  rcvmi_run_fail (run, e);
 }
 
 static void

@@ -65,6 +65,24 @@ rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_
 
 /* Text. */
 
+/* The log starts over with what is kept when it is full: a guest that talks for months takes no more of the disk. */
+static void
+log_text (struct rcvmi_vmm_text *t, const char *piece, size_t n)
+{
+  if (t->log_fd < 0)
+    t->log_fd = openat (t->dir_fd, RCVMI_VMM_CONSOLE_LOG, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (t->log_fd >= 0 && t->logged + n > RCVMI_VMM_LOG && ftruncate (t->log_fd, 0) == 0 && lseek (t->log_fd, 0, SEEK_SET) == 0)
+    {
+      piece = t->buf;
+      n = t->len;
+      t->logged = 0;
+    }
+  t->logged += n;
+  /* A full disk ends the log, not the VM. */
+  if (t->log_fd < 0 || write (t->log_fd, piece, n) != (ssize_t) n)
+    t->dir_fd = -1;
+}
+
 static void
 on_text (void *user, uint32_t events)
 {
@@ -90,6 +108,8 @@ on_text (void *user, uint32_t events)
     }
   memcpy (t->buf + t->len, piece, (size_t) n);
   t->len += (size_t) n;
+  if (t->dir_fd >= 0)
+    log_text (t, piece, (size_t) n);
 }
 
 static int
@@ -111,8 +131,10 @@ close_text (struct rcvmi_vmm_text *t)
   rcvmi_ev_remove (t->source);
   if (t->fd >= 0)
     close (t->fd);
+  if (t->log_fd >= 0)
+    close (t->log_fd);
   free (t->buf);
-  *t = (struct rcvmi_vmm_text){ .fd = -1 };
+  *t = RCVMI_VMM_TEXT_INIT;
 }
 
 /* The last line that is not empty, or the first that holds `needle` from there on; in printable ASCII, for it goes to
@@ -314,7 +336,14 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
 {
   int code = rcvmi_vmm_check_files (config->kernel, config->initramfs, config->memory, err);
 
+  vmm->console.dir_fd = config->dir_fd;
   return code < 0 ? code : vmm->ops->start (vmm, config, err);
+}
+
+void
+rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size)
+{
+  find_line (&vmm->console, NULL, line, size);
 }
 
 int

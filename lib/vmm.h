@@ -25,8 +25,12 @@ enum
   RCVMI_VMM_DISKS = 24,
   RCVMI_VMM_NICS = 20,       /* at once */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
-  RCVMI_VMM_TEXT = 16 * 1024 /* what is kept of the console and of the VMM's own output */
+  RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
+  RCVMI_VMM_LOG = 1024 * 1024   /* and of the console in a file */
 };
+
+/* In the VM's directory, from the guest's first word on. */
+#define RCVMI_VMM_CONSOLE_LOG "console.log"
 
 /* The last RCVMI_VMM_TEXT bytes of a stream of text. */
 struct rcvmi_vmm_text
@@ -35,7 +39,12 @@ struct rcvmi_vmm_text
   struct rcvmi_ev_source *source;
   char *buf;
   size_t len;
+  int dir_fd; /* where the log is to be; -1: it is not wanted, or could not be written */
+  int log_fd;
+  size_t logged;
 };
+
+#define RCVMI_VMM_TEXT_INIT ((struct rcvmi_vmm_text){ .fd = -1, .dir_fd = -1, .log_fd = -1 })
 
 struct rcvmi_vmm_disk
 {
@@ -136,6 +145,8 @@ int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool 
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of the agent channel, the caller's from then on; -1: `agent` of the handler will say when. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
+/* The last line that the guest's console has shown, in printable ASCII; "" for none. */
+void rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);

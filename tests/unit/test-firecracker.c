@@ -132,6 +132,12 @@ be_firecracker (int argc, char **argv)
   for (int i = 1; i + 1 < argc; i++)
     if (strcmp (argv[i], "--api-sock") == 0)
       snprintf (sun.sun_path, sizeof sun.sun_path, "%s", argv[i + 1]);
+  if (is ("chatty"))
+    {
+      for (int i = 0; i < 100000; i++)
+        printf ("line %d of what a guest has to say\n", i);
+      fflush (stdout);
+    }
   /* So that whoever waits for the socket finds none at first, and one that nobody listens on then. */
   nanosleep (&(struct timespec){ .tv_nsec = 30000000 }, NULL);
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -236,8 +242,8 @@ set_up (void **state)
                                .agent_fd = -1,
                                .listen_fd = -1,
                                .ops = &rcvmi_vmm_firecracker,
-                               .output = { .fd = -1 },
-                               .console = { .fd = -1 } };
+                               .output = RCVMI_VMM_TEXT_INIT,
+                               .console = RCVMI_VMM_TEXT_INIT };
   b->config = (struct rcvmi_vmm_config){
     .id = "a_vm.with+all-sorts",
     .dir_fd = open (b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
@@ -271,7 +277,8 @@ tear_down (void **state)
   assert_true (pid <= 0 || kill (pid, 0) < 0);
   dir = opendir (b->dir);
   while ((e = readdir (dir)))
-    assert_true (e->d_name[0] == '.' || strcmp (e->d_name, "kernel") == 0 || strcmp (e->d_name, "requests") == 0);
+    assert_true (e->d_name[0] == '.' || strcmp (e->d_name, "kernel") == 0 || strcmp (e->d_name, "requests") == 0
+                 || strcmp (e->d_name, RCVMI_VMM_CONSOLE_LOG) == 0);
   closedir (dir);
   close (b->config.dir_fd);
   remove_tree (b->dir);
@@ -363,6 +370,24 @@ FC_TEST (pause_of_a_dead_one)
   await (b->vmm.proc.pidfd, POLLIN);
   assert_true (rcvmi_vmm_firecracker.pause (&b->vmm, &e) < 0);
   check_error (&e, RCVM_E_SYSTEM, "vmm", "Firecracker did not answer the request PATCH /vm");
+}
+
+FC_TEST (console)
+{
+  struct bench *b = *state;
+  autofree char *path = NULL, *text = NULL;
+  char line[64];
+
+  SKIP_UNDER_VALGRIND ();
+  setenv ("FAKE", "chatty", 1);
+  b->vmm.console.dir_fd = b->config.dir_fd;
+  probe_and_start (b);
+  rcvmi_vmm_last_words (&b->vmm, line, sizeof line);
+  assert_string_equal (line, "line 99999 of what a guest has to say");
+  assert_true (asprintf (&path, "%s/" RCVMI_VMM_CONSOLE_LOG, b->dir) > 0);
+  text = read_text (path);
+  assert_in_range (strlen (text), RCVMI_VMM_TEXT, RCVMI_VMM_LOG);
+  assert_non_null (strstr (text, "\nline 99998 of what a guest has to say\nline 99999 of"));
 }
 
 /* What the error says, and with which code. */
@@ -518,6 +543,7 @@ main (int argc, char **argv)
     FC (starts),
     FC (pauses_and_resumes),
     FC (pause_of_a_dead_one),
+    FC (console),
     FC (refusal),
     FC (refusal_without_reason),
     FC (death_amid_a_request),
