@@ -386,4 +386,5 @@ call_progress (void *user, const char *phase, uint64_t files, uint64_t bytes)
 %include <runcvm/spec.h>
 %include <runcvm/version.h>
 %include <runcvm/vm.h>
+%include <runcvm/volume.h>
 %include <runcvm/process.h>

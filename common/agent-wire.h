@@ -26,6 +26,14 @@
  * gone away: the sender drops what is left (the guest closes its end of the pipe, so that the
  * process sees EPIPE as it would anywhere).
  *
+ * Tunnels carry the connections of the guest's kernel to the volume server of this VM (docs/volumes.md).  They have a
+ * stream of their own, port "org.runcvm.volumes" or the next vsock port, and in the guest a process of its own: the
+ * agent may wait for a pipe that somebody has locked while he waits for a volume.  The guest chooses their numbers:
+ *
+ *     CONNECT n        ------------------>              at once followed by data, if there is any
+ *     TUNNEL_DATA n    <----------------->              TUNNEL_WINDOW n gives credit back, as with streams
+ *     TUNNEL_CLOSE n   <----------------->              each side says it once; then the number is free again
+ *
  * The host treats everything in guest-to-host frames as hostile.
  */
 #ifndef RCVM_COMMON_AGENT_WIRE_H
@@ -37,11 +45,14 @@
 
 #define AGENT_VERSION 1
 #define AGENT_PORT_NAME "org.runcvm.agent"
+#define AGENT_VOLUMES_PORT_NAME "org.runcvm.volumes"
 
 enum
 {
   AGENT_HEADER = 12,
   AGENT_WINDOW = 256 * 1024,
+  AGENT_TUNNEL_CREDIT = 1024 * 1024,  /* unacknowledged bytes of a tunnel, each way */
+  AGENT_TUNNELS_MAX = 16,             /* at once */
   AGENT_DATA_MAX = 64 * 1024,         /* payload of a stream frame, and of any guest frame */
   AGENT_REQUEST_MAX = 8 * 1024 * 1024 /* payload of SETUP and EXEC (argv and env live there) */
 };
@@ -58,6 +69,7 @@ enum agent_frame
   AGENT_LOG = 7,     /* record: A_LEVEL, A_MESSAGE */
   AGENT_NET_ANSWER = 8, /* answers NET_ADD, NET_DEL and NET_QUERY of the same number.  Record: A_STAGE, A_ERRNO,
                            A_MESSAGE if it failed; else S_NETWORK, repeated: what there is (none for NET_DEL) */
+  AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
   AGENT_EXEC = 17,     /* record: enum agent_exec_tag */
@@ -73,7 +85,10 @@ enum agent_frame
   AGENT_STDOUT = 33, /* also the one output stream of a terminal */
   AGENT_STDERR = 34,
   AGENT_FRAME_WINDOW = 35, /* record: A_STREAM (AGENT_STDIN/OUT/ERR), A_BYTES */
-  AGENT_CLOSE = 36         /* record: A_STREAM */
+  AGENT_CLOSE = 36,        /* record: A_STREAM */
+  AGENT_TUNNEL_DATA = 40,  /* never empty */
+  AGENT_TUNNEL_WINDOW = 41, /* record: A_BYTES */
+  AGENT_TUNNEL_CLOSE = 42  /* empty */
 };
 
 /* Fields of the small records above. */
@@ -128,6 +143,7 @@ enum agent_setup_tag
   S_GID_MAP = 21,    /* record, repeated */
   S_CGROUP = 22,     /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
                         for the container's cgroup in the guest (pids.max ...) */
+  S_FILE_STAGE = 23, /* str, repeated: "stage:NAME/FILE": a bind whose source is "stage:NAME" is of that file */
   S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
 };
@@ -211,7 +227,9 @@ enum agent_mount_tag
                         sight, for later binds whose source is "stage:NAME" or "stage:NAME/PATH" */
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
-  M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk */
+  M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk; "volume:NAME": an export of the
+                        volume server, through a tunnel; M_TYPE is then "nfs", and ports and addresses are
+                        added to M_DATA */
   M_FLAGS = 4,       /* u64: MS_* */
   M_PROPAGATION = 5, /* u64: MS_SHARED etc. applied in a call of its own, or 0 */
   M_DATA = 6,        /* str: options that are not flags */

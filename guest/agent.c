@@ -15,7 +15,9 @@
 #include "net.h"
 #include "power.h"
 #include "process.h"
+#include "survivors.h"
 #include "transport.h"
+#include "volumes.h"
 
 enum
 {
@@ -23,6 +25,7 @@ enum
 };
 
 static bool shutting_down;
+static pid_t releasing; /* who unmounts; 0: nobody yet */
 
 static void
 send_log (int level, const char *message)
@@ -61,7 +64,6 @@ finish_shutdown (void)
 {
   char disk[64];
 
-  container_release ();
   sync ();
   if (disk_any_in_use (disk, sizeof disk))
     log_write (LOG_WARNING, "%s is still mounted; it was synced", disk);
@@ -76,32 +78,56 @@ agent_is_shutting_down (void)
   return shutting_down;
 }
 
+/* Ends all processes but this one and the volumes', which what is not written yet goes through.  False: some are left. */
+static bool
+end_all (void)
+{
+  pid_t keep = volumes_process ();
+  siginfo_t info;
+
+  if (keep)
+    return survivors_kill (keep) == 0;
+  kill (-1, SIGKILL);
+  return waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+}
+
+/* When nothing runs any more, the container's mounts are let go. */
+static void
+go_on_with_shutdown (void)
+{
+  if (!end_all ())
+    return;
+  releasing = container_release ();
+  if (releasing < 0)
+    finish_shutdown ();
+}
+
 static void
 start_shutdown (void)
 {
-  siginfo_t info;
-
   if (shutting_down)
     return;
   shutting_down = true;
   net_release ();
-  /* All but this process and the kernel's own.  The rest follows when the last is reaped. */
-  kill (-1, SIGKILL);
-  if (waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
-    finish_shutdown ();
+  go_on_with_shutdown ();
 }
 
 void
 agent_reaped (pid_t pid, int status)
 {
-  if (pid > 0)
-    {
-      process_reaped (pid, status);
-      container_reaped (pid, status);
-      net_reaped (pid, status);
-    }
-  else if (shutting_down)
+  process_reaped (pid, status);
+  container_reaped (pid, status);
+  net_reaped (pid, status);
+  volumes_reaped (pid, status);
+  if (shutting_down && pid == releasing)
     finish_shutdown ();
+}
+
+void
+agent_reaped_all (void)
+{
+  if (shutting_down && !releasing)
+    go_on_with_shutdown ();
 }
 
 /* The small records */
@@ -228,7 +254,7 @@ agent_start (void)
   struct tlv_writer w = TLV_WRITER_INIT;
   struct utsname name;
 
-  channel_start (transport_open (), &user);
+  channel_start (transport_open (TRANSPORT_AGENT), &user);
   log_set_sink (send_log);
   uname (&name);
   tlv_put_u32 (&w, A_VERSION, AGENT_VERSION);

@@ -10,8 +10,10 @@
 
 /* Opens the channel and says HELLO. */
 void agent_start (void);
-/* A child was reaped; `pid` 0: there are no children left. */
+/* A child was reaped. */
 void agent_reaped (pid_t pid, int status);
+/* And all others that have ended. */
+void agent_reaped_all (void);
 
 /* Whether what ends now was told to. */
 bool agent_is_shutting_down (void);

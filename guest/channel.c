@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
@@ -207,6 +208,24 @@ channel_finish (int timeout_ms)
   p.events = 0; /* POLLHUP */
   while (poll (&p, 1, timeout_ms) < 0 && errno == EINTR)
     ;
+}
+
+void
+channel_forget (void)
+{
+  while (ch.first)
+    {
+      struct chunk *c = ch.first;
+
+      ch.first = c->next;
+      free (c);
+    }
+  free (ch.big);
+  ch.last = NULL;
+  ch.big = NULL;
+  ch.queued = ch.input_len = 0;
+  ch.connected = ch.congested = false;
+  ch.w = WATCH_INIT;
 }
 
 /* Input */

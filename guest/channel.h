@@ -16,6 +16,8 @@ struct channel_user
   void (*relieved) (void); /* no longer congested */
 };
 
+/* In a child, which is to have a channel of its own: the parent's is not closed. */
+void channel_forget (void);
 /* Takes the non-blocking fd. */
 void channel_start (int fd, const struct channel_user *user);
 

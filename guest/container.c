@@ -31,6 +31,7 @@
 #include "request.h"
 #include "resolv.h"
 #include "sysctl.h"
+#include "volumes.h"
 
 /* PID, mount and network namespaces are always made. */
 #define OPTIONAL_NAMESPACES                                                                       \
@@ -204,6 +205,15 @@ setup_failed (const struct failure *f)
   the.state = OVER;
 }
 
+static bool
+volumes_are_wanted (const struct setup *s)
+{
+  for (size_t i = 0; i < s->n_mounts; i++)
+    if (mount_is_volume (&s->mounts[i]))
+      return true;
+  return false;
+}
+
 static int
 set_up (struct setup *s, struct failure *f)
 {
@@ -215,6 +225,8 @@ set_up (struct setup *s, struct failure *f)
   machine_set_clock (s->clock_nsec);
   machine_add_entropy (s->entropy, s->entropy_len);
   machine_bring_up_loopback ();
+  if (volumes_are_wanted (s) && volumes_start (f) < 0)
+    return -1;
   if (cgroup_make (s, f) < 0 || net_setup (s, f) < 0)
     return -1;
   the.own_pid_namespace = open ("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
@@ -451,15 +463,39 @@ container_reaped (pid_t pid, int status)
   the.init = 0;
 }
 
-void
+pid_t
 container_release (void)
 {
+  pid_t pid = -1;
+  int gate[2];
+
   loop_close (&the.handoff);
-  /* The last reference to the namespace: closing it unmounts everything in it, before close
-     returns. */
-  if (the.mount_namespace >= 0)
-    close (steal_fd (&the.mount_namespace));
   if (the.pidfd >= 0)
     close (steal_fd (&the.pidfd));
   the.state = OVER;
+  if (the.mount_namespace < 0)
+    return -1;
+  /* The last reference to the namespace: closing it unmounts everything in it, before close returns.  The child's has
+     to be the last. */
+  if (pipe2 (gate, O_CLOEXEC) == 0)
+    {
+      pid = fork ();
+      if (pid == 0)
+        {
+          char none;
+
+          close (gate[1]);
+          if (read (gate[0], &none, 1) < 0)
+            _exit (1);
+          close (the.mount_namespace);
+          _exit (0);
+        }
+    }
+  close (steal_fd (&the.mount_namespace));
+  if (pid > 0)
+    {
+      close (gate[0]);
+      close (gate[1]);
+    }
+  return pid;
 }

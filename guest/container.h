@@ -39,7 +39,7 @@ int container_enter (struct failure *f);
 /* Every process of the container. */
 void container_signal_all (int signum);
 void container_reaped (pid_t pid, int status);
-/* All processes are gone: lets go of the file systems. */
-void container_release (void);
+/* All processes are gone: lets go of the file systems, in a child that ends when they are unmounted.  -1: it is done. */
+pid_t container_release (void);
 
 #endif

@@ -34,8 +34,7 @@ children_ended (struct watch *w, uint32_t events)
     fatal ("cannot read signals: %s", strerror (errno));
   while ((pid = waitpid (-1, &status, WNOHANG)) > 0)
     agent_reaped (pid, status);
-  if (pid < 0 && errno == ECHILD)
-    agent_reaped (0, 0);
+  agent_reaped_all ();
 }
 
 static void

@@ -24,6 +24,7 @@ loop_init (void)
 {
   struct epoll_event e = { .events = EPOLLIN, .data.ptr = NULL };
 
+  output_paused = false;
   main_set = epoll_create1 (EPOLL_CLOEXEC);
   output_set = epoll_create1 (EPOLL_CLOEXEC);
   if (main_set < 0 || output_set < 0 || epoll_ctl (main_set, EPOLL_CTL_ADD, output_set, &e) < 0)

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "modules.h"
 #include "path.h"
+#include "volumes.h"
 
 #define PROPAGATION (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE)
 /* Directories of the initramfs. */
@@ -41,6 +42,12 @@ static bool
 is_staged (const char *name)
 {
   return strncmp (name, "stage:", 6) == 0;
+}
+
+bool
+mount_is_volume (const struct setup_mount *m)
+{
+  return strncmp (m->source, "volume:", 7) == 0;
 }
 
 static bool
@@ -134,6 +141,24 @@ mount_at (const char *dir, const char *source, const char *type, uint64_t flags,
   return 0;
 }
 
+/* An export of the volume server: the kernel's client finds it behind the tunnel's end. */
+static int
+mount_volume (const char *dir, const struct setup_mount *m, struct failure *f)
+{
+  char source[PATH_MAX], data[PATH_MAX];
+  int port = volumes_port ();
+  int n = snprintf (source, sizeof source, "127.0.0.1:%s", m->source + 7);
+
+  if (n >= (int) sizeof source
+      || snprintf (data, sizeof data,
+                   "%s%svers=3,proto=tcp,nolock,hard,addr=127.0.0.1,port=%d,mountaddr=127.0.0.1,mountproto=tcp,"
+                   "mountport=%d",
+                   m->data, *m->data ? "," : "", port, port)
+             >= (int) sizeof data)
+    return fail (f, "mount", ENAMETOOLONG, "the volume \"%.100s\" has too many options", m->source);
+  return mount_at (dir, source, m->type, m->flags, data, f);
+}
+
 /* Turns the mount at `dir` into a detached tree. */
 static int
 detach (const char *dir, struct failure *f)
@@ -180,11 +205,23 @@ prepare_root (const struct setup *s, struct failure *f)
   return tree;
 }
 
+/* What a bind of `source` is of: a volume may show a single file. */
+static const char *
+in_stage (const struct setup *s, const char *source)
+{
+  size_t n = strlen (source);
+
+  for (size_t i = 0; i < s->n_file_stages; i++)
+    if (strncmp (s->file_stages[i], source, n) == 0 && s->file_stages[i][n] == '/')
+      return s->file_stages[i] + 6;
+  return source + 6;
+}
+
 static int
-prepare_bind_of_stage (struct setup_mount *m, struct failure *f)
+prepare_bind_of_stage (const struct setup *s, struct setup_mount *m, struct failure *f)
 {
   autoclose int stage = open (STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  autoclose int from = stage < 0 ? -1 : path_open (stage, m->source + 6, O_PATH);
+  autoclose int from = stage < 0 ? -1 : path_open (stage, in_stage (s, m->source), O_PATH);
 
   if (from < 0)
     return fail (f, "mount", errno, "cannot find \"%s\" to mount it at %s", m->source,
@@ -196,12 +233,12 @@ prepare_bind_of_stage (struct setup_mount *m, struct failure *f)
 }
 
 static int
-prepare_one (struct setup_mount *m, struct failure *f)
+prepare_one (const struct setup *s, struct setup_mount *m, struct failure *f)
 {
   char dir[PATH_MAX];
 
   if (is_bind (m))
-    return prepare_bind_of_stage (m, f);
+    return prepare_bind_of_stage (s, m, f);
   if (is_cgroup (m))
     {
       autoclose int own = open (CGROUP_CONTAINER, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -214,6 +251,8 @@ prepare_one (struct setup_mount *m, struct failure *f)
       if (strchr (m->destination, '/') || strcmp (m->destination + 6, "..") == 0)
         return fail (f, "mount", EINVAL, "\"%s\" is no place to mount at", m->destination);
       snprintf (dir, sizeof dir, STAGE "/%s", m->destination + 6);
+      if (mount_is_volume (m))
+        return mount_volume (dir, m, f);
       return mount_at (dir, m->source, m->type, m->flags, m->data, f);
     }
   if (mount_at (WORK, m->source, m->type, m->flags, m->data, f) < 0)
@@ -257,7 +296,7 @@ mounts_prepare (struct setup *s, int *root, struct failure *f)
       if (!is_bind (m) && !(m->flags & MS_REMOUNT)
           && modules_load_fs (is_cgroup (m) ? "cgroup2" : m->type) < 0)
         log_write (LOG_WARNING, "cannot load the kernel module of %s", m->type);
-      if (!belongs_inside (s, m) && prepare_one (m, f) < 0 && judge (m, f) < 0)
+      if (!belongs_inside (s, m) && prepare_one (s, m, f) < 0 && judge (m, f) < 0)
         return -1;
     }
   return 0;

@@ -21,6 +21,9 @@ int mounts_attach (struct setup *s, int root, struct failure *f);
 /* Propagation and read-only root, then "/" becomes the container's. */
 int mounts_enter (const struct setup *s, int root, struct failure *f);
 
+/* Whether it comes through a tunnel. */
+bool mount_is_volume (const struct setup_mount *m);
+
 /* A detached copy of what the O_PATH fd `from` sees, with MS_* flags of `flags`; -1 and errno. */
 int mount_clone (int from, uint64_t flags);
 

@@ -212,6 +212,8 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
       return parse_idmap (&s->gid_map, &s->n_gid_map, tlv_get_record (f));
     case S_NETWORK:
       return parse_interface (s, tlv_get_record (f));
+    case S_FILE_STAGE:
+      return parse_string (&s->file_stages, &s->n_file_stages, tlv_get_str (r, f));
     case S_RESOLV:
       s->resolv = tlv_get_str (r, f);
       return true;
@@ -256,6 +258,7 @@ setup_free (struct setup *s)
   free (s->uid_map);
   free (s->gid_map);
   free (s->masked);
+  free (s->file_stages);
   free (s->readonly);
   memset (s, 0, sizeof *s);
 }

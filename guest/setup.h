@@ -67,7 +67,9 @@ struct setup
   const char *resolv; /* NULL: /etc/resolv.conf is not ours; "": DHCP's */
   const char **masked;
   const char **readonly;
-  size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly, n_interfaces;
+  const char **file_stages;
+  size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly, n_interfaces,
+      n_file_stages;
 };
 
 int setup_parse (struct setup *s, const void *record, size_t len, struct failure *f);

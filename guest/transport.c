@@ -26,15 +26,21 @@ enum
 
 #define PORTS "/sys/class/virtio-ports"
 
+struct port
+{
+  const char *name;
+  int fd;
+};
+
 /* Opens the port whose name file says so. */
 static bool
 find_port (void *data)
 {
-  int *fd = data;
+  struct port *p = data;
   struct dirent *entry;
   DIR *dir = opendir (PORTS);
 
-  while (dir && *fd < 0 && (entry = readdir (dir)))
+  while (dir && p->fd < 0 && (entry = readdir (dir)))
     {
       char path[PATH_MAX], name[64];
       autoclose int file = -1;
@@ -49,24 +55,24 @@ find_port (void *data)
         continue;
       name[n] = 0;
       name[strcspn (name, "\n")] = 0;
-      if (strcmp (name, AGENT_PORT_NAME) != 0)
+      if (strcmp (name, p->name) != 0)
         continue;
       snprintf (path, sizeof path, "/dev/%s", entry->d_name);
-      *fd = open (path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+      p->fd = open (path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     }
   if (dir)
     closedir (dir);
-  return *fd >= 0;
+  return p->fd >= 0;
 }
 
 static int
-open_port (void)
+open_port (const char *name)
 {
-  int fd = -1;
+  struct port p = { name, -1 };
 
-  if (uevent_wait (find_port, &fd, WAIT_MS) < 0)
-    fatal ("there is no virtio-serial port %s: %s", AGENT_PORT_NAME, strerror (errno));
-  return fd;
+  if (uevent_wait (find_port, &p, WAIT_MS) < 0)
+    fatal ("there is no virtio-serial port %s: %s", name, strerror (errno));
+  return p.fd;
 }
 
 static bool
@@ -111,7 +117,7 @@ open_vsock (unsigned port)
 }
 
 int
-transport_open (void)
+transport_open (enum transport_stream stream)
 {
   char text[4096], *save = NULL;
   autoclose int fd = open ("/proc/cmdline", O_RDONLY | O_CLOEXEC);
@@ -126,16 +132,16 @@ transport_open (void)
           value = word + 11;
     }
   if (strcmp (value, "virtio") == 0)
-    return open_port ();
+    return open_port (stream == TRANSPORT_VOLUMES ? AGENT_VOLUMES_PORT_NAME : AGENT_PORT_NAME);
   if (strcmp (value, "vsock") == 0)
-    return open_vsock (DEFAULT_VSOCK_PORT);
+    return open_vsock (DEFAULT_VSOCK_PORT + stream);
   if (strncmp (value, "vsock:", 6) == 0)
     {
       char *end;
       unsigned long port = strtoul (value + 6, &end, 10);
 
       if (end != value + 6 && !*end && port > 0 && port < UINT32_MAX)
-        return open_vsock ((unsigned) port);
+        return open_vsock ((unsigned) port + stream);
     }
   fatal ("rcvm.agent=%s on the kernel's command line is neither virtio nor vsock:PORT", value);
 }

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The byte stream to the host: virtio-serial, or vsock by "rcvm.agent=vsock:PORT" on the command
+/* The byte streams to the host: virtio-serial, or vsock by "rcvm.agent=vsock:PORT" on the command
    line. */
 #ifndef RCVM_GUEST_TRANSPORT_H
 #define RCVM_GUEST_TRANSPORT_H
 
+enum transport_stream
+{
+  TRANSPORT_AGENT = 0,
+  TRANSPORT_VOLUMES = 1 /* by vsock: that many ports further */
+};
+
 /* Waits for the device; returns a non-blocking fd or ends the machine. */
-int transport_open (void);
+int transport_open (enum transport_stream stream);
 
 #endif

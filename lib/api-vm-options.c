@@ -344,6 +344,14 @@ rcvm_vm_set_rootfs_disk (rcvm_vm *vm, const char *kind, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_vm_set_binds (rcvm_vm *vm, const char *what, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.binds, what, err);
+}
+
+RCVM_PUBLIC int
 rcvm_vm_set_rootfs_changes (rcvm_vm *vm, const char *what, rcvm_error **err)
 {
   int code = begin (vm, err);

@@ -50,6 +50,12 @@ rcvmi_default_monitor (void)
 }
 
 char *
+rcvmi_default_volumes (void)
+{
+  return join ("RUNCVM_LIBEXEC", RCVMI_LIBEXEC_DIR, "runcvm-volumes");
+}
+
+char *
 rcvmi_default_data_dir (void)
 {
   const char *dir = secure_getenv ("RUNCVM_DATA_DIR"), *home;

@@ -12,6 +12,8 @@ char *rcvmi_default_initramfs (void);
 const char *rcvmi_default_hypervisor (void);
 /* $RUNCVM_LIBEXEC/runcvm-monitor (for an uninstalled tree), or the installed one. */
 char *rcvmi_default_monitor (void);
+/* The volume server, beside it. */
+char *rcvmi_default_volumes (void);
 /* $RUNCVM_DATA_DIR, or LOCALSTATEDIR/lib/runcvm. */
 char *rcvmi_default_data_dir (void);
 /* $RUNCVM_CACHE_DIR, or "cache" in the data directory. */

@@ -49,7 +49,10 @@ drop (struct rcvmi_monitor_client *c)
   if (c->is_exec && !c->exec_ended && m->run && rcvmi_run_agent (m->run))
     rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process);
   if (c->waits_net && m->run)
-    rcvmi_run_net_forget (m->run, c);
+    {
+      rcvmi_run_net_forget (m->run, c);
+      rcvmi_run_volumes_forget (m->run, c);
+    }
   if (m->creator == c)
     m->creator = NULL;
   /* There is room for another, if there was none. */
@@ -415,6 +418,24 @@ on_net_done (void *user, const char *json, rcvm_error *err)
   rcvm_error_free (err);
 }
 
+static void
+on_volumes_done (void *user, const char *json, rcvm_error *err)
+{
+  struct rcvmi_monitor_client *c = user;
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  c->waits_net = false;
+  if (err)
+    send_error (c, err);
+  else
+    {
+      tlv_put_str (&w, A_MESSAGE, json);
+      send_record (c, CONTROL_NET, &w);
+      send_ok (c, 0);
+    }
+  rcvm_error_free (err);
+}
+
 static int
 do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
 {
@@ -432,7 +453,8 @@ do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
   c->waits_net = true;
   c->wants_net_json = h->type == CONTROL_NET_SHOW;
-  code = h->type == CONTROL_NET_SHOW     ? rcvmi_run_net_show (run, on_net_done, c, err)
+  code = h->type == CONTROL_VOLUMES      ? rcvmi_run_volumes_show (run, on_volumes_done, c, err)
+         : h->type == CONTROL_NET_SHOW   ? rcvmi_run_net_show (run, on_net_done, c, err)
          : h->type == CONTROL_NET_ATTACH ? rcvmi_run_net_attach (run, name, on_net_done, c, err)
                                          : rcvmi_run_net_detach (run, name, on_net_done, c, err);
   if (code < 0)
@@ -515,7 +537,7 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
         answer (c, code, e);
       return;
     }
-  if (h->type >= CONTROL_NET_SHOW && h->type <= CONTROL_NET_DETACH)
+  if (h->type >= CONTROL_NET_SHOW && h->type <= CONTROL_VOLUMES)
     {
       code = do_net (c, h, payload, &e);
       if (code < 0)

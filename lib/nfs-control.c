@@ -100,7 +100,7 @@ parse (const uint8_t *data, size_t len, struct request *q)
 }
 
 static int
-carry_out (struct nfs_daemon *d, const struct request *q, int fd, rcvm_error **err)
+carry_out (struct nfs_daemon *d, const struct request *q, int *fd, rcvm_error **err)
 {
   switch (q->type)
     {
@@ -110,7 +110,11 @@ carry_out (struct nfs_daemon *d, const struct request *q, int fd, rcvm_error **e
     case NFS_CONTROL_ADD:
       if (!q->has_export)
         return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a volume to add is not described");
-      return rcvmi_nfs_export_add (d->core, fd, q->export.path, q->export.name, &q->export.options, err);
+      return rcvmi_nfs_export_add (d->core, *fd, q->export.path, q->export.name, &q->export.options, err);
+    case NFS_CONTROL_CONNECT:
+      if (*fd < 0)
+        return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a connection to the volume server has no socket");
+      return rcvmi_nfs_conn_add (d, steal_fd (fd), err);
     case NFS_CONTROL_REMOVE:
       if (!q->name)
         return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a volume to remove is not named");
@@ -122,7 +126,7 @@ carry_out (struct nfs_daemon *d, const struct request *q, int fd, rcvm_error **e
 }
 
 static void
-answer (struct nfs_daemon *d, const uint8_t *data, size_t len, int fd)
+answer (struct nfs_daemon *d, const uint8_t *data, size_t len, int *fd)
 {
   struct tlv_writer w = TLV_WRITER_INIT;
   rcvm_error *err = NULL;
@@ -200,7 +204,7 @@ on_control (void *user, uint32_t events)
       return;
     }
   fd = take_fd (&msg);
-  answer (d, packet, (size_t) n, fd);
+  answer (d, packet, (size_t) n, &fd);
 }
 
 int

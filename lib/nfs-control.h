@@ -55,7 +55,8 @@ enum nfs_control_type
   NFS_CONTROL_STATS,
   NFS_CONTROL_ADD,
   NFS_CONTROL_REMOVE,
-  NFS_CONTROL_STOP
+  NFS_CONTROL_STOP,
+  NFS_CONTROL_CONNECT /* a connected stream socket comes along as an fd */
 };
 
 enum nfs_figures_tag

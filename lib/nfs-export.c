@@ -358,8 +358,9 @@ rcvmi_nfs_export_add (struct nfs_server *s, int fd, const char *path, const char
     rc = rcvmi_fail_nomem (err);
   if (rc == 0)
     {
-      real = fd < 0 && !e->file ? real_path (given) : NULL;
-      if (real)
+      real = !e->file ? real_path (given) : NULL;
+      /* A tree that hangs nowhere has no path to compare with. */
+      if (real && (fd < 0 || strcmp (real, path) == 0))
         add_nested (s, e, real);
       *p = e;
     }

@@ -63,6 +63,8 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 23, KIND_STR, rootfs_disk),
   OPTION (rcvmi_options, 24, KIND_STR, rootfs_changes),
   OPTION (rcvmi_options, 25, KIND_LIST, rootfs_digests),
+  OPTION (rcvmi_options, 40, KIND_STR, binds),
+  OPTION (rcvmi_options, 41, KIND_LIST, volumes),
   OPTION (rcvmi_options, 60, KIND_STR, network),
   OPTION (rcvmi_options, 61, KIND_STR, network_join),
   OPTION (rcvmi_options, 62, KIND_STR, tap_name),

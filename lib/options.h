@@ -42,6 +42,9 @@ struct rcvmi_options
   unsigned rows;
   unsigned cols;
   int log_level;
+  char *binds;        /* "live", "copy" */
+  char **volumes;     /* for each three strings: source, target (both absolute), options "ro,squash=U:G,cached=N"; or
+                         "", target, and mount data: a tmpfs */
   char *network;      /* "none", "host", a path ... */
   char *network_join; /* "tc", "bridge" */
   char *tap_name;

@@ -50,6 +50,7 @@ enum key
   KEY_ROOTFS_DISK,
   KEY_ROOTFS_SIZE,
   KEY_LOG_LEVEL,
+  KEY_BINDS,
   KEY_DISKS,
   KEY_NETWORK_MODE,
   KEY_ENABLE_BALLOON,
@@ -74,6 +75,7 @@ static const struct
   [KEY_ROOTFS_DISK] = { "RUNCVM_ROOTFS_DISK", PREFIX "rootfs-disk", true },
   [KEY_ROOTFS_SIZE] = { "RUNCVM_ROOTFS_SIZE", PREFIX "rootfs-size", true },
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
+  [KEY_BINDS] = { "RUNCVM_BINDS", PREFIX "binds", true },
   [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", false },
   [KEY_NETWORK_MODE] = { "RUNCVM_NETWORK_MODE", PREFIX "network-mode", true },
   [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", true },
@@ -490,6 +492,21 @@ plan_rootfs_size (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   return s.value ? parse_size (&s, "root disk size", &plan->rootfs_size, err) : 0;
 }
 
+/* What bind mounts become: the host's directories themselves, or copies. */
+static int
+plan_binds (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
+{
+  struct setting s = { 0 };
+
+  from_option (&s, options->binds, "binds");
+  from_config (&s, plan, KEY_BINDS);
+  plan->binds_are_live = s.value ? strcmp (s.value, "live") == 0 : plan->root_disk == RCVMI_ROOT_OVERLAY;
+  if (!s.value || plan->binds_are_live || strcmp (s.value, "copy") == 0)
+    return 0;
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s says '%.40s' of bind mounts, and only live and copy are known", s.from,
+                     s.value);
+}
+
 static int
 plan_root_disk (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
 {
@@ -631,6 +648,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
     rc = plan_rootfs_size (plan, options, err);
   if (rc == 0)
     rc = plan_root_disk (plan, options, err);
+  if (rc == 0)
+    rc = plan_binds (plan, options, err);
   if (rc == 0)
     plan_readonly_root (plan);
   if (rc == 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Mounts.  File systems that the guest's kernel makes by itself (proc, tmpfs ...) are mounted
- * there.  A bind mount names something of the host: it is copied into the root disk, at its
- * destination, and where it asked for flags (ro, nosuid ...), the guest binds the copy onto itself
- * with them.
+ * there.  A bind mount names something of the host: it is a volume (plan-volume.c), or copied into a disk of binds, or
+ * into the root disk, at its destination; and where it asked for flags (ro, nosuid ...), the guest binds the copy
+ * onto itself with them.
  */
 #include "config.h"
 
@@ -306,26 +306,44 @@ plan_ipc_bind (struct rcvmi_plan *plan, struct parsed *p, rcvm_error **err)
   return rc;
 }
 
-/* Of the disk of binds, which is mounted out of the container's sight when the first one needs it. */
 static int
-put_bind_of_disk (struct rcvmi_plan *plan, const struct parsed *p, const char *place, rcvm_error **err)
+put_bind_of_stage (struct rcvmi_plan *plan, const struct parsed *p, const char *source)
 {
   struct parsed bind = *p;
 
-  if (plan->n_copies == 1)
-    put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE,
-                                       .type = "ext4",
-                                       .source = RCVMI_PLAN_BINDS_DISK });
   bind.type = "bind";
-  bind.source = rcvmi_arena_printf (&plan->spec->arena, RCVMI_PLAN_BINDS_STAGE "%s", place);
-  if (!bind.source)
-    return rcvmi_fail_nomem (err);
+  bind.source = source;
   bind.flags |= MS_BIND | MS_REC;
   bind.propagation = 0;
   bind.data = NULL;
   bind.is_copy_up = false;
   put_mount (plan, &bind);
   return 0;
+}
+
+/* Of the disk of binds, which is mounted out of the container's sight when the first one needs it. */
+static int
+put_bind_of_disk (struct rcvmi_plan *plan, const struct parsed *p, const char *place, rcvm_error **err)
+{
+  const char *source = rcvmi_arena_printf (&plan->spec->arena, RCVMI_PLAN_BINDS_STAGE "%s", place);
+
+  if (!source)
+    return rcvmi_fail_nomem (err);
+  if (plan->n_copies == 1)
+    put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE,
+                                       .type = "ext4",
+                                       .source = RCVMI_PLAN_BINDS_DISK });
+  return put_bind_of_stage (plan, p, source);
+}
+
+static int
+plan_live (struct rcvmi_plan *plan, const struct parsed *p, const char *source, rcvm_error **err)
+{
+  struct rcvmi_volume_flags flags = { .read_only = p->flags & MS_RDONLY };
+  char stage[48];
+  int rc = rcvmi_plan_add_volume (plan, source, p->destination, &flags, stage, err);
+
+  return rc < 0 ? rc : put_bind_of_stage (plan, p, stage);
 }
 
 static int
@@ -336,7 +354,7 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   struct rcvmi_arena *arena = &plan->spec->arena;
   const char *clean, *source;
   char place[32] = "";
-  int rc;
+  int rc = 0;
 
   if (!p->source || !p->source[0])
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "config.json: 'mounts[%zu].source' is missing",
@@ -366,19 +384,17 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
       return refuse_bind (p, "the kernel's files and devices of the host are not its own", err);
   if (strcmp (clean, "/") == 0)
     return refuse_bind (p,
-                        "the host's root file system cannot be copied; bind what is needed of it",
+                        plan->binds_are_live ? "the host's root file system is not for a VM; bind what is needed of it"
+                                             : "the host's root file system cannot be copied; bind what is needed of it",
                         err);
   /* The copy lies in the root disk: what is mounted above it before would hide it. */
-  for (size_t i = 0; plan->root_disk == RCVMI_ROOT_SINGLE && i < p->index; i++)
+  for (size_t i = 0; !plan->binds_are_live && plan->root_disk == RCVMI_ROOT_SINGLE && i < p->index; i++)
     if (earlier[i].is_cover && is_within (p->destination, earlier[i].destination))
       return refuse_bind (p,
                           "it would be copied below a file system that an earlier mount puts "
                           "there; choose another destination",
                           err);
-  if (plan->root_disk == RCVMI_ROOT_OVERLAY)
-    snprintf (place, sizeof place, "/%zu", plan->n_copies);
-  rc = add_copy (plan, source, *place ? place : p->destination, err);
-  if (rc == 0)
+  if (!plan->binds_are_live)
     rc = rcvmi_plan_warn (plan, err,
                           "'mounts[%zu]': '%.160s' is copied to '%.160s' at the start, not live: "
                           "changes are not seen on the other side",
@@ -388,11 +404,14 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   if (rc == 0 && (p->propagation & (MS_SHARED | MS_SLAVE)))
     rc = ignore_option (plan, p, p->propagation & MS_SHARED ? "shared" : "slave",
                         "mounts do not propagate between the host and a VM", err);
-  if (rc < 0)
-    return rc;
   p->flags &= ~(uint64_t) (MS_BIND | MS_REC);
-  if (*place)
-    return put_bind_of_disk (plan, p, place, err);
+  if (rc < 0 || plan->binds_are_live)
+    return rc < 0 ? rc : plan_live (plan, p, source, err);
+  if (plan->root_disk == RCVMI_ROOT_OVERLAY)
+    snprintf (place, sizeof place, "/%zu", plan->n_copies);
+  rc = add_copy (plan, source, *place ? place : p->destination, err);
+  if (rc < 0 || *place)
+    return rc < 0 ? rc : put_bind_of_disk (plan, p, place, err);
   /* In a read-only root, a mount of its own is what keeps the copy writable. */
   if (p->flags || readonly_root)
     {
@@ -409,8 +428,49 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   return 0;
 }
 
+/* What the caller attached, after config.json's mounts and in the order in which that was done. */
+static int
+plan_volumes (struct rcvmi_plan *plan, char *const *list, rcvm_error **err)
+{
+  struct rcvmi_arena *arena = &plan->spec->arena;
+  int rc = 0;
+
+  if (rcvmi_strv_length (list) % 3)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a volume is not described by source, target and options");
+  for (char *const *v = list; rc == 0 && v && *v; v += 3)
+    {
+      char *target = clean_path (arena, v[1]);
+      struct rcvmi_volume_flags flags;
+      char stage[48];
+
+      if (!target)
+        return rcvmi_fail_nomem (err);
+      if (!*v[0] && v[1][0] == '/' && target[1])
+        {
+          put_mount (plan, &(struct parsed){ .destination = target,
+                                             .type = "tmpfs",
+                                             .source = "tmpfs",
+                                             .flags = MS_NOSUID | MS_NODEV,
+                                             .data = v[2] });
+          continue;
+        }
+      if (v[0][0] != '/' || v[1][0] != '/' || !target[1])
+        return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                           "the volume '%.200s' for '%.200s' needs absolute paths, and a target other than '/'", v[0],
+                           v[1]);
+      rc = rcvmi_plan_parse_volume (v[2], &flags, err);
+      if (rc == 0)
+        rc = rcvmi_plan_add_volume (plan, v[0], target, &flags, stage, err);
+      if (rc == 0)
+        rc = put_bind_of_stage (plan,
+                                &(struct parsed){ .destination = target, .flags = flags.read_only ? MS_RDONLY : 0 },
+                                stage);
+    }
+  return rc;
+}
+
 int
-rcvmi_plan_mounts (struct rcvmi_plan *plan, bool readonly_root, rcvm_error **err)
+rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *options, bool readonly_root, rcvm_error **err)
 {
   size_t n = plan->spec->n_mounts;
   struct parsed *all;
@@ -430,5 +490,5 @@ rcvmi_plan_mounts (struct rcvmi_plan *plan, bool readonly_root, rcvm_error **err
       else if (rc == 0)
         rc = plan_virtual (plan, &all[i], err);
     }
-  return rc;
+  return rc < 0 ? rc : plan_volumes (plan, options->volumes, err);
 }

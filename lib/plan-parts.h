@@ -35,7 +35,20 @@ int rcvmi_plan_network (struct rcvmi_plan *plan, const struct rcvmi_options *opt
 void rcvmi_plan_network_clear (struct rcvmi_plan_net *net);
 
 /* plan-mount.c: S_MOUNT records and copies. */
-int rcvmi_plan_mounts (struct rcvmi_plan *plan, bool readonly_root, rcvm_error **err);
+int rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *options, bool readonly_root,
+                       rcvm_error **err);
+
+/* plan-volume.c */
+struct rcvmi_volume_flags
+{
+  bool read_only, squash;
+  uint32_t uid, gid, cached;
+};
+/* "ro,squash=1000:1000,cached=5" */
+int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err);
+/* One more volume, staged in the guest; `stage`: its name for binds.  Both paths are absolute. */
+int rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *destination,
+                           const struct rcvmi_volume_flags *flags, char stage[48], rcvm_error **err);
 
 /* plan-setup.c */
 int rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options,

@@ -301,7 +301,7 @@ rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   if (rc == 0)
     rc = put_root (plan, readonly, err);
   if (rc == 0)
-    rc = rcvmi_plan_mounts (plan, readonly, err);
+    rc = rcvmi_plan_mounts (plan, options, readonly, err);
   if (rc == 0)
     rc = put_namespaces (plan, err);
   if (rc == 0 && lx)

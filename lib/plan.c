@@ -300,6 +300,12 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
       free (plan->copies[i].destination);
     }
   free (plan->copies);
+  for (size_t i = 0; i < plan->n_volumes; i++)
+    {
+      free (plan->volumes[i].source);
+      free (plan->volumes[i].destination);
+    }
+  free (plan->volumes);
   rcvmi_strv_free (plan->digests);
   rcvmi_plan_network_clear (&plan->net);
   tlv_writer_free (&plan->setup);

@@ -46,6 +46,17 @@ struct rcvmi_plan_copy
   char *destination; /* absolute: in the container (single), or in the disk of binds */
 };
 
+/* A directory or file of the host that the guest mounts live: export "/INDEX" of the volume server. */
+struct rcvmi_plan_volume
+{
+  char *source;      /* absolute, on the host */
+  char *destination; /* in the container, for listings */
+  bool read_only;
+  bool squash; /* everyone is uid:gid; else they are who they say */
+  uint32_t uid, gid;
+  uint32_t cached; /* seconds; 0: strict */
+};
+
 enum rcvmi_plan_net_mode
 {
   RCVMI_PLAN_NET_NONE,
@@ -90,6 +101,9 @@ struct rcvmi_plan
   uint64_t rootfs_size; /* bytes; 0: as large as needed (single) */
   struct rcvmi_plan_copy *copies;
   size_t n_copies;
+  bool binds_are_live;
+  struct rcvmi_plan_volume *volumes;
+  size_t n_volumes;
 
   struct rcvmi_plan_net net;
   int log_level; /* enum rcvm_log_level, for the agent and the monitor */
@@ -116,6 +130,7 @@ struct rcvmi_defaults
 #define RCVMI_PLAN_UPPER_DISK "dev:vdb"
 #define RCVMI_PLAN_BINDS_DISK "dev:vdc"
 #define RCVMI_PLAN_BINDS_STAGE "stage:binds"
+#define RCVMI_PLAN_VOLUME_STAGE "stage:volume%zu"
 
 /* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor
    "..". */

@@ -21,7 +21,7 @@
 enum
 {
   FIRST_FD = 3,
-  MAX_FDS = 64,
+  MAX_FDS = 264, /* a volume server gets one for each volume */
   MAX_ERROR_TEXT = 4096
 };
 

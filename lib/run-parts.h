@@ -64,13 +64,15 @@ struct rcvmi_run
   void (*written_back) (struct rcvmi_run *run);
   bool disks_built;           /* and what an earlier VM of that id had left is settled */
   bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
+  struct rcvmi_run_volumes *volumes; /* NULL: none */
+  int64_t shutdown_extended;         /* ms */
   struct rcvmi_net *net; /* NULL: none */
   struct rcvmi_ev_source *net_source;
   struct rcvmi_run_net_op *net_ops;
   uint32_t net_number;
   bool start_waits_for_net;
   struct rcvmi_vmm vmm;
-  bool waits_for_agent; /* the stage "kernel" has begun */
+  bool takes_channels; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;
@@ -100,6 +102,12 @@ void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
 
+/* run-volumes.c */
+enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_volumes (struct rcvmi_run *run);
+/* The VMM is there: the guest's connections lead to the server. */
+int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
+
 /* run-net.c */
 enum rcvmi_run_step rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_net (struct rcvmi_run *run);
@@ -125,6 +133,8 @@ enum rcvmi_run_step rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **e
 
 /* Starts it; the run fails if that does not work. */
 void rcvmi_run_start_process (struct rcvmi_run *run);
+/* What the guest does takes its time, but goes on. */
+void rcvmi_run_extend_shutdown (struct rcvmi_run *run);
 /* The process has ended: lets the guest make its disks quiet. */
 void rcvmi_run_begin_shutdown (struct rcvmi_run *run);
 /* They are, or never will be. */

@@ -47,6 +47,17 @@ rcvmi_run_begin_shutdown (struct rcvmi_run *run)
     rcvmi_run_finish_shutdown (run);
 }
 
+void
+rcvmi_run_extend_shutdown (struct rcvmi_run *run)
+{
+  int64_t now = rcvmi_clock_ms ();
+
+  if (!run->process_ended || run->ending || now - run->shutdown_extended < 1000)
+    return;
+  run->shutdown_extended = now;
+  rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_shutdown_timeout);
+}
+
 /* The disks are quiet. */
 void
 rcvmi_run_finish_shutdown (struct rcvmi_run *run)
@@ -192,7 +203,7 @@ rcvmi_run_stop_gently (struct rcvmi_run *run)
   /* One that shuts down already has its own time for that. */
   if (run->process_ended && !run->ending)
     return;
-  if (!run->changes_wanted || rcvmi_run_kill (run, SIGKILL, true, NULL) < 0)
+  if ((!run->changes_wanted && !run->volumes) || rcvmi_run_kill (run, SIGKILL, true, NULL) < 0)
     rcvmi_run_stop (run);
   else if (!run->process_ended)
     rcvmi_run_set_timer (run, KILL_TIMEOUT_MS, on_kill_timeout);

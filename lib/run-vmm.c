@@ -35,10 +35,10 @@ on_vmm_died (void *user, rcvm_error *err)
   rcvmi_run_fail (user, err);
 }
 
-static void on_vmm_agent (void *user);
+static void on_vmm_connected (void *user);
 
 const struct rcvmi_vmm_handler rcvmi_run_vmm_handler
-    = { .running = on_vmm_running, .agent = on_vmm_agent, .died = on_vmm_died };
+    = { .running = on_vmm_running, .connected = on_vmm_connected, .died = on_vmm_died };
 
 static void
 on_vmm_timeout (void *user, uint32_t events)
@@ -82,6 +82,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .memory = run->plan->memory,
     .cpus = run->plan->cpus,
     .balloon = run->plan->balloon,
+    .volumes = run->plan->n_volumes > 0,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
@@ -192,25 +193,28 @@ static const struct rcvmi_agent_ops agent_ops = {
   .broken = on_agent_broken,
 };
 
-/* Whichever is later: the stage, or the guest's connection. */
+/* Whichever is later: the stage, or the guest's connections. */
 static int
-take_agent (struct rcvmi_run *run, rcvm_error **err)
+take_channels (struct rcvmi_run *run, rcvm_error **err)
 {
   int fd = rcvmi_vmm_take_agent (&run->vmm);
 
-  if (fd < 0)
-    return 0;
-  run->agent = rcvmi_agent_new (run->ev, fd, run->log, &agent_ops, run, err);
-  return run->agent ? 0 : RCVM_E_SYSTEM;
+  if (fd >= 0)
+    {
+      run->agent = rcvmi_agent_new (run->ev, fd, run->log, &agent_ops, run, err);
+      if (!run->agent)
+        return RCVM_E_SYSTEM;
+    }
+  return rcvmi_run_carry_volumes (run, err);
 }
 
 static void
-on_vmm_agent (void *user)
+on_vmm_connected (void *user)
 {
   struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
 
-  if (run->waits_for_agent && take_agent (run, &e) < 0)
+  if (run->takes_channels && take_channels (run, &e) < 0)
     rcvmi_run_fail (run, e);
 }
 
@@ -218,8 +222,8 @@ enum rcvmi_run_step
 rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
 {
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_boot_timeout);
-  run->waits_for_agent = true;
-  return take_agent (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
+  run->takes_channels = true;
+  return take_channels (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
 }
 
 void
@@ -227,7 +231,7 @@ rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
   rcvmi_run_undo_net_ops (run);
   rcvmi_agent_free (steal_ptr (run->agent));
-  run->waits_for_agent = false;
+  run->takes_channels = false;
 }
 
 /* Stage "agent": the guest mounts and prepares what the plan says. */

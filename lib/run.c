@@ -56,6 +56,7 @@ static const struct stage
   { "spec", rcvmi_run_begin_spec, NULL },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
   { "kernel", rcvmi_run_begin_kernel, rcvmi_run_undo_agent },
@@ -293,7 +294,8 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .user = run,
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
-                                 .listen_fd = -1,
+                                 .volumes_fd = -1,
+                                 .listeners = RCVMI_VMM_LISTENERS_INIT,
                                  .output = RCVMI_VMM_TEXT_INIT,
                                  .console = RCVMI_VMM_TEXT_INIT };
   return run;

@@ -60,6 +60,9 @@ int rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net
 int rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
 /* Who waits goes away. */
 void rcvmi_run_net_forget (struct rcvmi_run *run, void *user);
+/* The volumes and the server's figures, as JSON. */
+int rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+void rcvmi_run_volumes_forget (struct rcvmi_run *run, void *user);
 /* The host's half as JSON; to be freed. */
 char *rcvmi_run_net_host_json (struct rcvmi_run *run, rcvm_error **err);
 

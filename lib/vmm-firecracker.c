@@ -146,6 +146,7 @@ remove_sockets (int dir_fd)
   unlinkat (dir_fd, RCVMI_FC_API_SOCKET, 0);
   unlinkat (dir_fd, RCVMI_FC_VSOCK, 0);
   unlinkat (dir_fd, RCVMI_FC_AGENT_SOCKET, 0);
+  unlinkat (dir_fd, RCVMI_FC_VOLUMES_SOCKET, 0);
 }
 
 static int
@@ -172,7 +173,9 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
     return code;
   make_id (id, config->id);
   remove_sockets (f->dir_fd);
-  code = rcvmi_vmm_listen (vmm, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
+  code = rcvmi_vmm_listen (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
+  if (code == 0 && config->volumes)
+    code = rcvmi_vmm_listen (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
   if (code == 0)
     code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, err);
   if (code == 0)

@@ -15,7 +15,7 @@ enum
 {
   RCVMI_FC_REQUESTS = RCVMI_VMM_DISKS + RCVMI_VMM_NICS + 8,
   RCVMI_FC_CPUS_MAX = 32,
-  /* On the guest's side of the vsock device; the host's end is a socket with this number at the end of its name. */
+  /* That of the agent, the volumes' is the next.  The host's ends are sockets with these numbers at the end of their names. */
   RCVMI_FC_AGENT_PORT = 1024,
   RCVMI_FC_GUEST_CID = 3
 };
@@ -24,6 +24,7 @@ enum
 #define RCVMI_FC_API_SOCKET "firecracker.sock"
 #define RCVMI_FC_VSOCK "vsock"
 #define RCVMI_FC_AGENT_SOCKET RCVMI_FC_VSOCK "_1024"
+#define RCVMI_FC_VOLUMES_SOCKET RCVMI_FC_VSOCK "_1025"
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */

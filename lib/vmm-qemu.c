@@ -27,8 +27,9 @@ enum
   /* Numbers of the fds that rcvmi_vmm_spawn passes. */
   CONSOLE_FD = 3,
   AGENT_FD = 4,
-  QMP_FD = 5,
-  FIRST_TAP_FD = 6,
+  VOLUMES_FD = 5,
+  QMP_FD = 6,
+  FIRST_TAP_FD = 7,
   ROOT_PORTS = RCVMI_VMM_NICS + RCVMI_VMM_SPARE_NICS
 };
 
@@ -177,6 +178,11 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-chardev", "socket,id=agent,fd=%d", AGENT_FD);
   add_option (&a, "-device", "virtio-serial-device");
   add_option (&a, "-device", "virtserialport,chardev=agent,name=" AGENT_PORT_NAME);
+  if (c->volumes)
+    {
+      add_option (&a, "-chardev", "socket,id=volumes,fd=%d", VOLUMES_FD);
+      add_option (&a, "-device", "virtserialport,chardev=volumes,name=" AGENT_VOLUMES_PORT_NAME);
+    }
   if (c->balloon)
     add_option (&a, "-device", "virtio-balloon-device,deflate-on-oom=on,free-page-reporting=on");
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);

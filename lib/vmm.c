@@ -240,12 +240,13 @@ int
 rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                  rcvm_error **err)
 {
-  int agent[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
-  int fds[RCVMI_VMM_NICS + 8], code;
+  int agent[2] = { -1, -1 }, volumes[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
+  int fds[RCVMI_VMM_NICS + 9], code;
 
   if (n_more > RCVMI_VMM_NICS + 6)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "too many fds for the VMM");
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0
+      || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volumes) < 0
       || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0
       || pipe2 (output, O_CLOEXEC) < 0)
     {
@@ -254,16 +255,19 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
     }
   fds[0] = console[1];
   fds[1] = agent[1];
-  memcpy (fds + 2, more, n_more * sizeof *more);
-  code = rcvmi_proc_spawn (&vmm->proc, vmm->program, argv, output[1], fds, 2 + n_more, err);
+  fds[2] = volumes[1];
+  memcpy (fds + 3, more, n_more * sizeof *more);
+  code = rcvmi_proc_spawn (&vmm->proc, vmm->program, argv, output[1], fds, 3 + n_more, err);
   if (code < 0)
     goto out;
   vmm->agent_fd = steal_fd (&agent[0]);
+  vmm->volumes_fd = steal_fd (&volumes[0]);
   code = watch_child (vmm, &console[0], &output[0], err);
 out:
   for (int i = 0; i < 2; i++)
     {
       cleanup_close (&agent[i]);
+      cleanup_close (&volumes[i]);
       cleanup_close (&console[i]);
       cleanup_close (&output[i]);
     }
@@ -292,43 +296,49 @@ rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rc
   return code;
 }
 
-/* The agent's channel where the guest connects. */
+/* The channels where the guest connects. */
 
 static void
-stop_listening (struct rcvmi_vmm *vmm)
+stop_listening (struct rcvmi_vmm_listener *l)
 {
-  rcvmi_ev_remove (steal_ptr (vmm->listen_source));
-  cleanup_close (&vmm->listen_fd);
-  vmm->listen_fd = -1;
+  rcvmi_ev_remove (steal_ptr (l->source));
+  cleanup_close (&l->fd);
+  l->fd = -1;
 }
 
 static void
-on_agent_connects (void *user, uint32_t events)
+on_guest_connects (void *user, uint32_t events)
 {
-  struct rcvmi_vmm *vmm = user;
+  struct rcvmi_vmm_listener *l = user;
+  struct rcvmi_vmm *vmm = l->vmm;
+  int fd = accept4 (l->fd, NULL, NULL, SOCK_CLOEXEC);
 
   (void) events;
-  vmm->agent_fd = accept4 (vmm->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-  if (vmm->agent_fd < 0)
+  if (fd < 0)
     return;
   /* The first process of the guest has come before the container could; nobody else is let in. */
-  stop_listening (vmm);
-  vmm->handler->agent (vmm->user);
+  stop_listening (l);
+  if (l == &vmm->listeners[RCVMI_VMM_AGENT])
+    vmm->agent_fd = fd;
+  else
+    vmm->volumes_fd = fd;
+  vmm->handler->connected (vmm->user);
 }
 
 int
-rcvmi_vmm_listen (struct rcvmi_vmm *vmm, int dir_fd, const char *name, rcvm_error **err)
+rcvmi_vmm_listen (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, const char *name, rcvm_error **err)
 {
+  struct rcvmi_vmm_listener *l = &vmm->listeners[channel];
   struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
   /* Through /proc, so that the length of the path does not matter. */
   snprintf (sun.sun_path, sizeof sun.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
-  vmm->listen_fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (vmm->listen_fd < 0 || bind (vmm->listen_fd, (struct sockaddr *) &sun, sizeof sun) < 0
-      || listen (vmm->listen_fd, 1) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot make the socket '%s' for the guest's agent", name);
-  vmm->listen_source = rcvmi_ev_add (vmm->ev, vmm->listen_fd, EPOLLIN, on_agent_connects, vmm, err);
-  return vmm->listen_source ? 0 : RCVM_E_SYSTEM;
+  l->vmm = vmm;
+  l->fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (l->fd < 0 || bind (l->fd, (struct sockaddr *) &sun, sizeof sun) < 0 || listen (l->fd, 1) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make the socket '%s' for the guest's connection", name);
+  l->source = rcvmi_ev_add (vmm->ev, l->fd, EPOLLIN, on_guest_connects, l, err);
+  return l->source ? 0 : RCVM_E_SYSTEM;
 }
 
 int
@@ -370,6 +380,12 @@ rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm)
   return steal_fd (&vmm->agent_fd);
 }
 
+int
+rcvmi_vmm_take_volumes (struct rcvmi_vmm *vmm)
+{
+  return steal_fd (&vmm->volumes_fd);
+}
+
 void
 rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
 {
@@ -377,9 +393,11 @@ rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
   rcvmi_proc_kill (&vmm->proc);
   if (vmm->ops && vmm->ops->clear)
     vmm->ops->clear (vmm);
-  stop_listening (vmm);
+  for (int i = 0; i < RCVMI_VMM_CHANNELS; i++)
+    stop_listening (&vmm->listeners[i]);
   cleanup_close (&vmm->agent_fd);
-  vmm->agent_fd = -1;
+  cleanup_close (&vmm->volumes_fd);
+  vmm->agent_fd = vmm->volumes_fd = -1;
   close_text (&vmm->console);
   close_text (&vmm->output);
   free (steal_ptr (vmm->program));

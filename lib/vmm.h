@@ -78,18 +78,36 @@ struct rcvmi_vmm_config
   size_t n_nics;
   bool nic_hotplug; /* NICs may come later */
   bool balloon;     /* memory that the guest frees goes back to the host */
+  bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
 };
 
 struct rcvmi_vmm_ops;
+
+enum rcvmi_vmm_channel
+{
+  RCVMI_VMM_AGENT,
+  RCVMI_VMM_VOLUMES,
+  RCVMI_VMM_CHANNELS
+};
+
+/* Where the guest connects to a channel, until it has. */
+struct rcvmi_vmm_listener
+{
+  struct rcvmi_vmm *vmm;
+  int fd;
+  struct rcvmi_ev_source *source;
+};
+
+#define RCVMI_VMM_LISTENERS_INIT { { .fd = -1 }, { .fd = -1 } }
 
 /* What a VMM reports.  None is called from within a function of this header. */
 struct rcvmi_vmm_handler
 {
   /* The VMM has accepted its configuration and runs the guest. */
   void (*running) (void *user);
-  /* There is someone at the other end of the agent channel: rcvmi_vmm_take_agent. */
-  void (*agent) (void *user);
+  /* The guest has connected to a channel: rcvmi_vmm_take_agent, rcvmi_vmm_take_volumes. */
+  void (*connected) (void *user);
   /* It has ended, by whatever cause but rcvmi_vmm_stop. */
   void (*died) (void *user, rcvm_error *err);
 };
@@ -108,9 +126,9 @@ struct rcvmi_vmm
   char *accel_reason; /* why it is not kvm, or NULL */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
-  int agent_fd; /* our end of the agent channel, until it is taken; -1: not yet there */
-  int listen_fd; /* where the guest's agent connects, until it has */
-  struct rcvmi_ev_source *listen_source;
+  int agent_fd;   /* our end of the agent channel, until it is taken; -1: not yet there */
+  int volumes_fd; /* and of the volumes' */
+  struct rcvmi_vmm_listener listeners[RCVMI_VMM_CHANNELS];
   struct rcvmi_vmm_text output;
   struct rcvmi_vmm_text console;
   void *state; /* of the driver */
@@ -143,8 +161,9 @@ extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
 /* Starts the guest.  The caller has set ev, log, handler and user. */
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
-/* Our end of the agent channel, the caller's from then on; -1: `agent` of the handler will say when. */
+/* Our end of a channel, the caller's from then on; -1: `connected` of the handler will say when. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
+int rcvmi_vmm_take_volumes (struct rcvmi_vmm *vmm);
 /* The last line that the guest's console has shown, in printable ASCII; "" for none. */
 void rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
@@ -155,14 +174,13 @@ void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 
 /* For drivers. */
 
-/* Spawns vmm->program with `argv`, the console's and the agent's ends as fd 3 and 4, then `more`. */
+/* Spawns vmm->program with `argv`, the console's, the agent's and the volumes' ends as fd 3, 4 and 5, then `more`. */
 int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                      rcvm_error **err);
-/* The same for a VMM whose standard output is the console, in the directory `dir_fd`, and without an agent channel. */
+/* The same for a VMM whose standard output is the console, in the directory `dir_fd`, and without channels. */
 int rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err);
-/* Makes the socket dir_fd/NAME, to which the VMM connects for the guest's agent; `agent` follows.  It takes one connection,
-   and is gone then. */
-int rcvmi_vmm_listen (struct rcvmi_vmm *vmm, int dir_fd, const char *name, rcvm_error **err);
+/* Makes the socket dir_fd/NAME, to which the VMM connects for the guest; `connected` follows.  One connection is taken. */
+int rcvmi_vmm_listen (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, const char *name, rcvm_error **err);
 
 /* vmm-program.c */
 

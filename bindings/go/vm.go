@@ -267,6 +267,13 @@ func (vm *VM) SetRootfsDisk(kind string) error {
 	})
 }
 
+// SetBinds says what bind mounts become: "live" volumes or "copy".
+func (vm *VM) SetBinds(what string) error {
+	return vm.callString(what, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_set_binds(p, s, e)
+	})
+}
+
 // SetRootfsChanges says what becomes of the changes to the root: "writeback", "discard" or "keep".
 func (vm *VM) SetRootfsChanges(what string) error {
 	return vm.callString(what, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {

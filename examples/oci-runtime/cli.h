@@ -79,7 +79,7 @@ struct command
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
-    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_cache_add,
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_volume_list, cmd_cache_add,
     cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_help;
 
 /* main.c */
@@ -185,8 +185,8 @@ int foreground_wait (const struct target *target, int signal_fd, rcvm_error **er
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap;
-  struct list env, annotations, rootfs_digests, nics, ports;
+      *kernel_args, *log_level, *pid_file, *binds, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap;
+  struct list env, annotations, rootfs_digests, nics, ports, volumes, mounts;
   uint64_t memory, rootfs_size;
   unsigned cpus, dhcp_timeout;
   int tty, read_only, dhcp;
@@ -201,6 +201,11 @@ rcvm_vm *container_new (const struct cli *cli, const struct command *command,
 
 /* Whether its process has a terminal, by --tty or by config.json. */
 int container_has_terminal (const struct container *c);
+
+/* volumes.c */
+
+/* What --volume and --mount say; -1 has been reported, or is in *err. */
+int attach_volumes (rcvm_vm *vm, const struct list *volumes, const struct list *mounts, rcvm_error **err);
 
 /* files.c */
 

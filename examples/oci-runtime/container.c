@@ -46,6 +46,11 @@ const struct option_spec container_options[] = {
   { "dhcp-timeout", 0, NUMBER, AT (dhcp_timeout), "SECONDS", "how long it waits for one (default: 30)" },
   { "publish", 'p', LIST, AT (ports), "[IP:]PORT:PORT[/udp]", "a host's port that leads to the VM; with --netns host" },
   { "tap", 0, TEXT, AT (tap), "NAME", "name of the first TAP device (default: a free one)" },
+  { "binds", 0, TEXT, AT (binds), "WHAT", "what bind mounts of config.json become: live (default) or copy" },
+  { "volume", 'v', LIST, AT (volumes), "SOURCE:TARGET[:OPTION,...]",
+    "a directory or file of the host, live in the VM: ro, squash=UID:GID, cached=SECONDS" },
+  { "mount", 0, LIST, AT (mounts), "type=TYPE,...",
+    "as Docker spells it: type=bind,src=,dst=[,readonly], type=tmpfs,dst=[,tmpfs-size=]" },
   { "annotation", 0, LIST, AT (annotations), "KEY=VALUE",
     "an annotation, as if it stood in config.json" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE", "write the container's PID on the host to FILE" },
@@ -150,12 +155,13 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->cpus && rcvm_vm_set_cpus (vm, c->cpus, err) < 0)
       || (c->rootfs_size && rcvm_vm_set_rootfs_size (vm, c->rootfs_size, err) < 0)
       || (c->rootfs_disk && rcvm_vm_set_rootfs_disk (vm, c->rootfs_disk, err) < 0)
+      || (c->binds && rcvm_vm_set_binds (vm, c->binds, err) < 0)
       || (c->rootfs_changes && rcvm_vm_set_rootfs_changes (vm, c->rootfs_changes, err) < 0)
       || (c->hypervisor && rcvm_vm_set_hypervisor (vm, c->hypervisor, err) < 0)
       || (c->kernel && rcvm_vm_set_kernel (vm, c->kernel, err) < 0)
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
       || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0)
-      || set_network (vm, c, err) < 0)
+      || set_network (vm, c, err) < 0 || attach_volumes (vm, &c->volumes, &c->mounts, err) < 0)
     return -1;
   for (size_t i = 0; i < c->env.n; i++)
     if (add_env (vm, c->env.items[i], err) < 0)

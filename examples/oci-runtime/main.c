@@ -13,7 +13,7 @@ const struct command *const commands[] = {
   &cmd_features, &cmd_rootfs_build, &cmd_rootfs_inspect, &cmd_rootfs_grow,
   &cmd_rootfs_verify, &cmd_rootfs_write_back, &cmd_cache_add, &cmd_cache_list,
   &cmd_cache_path, &cmd_cache_prune, &cmd_cache_verify,
-  &cmd_metrics,  &cmd_net,          &cmd_help,    NULL,
+  &cmd_metrics,  &cmd_net, &cmd_volume_list,          &cmd_help,    NULL,
 };
 
 #define AT(field) offsetof (struct cli, field)

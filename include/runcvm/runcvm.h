@@ -35,5 +35,6 @@
 #include <runcvm/spec.h>
 #include <runcvm/version.h>
 #include <runcvm/vm.h>
+#include <runcvm/volume.h>
 
 #endif

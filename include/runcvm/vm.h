@@ -103,6 +103,9 @@ int rcvm_vm_set_cpus (rcvm_vm *vm, unsigned cpus, rcvm_error **err);
 /* "overlay" (default): an image of the root that VMs share and never write to, under a disk for the changes of this
    one.  "single": one image with a copy of everything, which goes with the VM. */
 int rcvm_vm_set_rootfs_disk (rcvm_vm *vm, const char *kind, rcvm_error **err);
+/* What bind mounts of config.json become.  "live" (default of "overlay"): volumes, as by rcvm_volume_attach_nfs.
+   "copy" (default of "single"): copies, made at the start, which go with the VM. */
+int rcvm_vm_set_binds (rcvm_vm *vm, const char *what, rcvm_error **err);
 /* What becomes of the container's changes to its root when it has stopped.  "writeback" (default of "overlay"): they
    are made in the root's directory on the host, as if the container had run there.  "discard": nothing; the only way of
    "single".  "keep": they stay in a disk image of the host, and the next VM of that root that keeps goes on with it. */

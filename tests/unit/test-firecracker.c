@@ -198,7 +198,7 @@ on_running (void *user)
 }
 
 static void
-on_agent (void *user)
+on_connected (void *user)
 {
   struct bench *b = user;
 
@@ -216,7 +216,7 @@ on_died (void *user, rcvm_error *err)
   stop_when_done (b);
 }
 
-static const struct rcvmi_vmm_handler handler = { .running = on_running, .agent = on_agent, .died = on_died };
+static const struct rcvmi_vmm_handler handler = { .running = on_running, .connected = on_connected, .died = on_died };
 
 static int
 set_up (void **state)
@@ -240,7 +240,8 @@ set_up (void **state)
                                .user = b,
                                .proc = RCVMI_PROC_INIT,
                                .agent_fd = -1,
-                               .listen_fd = -1,
+                               .volumes_fd = -1,
+                               .listeners = RCVMI_VMM_LISTENERS_INIT,
                                .ops = &rcvmi_vmm_firecracker,
                                .output = RCVMI_VMM_TEXT_INIT,
                                .console = RCVMI_VMM_TEXT_INIT };

@@ -297,6 +297,7 @@ test_destinations (void **state)
 }
 
 #define SINGLE .rootfs_disk = (char *) "single"
+#define COPY .binds = (char *) "copy"
 
 /* Copies lie on a disk of their own, and are bound from there. */
 static void
@@ -309,7 +310,7 @@ test_binds (void **state)
   p = plan_ok (mounts ("{'destination':'/data','type':'none','source':'/srv/data','options':['rbind','rprivate']},"
                        "{'destination':'/proc','type':'proc'},"
                        "{'destination':'/conf','type':'bind','source':'sub/conf','options':['bind','ro','nosuid']}"),
-               OPTIONS (.bundle = (char *) "/b"));
+               OPTIONS (.bundle = (char *) "/b", COPY));
   assert_int_equal (p->n_copies, 2);
   assert_string_equal (p->copies[0].source, "/srv/data");
   assert_string_equal (p->copies[0].destination, "/0");
@@ -337,9 +338,90 @@ test_binds (void **state)
   /* What an earlier mount covers is no obstacle then. */
   p = plan_ok (mounts ("{'destination':'/dev','type':'tmpfs'},"
                        "{'destination':'/dev/log','type':'bind','source':'/s'}"),
-               NO_OPTIONS);
+               OPTIONS (COPY));
   assert_int_equal (count_mounts (p), 3);
   rcvmi_plan_free (p);
+}
+
+/* They are volumes, mounted out of sight and bound from there. */
+static void
+test_live_binds (void **state)
+{
+  struct rcvmi_plan *p;
+  struct tlv_field f;
+
+  (void) state;
+  p = plan_ok (mounts ("{'destination':'/data','type':'none','source':'/srv/data','options':['rbind','rprivate']},"
+                       "{'destination':'/proc','type':'proc'},"
+                       "{'destination':'/conf','type':'bind','source':'sub/conf','options':['bind','ro','nosuid']}"),
+               OPTIONS (.bundle = (char *) "/b"));
+  assert_int_equal (p->n_copies, 0);
+  assert_null (p->warnings);
+  assert_int_equal (p->n_volumes, 2);
+  assert_string_equal (p->volumes[0].source, "/srv/data");
+  assert_string_equal (p->volumes[0].destination, "/data");
+  assert_false (p->volumes[0].read_only);
+  assert_string_equal (p->volumes[1].source, "/b/sub/conf");
+  assert_true (p->volumes[1].read_only);
+  assert_int_equal (count_mounts (p), 5);
+  assert_true (find_mount (p, 0, &f));
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "stage:volume0");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "volume:/0");
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "nfs");
+  assert_non_null (strstr (get_str (f.data, f.len, M_DATA, 0), "actimeo=0,lookupcache=none"));
+  assert_true (find_mount (p, 1, &f));
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/data");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "stage:volume0");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_BIND | MS_REC);
+  assert_true (find_mount (p, 3, &f));
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY);
+  assert_true (find_mount (p, 4, &f));
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_BIND | MS_REC | MS_RDONLY | MS_NOSUID);
+  rcvmi_plan_free (p);
+
+  plan_fails (mounts ("{'destination':'/d','type':'bind','source':'/s'}"), OPTIONS (.binds = (char *) "dead"),
+              RCVM_E_INVALID, "plan", "'dead' of bind mounts, and only live and copy are known");
+}
+
+/* What the caller attaches comes after config.json's mounts. */
+static void
+test_volumes (void **state)
+{
+  static char *const list[] = { "/srv/a", "/a//b/", "", "/srv/c", "/c", "ro,squash=1000:100,cached=7", "", "/tmp",
+                                "mode=1777,size=4096", NULL };
+  static char *const odd[] = { "/a", "/b", NULL }, *const root[] = { "/a", "/", "", NULL },
+                     *const relative[] = { "a", "/b", "", NULL };
+  static const char *const bad[] = { "rx", "squash=1", "squash=1:", "squash=-1:0", "squash=4294967295:0", "cached=",
+                                     "cached=86401", "ro,x" };
+  struct rcvmi_plan *p = plan_ok (mounts ("{'destination':'/proc','type':'proc'}"), OPTIONS (.volumes = (char **) list));
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->n_volumes, 2);
+  assert_string_equal (p->volumes[0].destination, "/a/b");
+  assert_false (p->volumes[0].squash);
+  assert_true (p->volumes[1].squash && p->volumes[1].read_only);
+  assert_int_equal (p->volumes[1].uid, 1000);
+  assert_int_equal (p->volumes[1].gid, 100);
+  assert_int_equal (p->volumes[1].cached, 7);
+  assert_int_equal (count_mounts (p), 6);
+  assert_true (find_mount (p, 3, &f));
+  assert_non_null (strstr (get_str (f.data, f.len, M_DATA, 0), "actimeo=7"));
+  assert_null (strstr (get_str (f.data, f.len, M_DATA, 0), "lookupcache"));
+  assert_true (find_mount (p, 5, &f));
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "tmpfs");
+  assert_string_equal (get_str (f.data, f.len, M_DATA, 0), "mode=1777,size=4096");
+  rcvmi_plan_free (p);
+
+  plan_fails (mounts (""), OPTIONS (.volumes = (char **) odd), RCVM_E_INVALID, "plan", "source, target and options");
+  plan_fails (mounts (""), OPTIONS (.volumes = (char **) root), RCVM_E_INVALID, "plan", "absolute paths");
+  plan_fails (mounts (""), OPTIONS (.volumes = (char **) relative), RCVM_E_INVALID, "plan", "absolute paths");
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    {
+      char *const one[] = { "/a", "/b", (char *) bad[i], NULL };
+
+      plan_fails (mounts (""), OPTIONS (.volumes = (char **) one), RCVM_E_INVALID, "plan", "a volume has no option");
+    }
 }
 
 static void
@@ -384,7 +466,7 @@ test_binds_of_a_single_disk (void **state)
   rcvmi_plan_free (p);
 
   p = plan_ok (mounts ("{'destination':'/d','source':'/s','options':['bind','rshared','z','x-y']}"),
-               NO_OPTIONS);
+               OPTIONS (COPY));
   assert_int_equal (count_warnings (p->warnings,
                                     "the option 'shared' of 'mounts[0]' (/d) has no effect"), 1);
   assert_int_equal (count_warnings (p->warnings,
@@ -524,7 +606,8 @@ test_many (void **state)
   plan_fails (mounts (list), NO_OPTIONS, RCVM_E_SPEC, "plan",
               "'mounts' has more than 10000 entries");
   list[len - strlen (",{'destination':'/m10000','type':'bind','source':'/s'}")] = 0;
-  p = plan_ok (mounts (list), NO_OPTIONS);
+  plan_fails (mounts (list), NO_OPTIONS, RCVM_E_SPEC, "plan", "a VM can have 256 volumes");
+  p = plan_ok (mounts (list), OPTIONS (COPY));
   assert_int_equal (p->n_copies, 10000);
   rcvmi_plan_free (p);
   free (list);
@@ -541,6 +624,8 @@ main (void)
     cmocka_unit_test (test_types),
     cmocka_unit_test (test_destinations),
     cmocka_unit_test (test_binds),
+    cmocka_unit_test (test_live_binds),
+    cmocka_unit_test (test_volumes),
     cmocka_unit_test (test_binds_of_a_single_disk),
     cmocka_unit_test (test_bind_errors),
     cmocka_unit_test (test_hidden_copies),

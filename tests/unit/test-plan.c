@@ -773,19 +773,18 @@ test_docker (void **state)
   assert_true (p->memory == 768 * MIB);
   assert_int_equal (p->cpus, 2);
   assert_true (p->terminal);
-  assert_int_equal (p->n_copies, 5);
-  assert_string_equal (p->copies[0].source, "/usr/bin/docker-init");
-  assert_string_equal (p->copies[4].destination, "/4");
-  /* The seven file systems, the disk of binds, and the five. */
-  assert_int_equal (count_fields (p->setup.data, p->setup.len, S_MOUNT), 13);
+  assert_int_equal (p->n_volumes, 5);
+  assert_string_equal (p->volumes[0].source, "/usr/bin/docker-init");
+  assert_string_equal (p->volumes[4].destination, "/etc/hosts");
+  /* The seven file systems, five volumes and what is bound of them. */
+  assert_int_equal (count_fields (p->setup.data, p->setup.len, S_MOUNT), 17);
   assert_true (find_field (p->setup.data, p->setup.len, S_MOUNT, 4, &f));
   assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "cgroup2");
   assert_string_equal (cgroup_value (p, "cpu.max"), "150000 100000");
   assert_string_equal (cgroup_value (p, "pids.max"), "50");
   assert_int_equal (count_fields (p->setup.data, p->setup.len, S_SYSCTL), 2);
-  assert_int_equal (rcvmi_strv_length (p->warnings), 7);
+  assert_int_equal (rcvmi_strv_length (p->warnings), 2);
   assert_int_equal (count_warnings (p->warnings, "apparmorProfile"), 1);
-  assert_int_equal (count_warnings (p->warnings, "not live"), 5);
   assert_int_equal (count_warnings (p->warnings, "hooks are not run"), 1);
   rcvmi_plan_free (p);
 }

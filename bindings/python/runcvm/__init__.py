@@ -215,6 +215,7 @@ def _set_process_env(process, environment):
     "memory": (raw.rcvm_vm_set_memory, "Memory in bytes."),
     "cpus": (raw.rcvm_vm_set_cpus, "Number of virtual CPUs."),
     "rootfs_disk": (raw.rcvm_vm_set_rootfs_disk, "'overlay' or 'single'."),
+    "binds": (raw.rcvm_vm_set_binds, "What bind mounts become: 'live' volumes or 'copy'."),
     "rootfs_changes": (raw.rcvm_vm_set_rootfs_changes, "'writeback', 'discard' or 'keep'."),
     "rootfs_digests": (_add_rootfs_digests,
                        "Digests of the layers that the root is made of, lowest first; they are added."),
@@ -347,6 +348,32 @@ class VM(_Options):
         """The network: a dict of "host" (what was taken from where) and "guest" (what the guest has)."""
         with self._handle as vm:
             return json.loads(raw.rcvm_vm_net_json(vm))
+
+    def attach_nfs(self, source, target, *, readonly=False, uid=-1, gid=-1, cached=0):
+        """Shares a directory or file of the host, live, with a VM that has not been created.
+
+        uid, gid: everyone in the VM is that one of the host.  cached: seconds for which the VM may rely on what it has
+        seen.
+        """
+        options = raw.rcvm_volume_options_new()
+        try:
+            raw.rcvm_volume_options_set_readonly(options, bool(readonly))
+            raw.rcvm_volume_options_set_squash(options, uid, gid)
+            raw.rcvm_volume_options_set_cached(options, cached)
+            with self._handle as vm:
+                raw.rcvm_volume_attach_nfs(vm, source, target, options)
+        finally:
+            raw.rcvm_volume_options_free(options)
+
+    def attach_tmpfs(self, target, size=0, mode=0):
+        """Gives a VM that has not been created a tmpfs: size 0: half of its memory; mode 0: 01777."""
+        with self._handle as vm:
+            raw.rcvm_volume_attach_tmpfs(vm, target, size, mode)
+
+    def volumes(self):
+        """The "volumes" and what their "server" has done, as a dict."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_volumes_json(vm))
 
     def attach_nic(self, name):
         """Returns when the VM has the interface `name` of its network namespace."""

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* --volume SOURCE:TARGET[:OPTION,...] and --mount KEY=VALUE,... */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mount
+{
+  const char *type, *source, *target;
+  int readonly;
+  long uid, gid;
+  unsigned cached, mode;
+  uint64_t size;
+};
+
+static int
+parse_squash (const char *text, struct mount *m)
+{
+  char *end;
+
+  errno = 0;
+  m->uid = strtol (text, &end, 10);
+  if (errno || end == text || *end != ':' || text[0] < '0' || text[0] > '9')
+    return -1;
+  text = end + 1;
+  m->gid = strtol (text, &end, 10);
+  return errno || end == text || *end || text[0] < '0' || text[0] > '9' ? -1 : 0;
+}
+
+static int
+parse_unsigned (const char *text, int base, unsigned *value)
+{
+  unsigned long number;
+  char *end;
+
+  errno = 0;
+  number = strtoul (text, &end, base);
+  *value = (unsigned) number;
+  return errno || *end || text[0] < '0' || text[0] > '9' || number > 0xffffffff ? -1 : 0;
+}
+
+/* One of the options that both spellings have. */
+static int
+parse_common (const char *key, const char *value, struct mount *m)
+{
+  if (strcmp (key, "ro") == 0 || strcmp (key, "readonly") == 0)
+    {
+      m->readonly = !value || strcmp (value, "true") == 0 || strcmp (value, "1") == 0;
+      return m->readonly || strcmp (value, "false") == 0 || strcmp (value, "0") == 0 ? 0 : -1;
+    }
+  if (strcmp (key, "squash") == 0 && value)
+    return parse_squash (value, m);
+  if (strcmp (key, "cached") == 0 && value)
+    return parse_unsigned (value, 10, &m->cached);
+  if (strcmp (key, "rw") == 0 || strcmp (key, "strict") == 0 || strcmp (key, "preserve") == 0)
+    return value ? -1 : 0;
+  return -1;
+}
+
+static int
+parse_mount_field (const char *key, const char *value, struct mount *m)
+{
+  if (!value || strcmp (key, "readonly") == 0)
+    return parse_common (key, value, m);
+  if (strcmp (key, "type") == 0)
+    m->type = value;
+  else if (strcmp (key, "src") == 0 || strcmp (key, "source") == 0)
+    m->source = value;
+  else if (strcmp (key, "dst") == 0 || strcmp (key, "destination") == 0 || strcmp (key, "target") == 0)
+    m->target = value;
+  else if (strcmp (key, "tmpfs-size") == 0)
+    return parse_bytes (value, &m->size);
+  else if (strcmp (key, "tmpfs-mode") == 0)
+    return parse_unsigned (value, 8, &m->mode);
+  /* What Docker says of propagation and of the Mac has no meaning here. */
+  else if (strcmp (key, "bind-propagation") != 0 && strcmp (key, "consistency") != 0)
+    return parse_common (key, value, m);
+  return 0;
+}
+
+static int
+attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
+{
+  rcvm_volume_options *options;
+  int code = -1;
+
+  if (strcmp (m->type, "tmpfs") == 0)
+    return rcvm_volume_attach_tmpfs (vm, m->target, m->size, m->mode, err);
+  options = rcvm_volume_options_new (err);
+  if (options && rcvm_volume_options_set_readonly (options, m->readonly, err) == 0
+      && rcvm_volume_options_set_squash (options, m->uid, m->gid, err) == 0
+      && rcvm_volume_options_set_cached (options, m->cached, err) == 0)
+    code = rcvm_volume_attach_nfs (vm, m->source, m->target, options, err);
+  rcvm_volume_options_free (options);
+  return code;
+}
+
+/* Fields that commas separate, each KEY or KEY=VALUE. */
+static int
+parse_fields (char *text, struct mount *m, int (*field) (const char *key, const char *value, struct mount *m),
+              const char *what)
+{
+  char *save = NULL;
+
+  for (char *f = strtok_r (text, ",", &save); f; f = strtok_r (NULL, ",", &save))
+    {
+      char *value = strchr (f, '=');
+
+      if (value)
+        *value++ = 0;
+      if (field (f, value, m) < 0)
+        {
+          complain ("cli", "'%s%s%s' of --%s is not known, or lacks its value", f, value ? "=" : "", value ? value : "",
+                    what);
+          return -1;
+        }
+    }
+  return 0;
+}
+
+static int
+attach_volume (rcvm_vm *vm, const char *text, rcvm_error **err)
+{
+  struct mount m = { .type = "bind", .uid = -1, .gid = -1 };
+  char *copy = strdup (text), *options;
+  int code = -1;
+
+  if (!copy)
+    {
+      complain ("cli", "out of memory");
+      return -1;
+    }
+  m.source = copy;
+  m.target = strchr (copy, ':');
+  if (!m.target || m.target == copy)
+    complain ("cli", "--volume is SOURCE:TARGET[:OPTION,...], and not '%s'", text);
+  else
+    {
+      copy[m.target++ - copy] = 0;
+      options = strchr (m.target, ':');
+      if (options)
+        *options++ = 0;
+      if (!options || parse_fields (options, &m, parse_common, "volume") == 0)
+        code = attach (vm, &m, err);
+    }
+  free (copy);
+  return code;
+}
+
+static int
+attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
+{
+  struct mount m = { .uid = -1, .gid = -1 };
+  char *copy = strdup (text);
+  int code = -1;
+
+  if (!copy)
+    complain ("cli", "out of memory");
+  else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
+    ;
+  else if (!m.type || (strcmp (m.type, "bind") != 0 && strcmp (m.type, "tmpfs") != 0))
+    complain ("cli", "--mount needs type=bind or type=tmpfs, in '%s'", text);
+  else if (!m.target || (!m.source && m.type[0] == 'b'))
+    complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
+  else if (m.source && m.type[0] == 't')
+    complain ("cli", "a tmpfs has no source, in '%s'", text);
+  else
+    code = attach (vm, &m, err);
+  free (copy);
+  return code;
+}
+
+int
+attach_volumes (rcvm_vm *vm, const struct list *volumes, const struct list *mounts, rcvm_error **err)
+{
+  for (size_t i = 0; i < volumes->n; i++)
+    if (attach_volume (vm, volumes->items[i], err) < 0)
+      return -1;
+  for (size_t i = 0; i < mounts->n; i++)
+    if (attach_mount (vm, mounts->items[i], err) < 0)
+      return -1;
+  return 0;
+}

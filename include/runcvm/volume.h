@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Volumes: directories and files of the host, live in a VM (docs/volumes.md). */
+#ifndef RUNCVM_VOLUME_H
+#define RUNCVM_VOLUME_H
+
+#include <stdint.h>
+
+#include <runcvm/error.h>
+#include <runcvm/vm.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rcvm_volume_options rcvm_volume_options;
+
+/* Options of a volume: it may be written to, users are who they are, and a change is seen at the next access.
+   Since 0.1. */
+rcvm_volume_options *rcvm_volume_options_new (rcvm_error **err);
+/* Since 0.1. */
+void rcvm_volume_options_free (rcvm_volume_options *options);
+/* 1: the host refuses to change it, whatever the VM does; 0 (default).  Since 0.1. */
+int rcvm_volume_options_set_readonly (rcvm_volume_options *options, int readonly, rcvm_error **err);
+/* Everyone in the VM is `uid`:`gid` of the host; both -1 (default): who they are in the VM.  Since 0.1. */
+int rcvm_volume_options_set_squash (rcvm_volume_options *options, long uid, long gid, rcvm_error **err);
+/* For how many seconds the VM may rely on what it has seen of files and names, 86400 at most; 0 (default): a change by
+   others is seen at the next access.  Since 0.1. */
+int rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned seconds, rcvm_error **err);
+
+/* Shares the directory or regular file `source` of the host with the VM, at the absolute path `target` in it, which is
+   made if it is missing.  Before the VM is created; those attached later are mounted later, after config.json's mounts.
+   A relative `source` is made absolute now, and opened when the VM is created: that fails if it is not there.  `options`
+   may be NULL, and stay the caller's.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                            rcvm_error **err);
+
+/* A tmpfs of the VM's own at `target`: `size` in bytes, 0: half of the VM's memory; `mode`: permissions of its root, of
+   01777 (what Docker makes it) where that is 0.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_tmpfs (rcvm_vm *vm, const char *target, uint64_t size, unsigned mode, rcvm_error **err);
+
+/* The volumes of a VM that runs, and what their server has done since it was started: operations, errors, bytes,
+   latencies.  JSON, to be freed with rcvm_free.  RCVM_E_STATE.  Since 0.1. */
+char *rcvm_vm_volumes_json (rcvm_vm *vm, rcvm_error **err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Volumes: exports of the volume server that the guest mounts out of the container's sight, as nested stages for the
+ * binds that put them into their places.
+ */
+#include "config.h"
+
+#define RCVMI_STAGE "plan"
+
+#include "plan-parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include "agent-wire.h"
+#include "err.h"
+
+enum
+{
+  /* As many as the server takes. */
+  VOLUMES_MAX = 256,
+  CACHED_MAX = 86400
+};
+
+static bool
+parse_number (const char *text, char end, uint32_t *value, const char **rest)
+{
+  unsigned long v;
+  char *stop;
+
+  if (*text < '0' || *text > '9')
+    return false;
+  errno = 0;
+  v = strtoul (text, &stop, 10);
+  *value = (uint32_t) v;
+  *rest = stop + (*stop != 0);
+  return errno == 0 && v < UINT32_MAX && *stop == end;
+}
+
+static bool
+parse_option (const char *o, struct rcvmi_volume_flags *f)
+{
+  const char *rest = o;
+
+  if (strcmp (o, "ro") == 0)
+    return f->read_only = true;
+  if (strcmp (o, "rw") == 0 || strcmp (o, "preserve") == 0 || strcmp (o, "strict") == 0 || !*o)
+    return true;
+  if (strncmp (o, "squash=", 7) == 0)
+    return f->squash = parse_number (o + 7, ':', &f->uid, &rest) && parse_number (rest, 0, &f->gid, &rest);
+  if (strncmp (o, "cached=", 7) == 0)
+    return parse_number (o + 7, 0, &f->cached, &rest) && f->cached <= CACHED_MAX;
+  return false;
+}
+
+int
+rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err)
+{
+  char copy[256], *save, *o;
+
+  *flags = (struct rcvmi_volume_flags){ 0 };
+  if (snprintf (copy, sizeof copy, "%s", options) >= (int) sizeof copy)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the options of a volume are longer than %zu bytes", sizeof copy - 1);
+  for (o = strtok_r (copy, ",", &save); o; o = strtok_r (NULL, ",", &save))
+    if (!parse_option (o, flags))
+      return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                         "a volume has no option '%.60s': there are ro, rw, squash=UID:GID, preserve, cached=SECONDS "
+                         "and strict",
+                         o);
+  return 0;
+}
+
+int
+rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *destination,
+                       const struct rcvmi_volume_flags *flags, char stage[48], rcvm_error **err)
+{
+  struct rcvmi_plan_volume *all, *v;
+  struct tlv_writer *w = &plan->setup;
+  char name[32], data[128];
+  size_t mark;
+
+  if (plan->n_volumes == VOLUMES_MAX)
+    return rcvmi_fail (err, RCVM_E_SPEC, 0, "a VM can have %d volumes and live bind mounts at most", VOLUMES_MAX);
+  all = reallocarray (plan->volumes, plan->n_volumes + 1, sizeof *all);
+  if (!all)
+    return rcvmi_fail_nomem (err);
+  plan->volumes = all;
+  v = &all[plan->n_volumes];
+  snprintf (stage, 48, RCVMI_PLAN_VOLUME_STAGE, plan->n_volumes);
+  snprintf (name, sizeof name, "volume:/%zu", plan->n_volumes);
+  *v = (struct rcvmi_plan_volume){ .source = strdup (source),
+                                   .destination = strdup (destination),
+                                   .read_only = flags->read_only,
+                                   .squash = flags->squash,
+                                   .uid = flags->uid,
+                                   .gid = flags->gid,
+                                   .cached = flags->cached };
+  plan->n_volumes++; /* rcvmi_plan_free sees to a half-filled one */
+  if (!v->source || !v->destination)
+    return rcvmi_fail_nomem (err);
+  /* Without a cache of names, what the host makes, moves or removes is met even within one tick of the clock that
+     directories are stamped with. */
+  if (flags->cached)
+    snprintf (data, sizeof data, "rsize=1048576,wsize=1048576,actimeo=%u", (unsigned) flags->cached);
+  else
+    snprintf (data, sizeof data, "rsize=1048576,wsize=1048576,actimeo=0,lookupcache=none");
+  mark = tlv_begin (w, S_MOUNT);
+  tlv_put_str (w, M_DESTINATION, stage);
+  tlv_put_str (w, M_TYPE, "nfs");
+  tlv_put_str (w, M_SOURCE, name);
+  if (flags->read_only)
+    tlv_put_u64 (w, M_FLAGS, MS_RDONLY);
+  tlv_put_str (w, M_DATA, data);
+  tlv_end (w, mark);
+  return 0;
+}
