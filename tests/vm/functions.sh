@@ -21,8 +21,8 @@ BUSYBOX=$work/busybox
 # hypervisor: the one that VMs have here by default.
 hypervisor() { case ${RUNCVM_HYPERVISOR:-qemu} in auto) echo '(qemu|firecracker)' ;; *) echo "${RUNCVM_HYPERVISOR:-qemu}" ;; esac; }
 
-# scaled MANY FEW: how many, on this machine and in the lab (tests/lab/run), where everything takes ten times as long.
-scaled() { if [ -n "${RUNCVM_LAB:-}" ]; then echo "$2"; else echo "$1"; fi; }
+# scaled MANY FEW: on this machine, and in the lab's choice of tests (tests/lab/check), where everything takes ten times as long.
+scaled() { if [ -n "${LAB_QUICK:-}" ]; then echo "$2"; else echo "$1"; fi; }
 
 diag() { sed 's/^/# /' <<<"$*"; }
 
