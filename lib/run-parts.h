@@ -92,6 +92,7 @@ struct rcvmi_run
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
   struct rcvmi_vmm vmm;
+  bool takes_channels; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;

@@ -338,8 +338,9 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
                                  .volumes_fd = -1,
-                                 .output = { .fd = -1 },
-                                 .console = { .fd = -1 } };
+                                 .listeners = RCVMI_VMM_LISTENERS_INIT,
+                                 .output = RCVMI_VMM_TEXT_INIT,
+                                 .console = RCVMI_VMM_TEXT_INIT };
   return run;
 }
 

@@ -42,16 +42,14 @@ struct qemu
   unsigned number[ROOT_PORTS]; /* of the NIC in that port */
 };
 
-static char *
-probe (rcvm_error **err)
+static int
+probe (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  char *program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
-
-  if (!program)
-    rcvmi_fail (err, RCVM_E_HOST, 0,
-                "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where "
-                "qemu-system-x86_64 is");
-  return program;
+  vmm->program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
+  if (!vmm->program)
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where qemu-system-x86_64 is");
+  return 0;
 }
 
 /* A command line that grows; the first failure sticks. */
@@ -186,6 +184,8 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
       add_option (&a, "-chardev", "socket,id=volumes,fd=%d", VOLUMES_FD);
       add_option (&a, "-device", "virtserialport,chardev=volumes,name=" AGENT_VOLUMES_PORT_NAME);
     }
+  if (c->balloon)
+    add_option (&a, "-device", "virtio-balloon-device,deflate-on-oom=on,free-page-reporting=on");
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)
