@@ -26,6 +26,7 @@ enum
   /* Between an answer that does not come and the end of Firecracker, which says more. */
   DEATH_TIMEOUT_MS = 1000,
   REQUEST_TIMEOUT_MS = 10000,
+  MIB = 1024 * 1024,
   ID_MAX = 64
 };
 
@@ -267,6 +268,9 @@ clear (struct rcvmi_vmm *vmm)
 const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .name = "firecracker",
   .needs_kvm = true,
+  /* Firecracker takes a few MiB, a worker with libcurl 5; the rest is for the monitor, the volume server and page tables. */
+  .overhead = 64 * (uint64_t) MIB,
+  .overhead_per_cpu = (uint64_t) MIB,
   .opens_taps = true,
   .complaint = "Error: ",
   .probe = probe,
