@@ -75,7 +75,9 @@ load_curl (struct curl *c, rcvm_error **err)
   if (!global_init || !init || !append || !c->setopt || !c->perform || !c->getinfo || !c->strerror)
     return rcvmi_fail (err, RCVM_E_HOST, 0, "the libcurl of this host lacks a function: %s", dlerror ());
   if (global_init (CURL_GLOBAL_NOTHING) != CURLE_OK || !(c->handle = init ())
-      || !(c->headers = append (NULL, "Content-Type: application/json")))
+      || !(c->headers = append (NULL, "Content-Type: application/json"))
+      /* Older ones would ask first whether a body may come. */
+      || !append (c->headers, "Expect:"))
     return rcvmi_fail_nomem (err);
   return 0;
 }
