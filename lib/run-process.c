@@ -185,7 +185,7 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
       tlv_put_u32 (&run->plan->exec, E_ROWS, rows);
       tlv_put_u32 (&run->plan->exec, E_COLS, cols);
     }
-  if (run->plan->exec.failed)
+  if (rcvmi_run_put_hooks (run, err) < 0 || run->plan->exec.failed)
     return rcvmi_fail_nomem (err);
   run->start_wanted = true;
   run->stage_start = rcvmi_clock_usec ();

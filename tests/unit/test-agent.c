@@ -574,10 +574,10 @@ AGENT_TEST (test_forget)
   first = run_process (b, -1, -1, -1);
   second = exec (b, -1, -1, -1);
   third = exec (b, -1, -1, -1);
-  rcvmi_agent_forget (b->agent, first);
-  rcvmi_agent_forget (b->agent, second);
-  rcvmi_agent_forget (b->agent, third);
-  rcvmi_agent_forget (b->agent, 999);
+  rcvmi_agent_forget (b->agent, first, false);
+  rcvmi_agent_forget (b->agent, second, false);
+  rcvmi_agent_forget (b->agent, third, false);
+  rcvmi_agent_forget (b->agent, 999, false);
   say_number (b, AGENT_EXIT, first, A_EXIT_CODE, 0);
   say_number (b, AGENT_STARTED, second, A_PID, 1);
   say_number (b, AGENT_EXIT, second, A_EXIT_CODE, 0);
