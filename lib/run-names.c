@@ -2,7 +2,7 @@
 /*
  * Docker's name server for networks that have names: it listens at 127.0.0.11 in the container's network namespace, that is in the
  * host's half of it, where the VM's packets do not go.  The guest's agent listens at that address in the guest, and the
- * monitor, which is in the namespace, asks there what it is asked.
+ * monitor asks in the namespace what it is asked.
  */
 #include "config.h"
 
@@ -46,7 +46,7 @@ rcvmi_run_wants_names (struct rcvmi_run *run)
   const char *source = NULL;
 
   /* Elsewhere it is no business of the guest's what listens on the host's 127.0.0.0/8. */
-  if (run->host_netns_fd < 0)
+  if (run->plan->net.mode != RCVMI_PLAN_NET_OWN && run->plan->net.mode != RCVMI_PLAN_NET_NETNS)
     return false;
   for (size_t i = 0; i < spec->n_mounts; i++)
     if (spec->mounts[i].destination && strcmp (spec->mounts[i].destination, "/etc/resolv.conf") == 0)
@@ -102,7 +102,7 @@ rcvmi_run_name_query (void *user, uint32_t number, const unsigned char *message,
   struct rcvmi_run *run = user;
   struct rcvmi_run_query *q;
 
-  if (!run->names || run->n_queries == QUERIES || !(q = calloc (1, sizeof *q)))
+  if (!run->names || !run->net || run->n_queries == QUERIES || !(q = calloc (1, sizeof *q)))
     return;
   inet_pton (AF_INET, AGENT_NAME_SERVER, &at.sin_addr);
   q->run = run;
@@ -110,7 +110,7 @@ rcvmi_run_name_query (void *user, uint32_t number, const unsigned char *message,
   q->next = run->queries;
   run->queries = q;
   run->n_queries++;
-  q->fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  q->fd = rcvmi_net_socket (run->net, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0, NULL);
   if (q->fd < 0 || connect (q->fd, (struct sockaddr *) &at, sizeof at) < 0
       || !(q->source = rcvmi_ev_add (run->ev, q->fd, EPOLLIN, on_answer, q, NULL))
       || !(q->timer = rcvmi_ev_add_timer (run->ev, QUERY_TIMEOUT_MS, on_timeout, q, NULL))
