@@ -296,7 +296,17 @@ enum agent_exec_tag
   E_SECCOMP_FLAGS = 22, /* u32 */
   E_IOPRIO = 23,      /* u32: value for ioprio_set(2) */
   E_SCHEDULER = 24,   /* record: enum agent_sched_tag, for sched_setattr(2) */
-  E_NAMES = 25        /* u32: 1, of the container's own process: AGENT_NAME_SERVER is to answer in the container, by NAME_QUERY */
+  E_NAMES = 25,       /* u32: 1, of the container's own process: AGENT_NAME_SERVER is to answer in the container, by NAME_QUERY */
+  E_HOOK = 40,        /* record, repeated: enum agent_hook_tag: a startContainer hook */
+  E_STATE = 41        /* str: what hooks read on stdin */
+};
+
+enum agent_hook_tag
+{
+  H_PATH = 1,   /* str */
+  H_ARG = 2,    /* str, repeated */
+  H_ENV = 3,    /* str, repeated */
+  H_TIMEOUT = 4 /* u32: seconds; absent: none */
 };
 
 enum agent_rlimit_tag

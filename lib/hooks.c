@@ -25,6 +25,7 @@ enum
 {
   FIRST_FD = 3,
   OUTPUT_MAX = 2048, /* what is kept of the end of what it writes */
+  PIPE_ROUNDS = 128, /* 64 KiB in pieces */
   LINE_SIZE = 300
 };
 
@@ -181,15 +182,9 @@ await (struct running *r, const struct rcvmi_spec_hook *hook, int abort_fd)
         p[1].fd = -1;
       if (p[0].revents)
         {
-          /* What it left behind may hold the pipe open, and is not waited for. */
-          size_t before = SIZE_MAX;
-
-          while (p[1].fd >= 0 && r->len != before && r->len < OUTPUT_MAX)
-            {
-              before = r->len;
-              if (!read_output (r))
-                break;
-            }
+          /* What is in the pipe; what it left behind may hold that open, and is not waited for. */
+          for (int i = 0; i < PIPE_ROUNDS && poll (&p[1], 1, 0) > 0 && read_output (r); i++)
+            ;
           return ENDED;
         }
     }

@@ -61,7 +61,9 @@ static bool
 add_other (struct rcvmi_limit *l, const char *file, uint64_t value)
 {
   l->other_file = strdup (file);
-  return asprintf (&l->other_value, "%" PRIu64, value) >= 0 && l->other_file;
+  if (asprintf (&l->other_value, "%" PRIu64, value) < 0)
+    l->other_value = NULL;
+  return l->other_file && l->other_value;
 }
 
 /* From the range of version 1 to that of version 2, which is 1 to 10000. */

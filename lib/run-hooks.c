@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent-wire.h"
 #include "cleanup.h"
 #include "err.h"
 #include "hooks.h"
@@ -181,6 +182,39 @@ rcvmi_run_begin_hooks (struct rcvmi_run *run, rcvm_error **err)
     return RCVMI_STEP_FAILED;
   code = next_kind (run, err);
   return code < 0 ? RCVMI_STEP_FAILED : code > 0 ? RCVMI_STEP_PENDING : RCVMI_STEP_DONE;
+}
+
+/* In the guest, where the container's process is PID 1. */
+int
+rcvmi_run_put_hooks (struct rcvmi_run *run, rcvm_error **err)
+{
+  const struct rcvmi_spec_hooks *h = run->plan->spec->hooks;
+  struct tlv_writer *w = &run->plan->exec;
+  struct rcvmi_state s = run->state;
+  autofree char *state = NULL;
+
+  if (!h || h->n_start_container == 0)
+    return 0;
+  s.pid = 1;
+  state = rcvmi_state_to_json (&s, false, err);
+  if (!state)
+    return RCVM_E_NOMEM;
+  tlv_put_str (w, E_STATE, state);
+  for (size_t i = 0; i < h->n_start_container; i++)
+    {
+      const struct rcvmi_spec_hook *hook = &h->start_container[i];
+      size_t mark = tlv_begin (w, E_HOOK);
+
+      tlv_put_str (w, H_PATH, hook->path);
+      for (char **arg = hook->args; arg && *arg; arg++)
+        tlv_put_str (w, H_ARG, *arg);
+      for (char **env = hook->env; env && *env; env++)
+        tlv_put_str (w, H_ENV, *env);
+      if (hook->timeout.set)
+        tlv_put_u32 (w, H_TIMEOUT, (uint32_t) hook->timeout.value);
+      tlv_end (w, mark);
+    }
+  return 0;
 }
 
 /* Later: what fails is said, and changes nothing. */

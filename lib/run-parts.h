@@ -141,6 +141,8 @@ enum rcvmi_run_step rcvmi_run_begin_hooks (struct rcvmi_run *run, rcvm_error **e
 void rcvmi_run_undo_hooks (struct rcvmi_run *run);
 /* The same, but `done` follows. */
 void rcvmi_run_abort_hooks (struct rcvmi_run *run);
+/* Adds those that the guest runs to the record of the container's process. */
+int rcvmi_run_put_hooks (struct rcvmi_run *run, rcvm_error **err);
 /* Begins those of after the start, or of the end; `done` follows.  False: there are none. */
 bool rcvmi_run_poststart (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run, rcvm_error *err));
 bool rcvmi_run_poststop (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run, rcvm_error *err));

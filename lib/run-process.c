@@ -187,7 +187,7 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
     }
   if (rcvmi_run_wants_names (run))
     tlv_put_u32 (&run->plan->exec, E_NAMES, 1);
-  if (run->plan->exec.failed)
+  if (rcvmi_run_put_hooks (run, err) < 0 || run->plan->exec.failed)
     return rcvmi_fail_nomem (err);
   run->start_wanted = true;
   run->stage_start = rcvmi_clock_usec ();

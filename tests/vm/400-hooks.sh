@@ -6,11 +6,7 @@
 cat >"$work/hook" <<'SH'
 #!/bin/bash
 # hook NAME: writes down when it ran and what it saw.
-# Its own script is one of them, and the directory that it looks at another.
-files=
-for f in /proc/$$/fd/*; do
-  case $(readlink "$f") in "$0" | /proc/*/fd | "") ;; *) files+=" ${f##*/}" ;; esac
-done
+files=$(ls /proc/self/fd) # and 3, the directory that it reads
 state=$(cat)
 field() { sed -n "s/^ *\"$1\": *\"\{0,1\}\([^\",]*\)\"\{0,1\},*$/\1/p" <<<"$state" | head -n 1; }
 pid=$(field pid)
@@ -18,7 +14,7 @@ pid=$(field pid)
   echo "$1 $(field status) id=$(field id) pid=${pid:-none} var=${VAR:-} path=${PATH_SEEN:-} dir=$PWD"
   echo "$1 netns $(readlink /proc/self/ns/net) $(if [ -n "$pid" ]; then readlink "/proc/$pid/ns/net"; fi)"
   echo "$1 cgroup $(grep -c "$(field id)@" /proc/self/cgroup)"
-  echo "$1 files$files"
+  echo "$1 files" $files
 } >>"$LOG"
 exit "${EXIT:-0}"
 SH
@@ -53,7 +49,7 @@ succeeds "the container has a network namespace of its own" [ "$here" != "$there
 is "$(saw createRuntime | grep netns)" "createRuntime netns $here $there" "createRuntime runs in the host's, and finds the container's by the PID"
 is "$(saw createContainer | grep netns)" "createContainer netns $there $there" "createContainer runs in the container's"
 is "$(saw prestart | grep cgroup)" "prestart cgroup 0" "prestart runs outside of the container's cgroup"
-like "$(saw prestart | grep files)" '^prestart files 0 1 2$' "no file of the monitor is passed on"
+like "$(saw prestart | grep files)" '^prestart files 0 1 2 3$' "no file of the monitor is passed on"
 runcvm start all
 is "$(saw poststart | head -n 1)" "poststart running id=all pid=$pid var=of poststart path= dir=$work/all" "poststart has run when start returns"
 is "$(saw poststart | grep netns)" "poststart netns $here $there" "in the host's network namespace"
@@ -80,6 +76,29 @@ bundle missing "\"prestart\": [ { \"path\": \"/nowhere/hook\" } ]"
 like "$(runcvm run --log-level error --bundle "$work/missing" missing 2>&1)" "the prestart hook '/nowhere/hook' cannot be run" "one that is not there"
 bundle says "\"prestart\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"echo first; echo >&2 because of me; exit 1\"] } ]"
 like "$(runcvm run --log-level error --bundle "$work/says" says 2>&1)" 'exit code 1: because of me' "its last line is in the message"
+
+# startContainer: in the container, before its process.
+sh_hook() { echo "\"startContainer\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"$1\"], \"env\": [\"WHO=hook\"], \"timeout\": 5 } ]"; }
+bundle inside "$(sh_hook 'cat >/state; echo $$ $WHO $PPID >/seen')" '["sh", "-c", "cat /seen; sed -n 4,5p /state"]'
+is "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1 | tr '\n' ' ' | tr -s ' ')" '2 hook 1 "status": "created", "pid": 1, ' "startContainer runs in the container, as a child of what becomes its process"
+bundle inside "$(sh_hook 'echo no way; exit 9'), $(hook poststop)"
+like "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1)" 'startContainer hook ./bin/sh. ended with exit code 9: no way' "one that fails fails the start"
+bundle inside "$(sh_hook 'sleep 1000')"
+like "$(runcvm run --log-level error --bundle "$work/inside" inside 2>&1)" 'startContainer hook .* was killed after its 5 seconds' "one that hangs is killed in time"
+
+# As Docker does it: a hook fills the network namespace of the PID that it reads.
+cat >"$work/fill" <<SH
+#!/bin/sh -e
+pid=\$(sed -n 's/^ *"pid": \([0-9]*\),/\1/p')
+ip link add name hk$$ type veth peer name eth0 netns \$pid
+ip link set hk$$ up
+nsenter --net=/proc/\$pid/ns/net sh -ec 'ip addr add 192.0.2.9/24 dev eth0; ip link set eth0 up; ip route add default via 192.0.2.1'
+SH
+chmod +x "$work/fill"
+bundle fills "\"prestart\": [ { \"path\": \"$work/fill\", \"env\": [\"PATH=$PATH\"] } ]" \
+  '["sh", "-c", "ip -o addr show dev eth0 | grep -o 192.0.2.[0-9]*/24; ip route | grep -o default.via.[0-9.]*"]'
+is "$(runcvm run --log-level error --bundle "$work/fills" fills 2>&1 | tr '\n' ' ')" "192.0.2.9/24 default via 192.0.2.1 " "what a prestart hook puts into the network namespace is the VM's"
+is "$(ip link show "hk$$" 2>/dev/null)" "" "and the namespace goes with the VM"
 
 # One that hangs, with children.
 bundle hangs "\"prestart\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"sleep 7654 & sleep 7654\"], \"timeout\": 1 } ]"

@@ -87,10 +87,17 @@ runcvm delete --force web
 is "$(groups "$path")" "" "the cgroup goes with the container"
 
 # A container that uses up its memory is killed in the guest; the VMM is not.
-bundle greedy "$path" '"memory": {"limit": 134217728, "swap": 134217728}' 'head -c 400000000 /dev/zero | tail'
-runcvm run --log-level warning --bundle "$work/greedy" greedy >"$work/out" 2>&1
-is "$?" 137 "a container that needs more than its memory is killed"
-bundle full "$path" '"memory": {"limit": 268435456}' 'mount -t tmpfs -o size=400m t /mnt; head -c 180000000 /dev/zero >/mnt/a && echo full'
+bundle greedy "$path" '"memory": {"limit": 134217728, "swap": 134217728}' 'head -c 300000000 /dev/zero | tail'
+runcvm create --log-level error --bundle "$work/greedy" greedy >"$work/out" 2>&1 </dev/null
+runcvm start greedy
+"$BUILD/run" python3 - >"$work/py" 2>&1 <<'PY'
+import runcvm
+vm = runcvm.VM.open("greedy")
+print(vm.wait(60), vm.oom_kills, vm.state()["org.runcvm"]["oomKills"])
+PY
+is "$(cat "$work/py")" "137 1 1" "a container that needs more than its memory is killed, which is counted"
+runcvm delete greedy
+bundle full "$path" '"memory": {"limit": 201326592}' 'mkdir /mnt; mount -t tmpfs -o size=400m t /mnt; head -c 100000000 /dev/zero >/mnt/a && echo full'
 is "$(runcvm run --log-level warning --bundle "$work/full" full 2>&1 | grep -v KVM)" full "one that fills its memory does not make the VMM hit the limit"
 
 # The default, and what is left by a monitor that is killed.
