@@ -44,6 +44,7 @@
 #include <stdint.h>
 
 #define AGENT_VERSION 1
+#define AGENT_NAME_SERVER "127.0.0.11" /* where Docker's is */
 #define AGENT_PORT_NAME "org.runcvm.agent"
 #define AGENT_VOLUMES_PORT_NAME "org.runcvm.volumes"
 
@@ -53,6 +54,8 @@ enum
   AGENT_WINDOW = 256 * 1024,
   AGENT_TUNNEL_CREDIT = 1024 * 1024,  /* unacknowledged bytes of a tunnel, each way */
   AGENT_TUNNELS_MAX = 16,             /* at once */
+  AGENT_NAME_QUERY_MIN = 12, /* a DNS message's header */
+  AGENT_NAME_QUERY_MAX = 4096,
   AGENT_DATA_MAX = 64 * 1024,         /* payload of a stream frame, and of any guest frame */
   AGENT_REQUEST_MAX = 8 * 1024 * 1024 /* payload of SETUP and EXEC (argv and env live there) */
 };
@@ -73,6 +76,7 @@ enum agent_frame
                                if it failed; else K_NAME/K_VALUE pairs: what the files hold (none for CGROUP_SET) */
   AGENT_OOM = 13,           /* record: A_BYTES: how many processes of the container the kernel has killed for want of
                                memory, by now */
+  AGENT_NAME_QUERY = 14,    /* a DNS message, at least AGENT_NAME_QUERY_MIN bytes; the number is the guest's for the answer */
   AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -86,6 +90,7 @@ enum agent_frame
   AGENT_NET_QUERY = 23, /* empty */
   AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
   AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
+  AGENT_NAME_ANSWER = 29, /* a DNS message */
   AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,
@@ -294,6 +299,7 @@ enum agent_exec_tag
   E_SECCOMP_FLAGS = 22, /* u32 */
   E_IOPRIO = 23,      /* u32: value for ioprio_set(2) */
   E_SCHEDULER = 24,   /* record: enum agent_sched_tag, for sched_setattr(2) */
+  E_NAMES = 25,       /* u32: 1, of the container's own process: AGENT_NAME_SERVER is to answer in the container, by NAME_QUERY */
   E_HOOK = 40,        /* record, repeated: enum agent_hook_tag: a startContainer hook */
   E_STATE = 41        /* str: what hooks read on stdin */
 };

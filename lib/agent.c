@@ -361,6 +361,12 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return on_net_answer (a, h, payload, err);
     case AGENT_CGROUP_ANSWER:
       return on_cgroup_answer (a, h, payload, err);
+    case AGENT_NAME_QUERY:
+      if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
+        return unexpected ("a question for a name", err);
+      if (a->ops->name_query)
+        a->ops->name_query (a->user, h->process, payload, h->len);
+      return 0;
     default:
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
                          h->type);
@@ -557,6 +563,14 @@ on_no_answer (void *user, uint32_t events)
   rcvmi_fail (&e, RCVM_E_GUEST, 0, "the guest's agent did not start a process within %d seconds",
               ANSWER_TIMEOUT_MS / 1000);
   break_link (p->agent, e);
+}
+
+/* What does not reach the guest it asks for again: one that asks and does not read is not waited for. */
+void
+rcvmi_agent_name_answer (struct rcvmi_agent *a, uint32_t number, const void *message, size_t len)
+{
+  if (check_link (a, NULL) == 0 && rcvmi_link_pending (&a->link) < AGENT_WINDOW)
+    rcvmi_link_send (&a->link, AGENT_NAME_ANSWER, number, message, len, NULL);
 }
 
 int

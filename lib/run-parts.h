@@ -84,6 +84,9 @@ struct rcvmi_run
   struct rcvmi_run_disks *more_disks; /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
+  bool names;                      /* the guest may ask the namespace's name server */
+  struct rcvmi_run_query *queries; /* run-names.c */
+  unsigned n_queries;
   struct rcvmi_net *net; /* NULL: none */
   struct rcvmi_ev_source *net_source;
   struct rcvmi_run_net_op *net_ops;
@@ -188,6 +191,15 @@ void rcvmi_run_net_hold (struct rcvmi_run *run);
 int rcvmi_run_net_go_on (struct rcvmi_run *run, rcvm_error **err);
 /* For the agent's ops. */
 void rcvmi_run_net_answer (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+
+/* run-names.c */
+
+/* Whether the container's resolv.conf names the name server that is in the host's half of its network namespace; from then on the
+   guest may ask it. */
+bool rcvmi_run_wants_names (struct rcvmi_run *run);
+/* For the agent's ops. */
+void rcvmi_run_name_query (void *user, uint32_t number, const unsigned char *message, size_t len);
+void rcvmi_run_undo_names (struct rcvmi_run *run);
 
 /* run-vmm.c */
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;

@@ -185,6 +185,8 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
       tlv_put_u32 (&run->plan->exec, E_ROWS, rows);
       tlv_put_u32 (&run->plan->exec, E_COLS, cols);
     }
+  if (rcvmi_run_wants_names (run))
+    tlv_put_u32 (&run->plan->exec, E_NAMES, 1);
   if (rcvmi_run_put_hooks (run, err) < 0 || run->plan->exec.failed)
     return rcvmi_fail_nomem (err);
   run->start_wanted = true;

@@ -203,6 +203,7 @@ static const struct rcvmi_agent_ops agent_ops = {
   .net_answer = rcvmi_run_net_answer,
   .cgroup_answer = rcvmi_run_cgroup_answer,
   .oom = rcvmi_run_oom,
+  .name_query = rcvmi_run_name_query,
   .broken = on_agent_broken,
 };
 
@@ -244,6 +245,7 @@ rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
   rcvmi_run_undo_net_ops (run);
   rcvmi_run_undo_requests (run);
+  rcvmi_run_undo_names (run);
   rcvmi_agent_free (steal_ptr (run->agent));
   run->takes_channels = false;
 }

@@ -11,7 +11,7 @@ import (
 	runcvm "github.com/libruncvm/libruncvm/bindings/go"
 )
 
-func TestLimits046(t *testing.T) {
+func TestLimits048(t *testing.T) {
 	vm := newVM(t, "limits", "sleep 1000")
 	must(t, vm.SetCgroupDriver("cgroupfs"))
 	fails(t, runcvm.BadState, vm.Pause())
@@ -50,7 +50,7 @@ func TestLimits046(t *testing.T) {
 	fails(t, runcvm.BadState, err)
 }
 
-func TestLimits046Refused(t *testing.T) {
+func TestLimits048Refused(t *testing.T) {
 	for i, c := range []struct {
 		driver string
 		code   runcvm.Code
