@@ -23,6 +23,7 @@
 enum
 {
   RCVMI_VMM_DISKS = 24,
+  RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
   RCVMI_VMM_TEXT = 16 * 1024 /* what is kept of the console and of the VMM's own output */
@@ -54,6 +55,13 @@ struct rcvmi_vmm_nic
   unsigned mtu; /* 0: the VMM's own idea */
 };
 
+/* A directory of the host that a server of its own shares with the guest. */
+struct rcvmi_vmm_share
+{
+  int fd;       /* a connection to the server (vhost-user); stays the caller's */
+  char tag[36]; /* by which the guest mounts it */
+};
+
 struct rcvmi_vmm_config
 {
   const char *id;
@@ -66,6 +74,8 @@ struct rcvmi_vmm_config
   size_t n_disks;
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
+  struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
+  size_t n_shares;
   bool nic_hotplug; /* NICs may come later */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
@@ -106,6 +116,7 @@ struct rcvmi_vmm_ops
 {
   const char *name;
   bool needs_kvm;
+  bool has_virtiofs;
   /* Finds the program: a path to free, or NULL. */
   char *(*probe) (rcvm_error **err);
   /* Starts the process; `running` follows. */
