@@ -50,7 +50,8 @@ rcvm_volume_options_set_write_back (rcvm_volume_options *options, const char *wh
 enum
 {
   HAS_FSTYPE = 1,
-  HAS_WRITE_BACK = 2
+  HAS_WRITE_BACK = 2,
+  HAS_CACHED = 4
 };
 
 /* What was said and means nothing to this kind would be missed. */
@@ -59,7 +60,7 @@ check_options (const rcvm_volume_options *o, const char *kind, int has, rcvm_err
 {
   const char *what = !o                                           ? NULL
                      : o->uid >= 0                                ? "squash"
-                     : o->cached                                  ? "cached"
+                     : o->cached && !(has & HAS_CACHED)           ? "cached"
                      : o->fstype && !(has & HAS_FSTYPE)           ? "fstype"
                      : o->write_back && !(has & HAS_WRITE_BACK)   ? "write-back"
                                                                   : NULL;
@@ -107,6 +108,27 @@ rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target, co
   if (options && options->write_back)
     snprintf (back, sizeof back, ",write-back=%s", options->write_back);
   snprintf (text, sizeof text, "type=copy,%s%s", options && options->readonly ? "ro" : "rw", back);
+  return rcvmi_volume_append (vm, absolute, target, text, err);
+}
+
+RCVM_PUBLIC int
+rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                             rcvm_error **err)
+{
+  autofree char *absolute = NULL;
+  char text[96], cached[32] = "";
+  int code = check_options (options, "virtiofs", HAS_CACHED, err);
+
+  if (code < 0)
+    return code;
+  if (!source || !*source)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the source of the volume is missing");
+  absolute = rcvmi_volume_absolute (source, err);
+  if (!absolute)
+    return RCVM_E_SYSTEM;
+  if (options && options->cached)
+    snprintf (cached, sizeof cached, ",cached=%u", options->cached);
+  snprintf (text, sizeof text, "type=virtiofs,%s%s", options && options->readonly ? "ro" : "rw", cached);
   return rcvmi_volume_append (vm, absolute, target, text, err);
 }
 

@@ -26,6 +26,7 @@ struct attachment
   bool read_only;
   uint64_t size;
   const char *back;
+  uint32_t cached;
 };
 
 static void
@@ -122,6 +123,17 @@ plan_copy (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **err
   return rcvmi_plan_add_copy_volume (plan, a->source, a->target, a->read_only, a->back, err);
 }
 
+static int
+plan_virtiofs (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **err)
+{
+  struct rcvmi_plan_share share = { .source = (char *) a->source,
+                                    .target = (char *) a->target,
+                                    .read_only = a->read_only,
+                                    .cached = a->cached };
+
+  return rcvmi_plan_add_share (plan, &share, err);
+}
+
 static const struct kind
 {
   const char *name;
@@ -131,6 +143,7 @@ static const struct kind
   { "block", plan_block, true },
   { "copy", plan_copy, true },
   { "scratch", plan_scratch, false },
+  { "virtiofs", plan_virtiofs, true },
 };
 
 static int
@@ -140,6 +153,8 @@ parse_option (struct attachment *a, const struct kind *k, char *o, rcvm_error **
     a->read_only = true;
   else if (strncmp (o, "fstype=", 7) == 0 && k->plan == plan_block)
     a->fstype = o + 7;
+  else if (strncmp (o, "cached=", 7) == 0 && k->plan == plan_virtiofs)
+    return rcvmi_plan_parse_cached (o + 7, &a->cached, err);
   else if (strncmp (o, "write-back=", 11) == 0 && k->plan == plan_copy)
     a->back = o + 11;
   else if (strncmp (o, "size=", 5) == 0 && k->plan == plan_scratch)

@@ -46,6 +46,8 @@ struct rcvmi_volume_flags
 };
 /* "ro,squash=1000:1000,cached=5" */
 int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err);
+/* Seconds. */
+int rcvmi_plan_parse_cached (const char *text, uint32_t *seconds, rcvm_error **err);
 /* One more volume, staged in the guest; `stage`: its name for binds.  Both paths are absolute. */
 int rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *destination,
                            const struct rcvmi_volume_flags *flags, char stage[48], rcvm_error **err);
@@ -68,6 +70,10 @@ const char *rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, si
 int rcvmi_plan_add_copy_volume (struct rcvmi_plan *plan, const char *source, const char *target, bool read_only,
                                 const char *back, rcvm_error **err);
 void rcvmi_plan_copy_volumes_clear (struct rcvmi_plan *plan);
+
+/* plan-share.c */
+int rcvmi_plan_add_share (struct rcvmi_plan *plan, const struct rcvmi_plan_share *share, rcvm_error **err);
+void rcvmi_plan_shares_clear (struct rcvmi_plan *plan);
 
 /* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
 int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,

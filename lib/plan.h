@@ -94,6 +94,15 @@ struct rcvmi_plan_copy_volume
   enum rcvmi_plan_copy_back back;
 };
 
+/* A directory of the host that the VMM shares with the guest by virtiofs, under the tag "volumeN". */
+struct rcvmi_plan_share
+{
+  char *source; /* absolute, on the host */
+  char *target;
+  bool read_only;
+  uint32_t cached; /* seconds; 0: strict */
+};
+
 enum rcvmi_plan_net_mode
 {
   RCVMI_PLAN_NET_NONE,
@@ -143,6 +152,8 @@ struct rcvmi_plan
   size_t n_disks;
   struct rcvmi_plan_copy_volume *copy_volumes;
   size_t n_copy_volumes;
+  struct rcvmi_plan_share *shares;
+  size_t n_shares;
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
 
@@ -172,6 +183,7 @@ struct rcvmi_defaults
 #define RCVMI_PLAN_DISK "dev:vd%c"
 #define RCVMI_PLAN_BINDS_STAGE "stage:binds"
 #define RCVMI_PLAN_VOLUME_STAGE "stage:volume%zu"
+#define RCVMI_PLAN_SHARE_TAG "volume%zu"
 
 /* Whether anything has to be written back of the copy volumes. */
 bool rcvmi_plan_copies_go_back (const struct rcvmi_plan *plan);

@@ -82,6 +82,7 @@ struct rcvmi_run
   int host_netns_fd;          /* where the monitor came from; -1: it is there still */
   struct rcvmi_run_hooks hooks;
   struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
   bool names;                      /* the guest may ask the namespace's name server */
@@ -166,6 +167,11 @@ struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_
 /* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
 int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-shares.c */
+enum rcvmi_run_step rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_shares (struct rcvmi_run *run);
+void rcvmi_run_put_shares (struct rcvmi_run *run, struct rcvmi_vmm_config *config);
 
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);

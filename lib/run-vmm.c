@@ -98,6 +98,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
   };
 
   put_disks (run, &config);
+  rcvmi_run_put_shares (run, &config);
   if (rcvmi_run_net_config (run, &config, err) < 0)
     return RCVMI_STEP_FAILED;
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);

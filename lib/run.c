@@ -61,6 +61,7 @@ static const struct stage
   { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
   { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
+  { "virtiofs", rcvmi_run_begin_shares, rcvmi_run_undo_shares },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },

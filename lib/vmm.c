@@ -346,6 +346,10 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
 {
   int code = rcvmi_vmm_check_files (config->kernel, config->initramfs, config->memory, err);
 
+  if (code == 0 && config->n_shares && !vmm->ops->has_virtiofs)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot share directories by virtiofs: use live volumes (NFS), or QEMU",
+                       vmm->ops->name);
   vmm->console.dir_fd = config->dir_fd;
   return code < 0 ? code : vmm->ops->start (vmm, config, err);
 }

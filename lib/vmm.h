@@ -23,6 +23,7 @@
 enum
 {
   RCVMI_VMM_DISKS = 24,
+  RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
   RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
@@ -64,6 +65,13 @@ struct rcvmi_vmm_nic
   unsigned mtu; /* 0: the VMM's own idea */
 };
 
+/* A directory of the host that a server of its own shares with the guest. */
+struct rcvmi_vmm_share
+{
+  int fd;       /* a connection to the server (vhost-user); stays the caller's */
+  char tag[36]; /* by which the guest mounts it */
+};
+
 struct rcvmi_vmm_config
 {
   const char *id;
@@ -77,6 +85,8 @@ struct rcvmi_vmm_config
   size_t n_disks;
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
+  struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
+  size_t n_shares;
   bool nic_hotplug; /* NICs may come later */
   bool balloon;     /* memory that the guest frees goes back to the host */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */
@@ -142,6 +152,7 @@ struct rcvmi_vmm_ops
   uint64_t overhead;         /* bytes that the VMM and its helpers take beyond the guest's memory, at most */
   uint64_t overhead_per_cpu;
   const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
+  bool has_virtiofs;
   bool opens_taps; /* by their names, in the caller's network namespace */
   /* Finds vmm->program, and asks it for what has to be known. */
   int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);

@@ -45,6 +45,12 @@ parse_unsigned (const char *text, int base, unsigned *value)
 static int
 parse_common (const char *key, const char *value, struct mount *m)
 {
+  /* Of --volume: another way to share the same. */
+  if (strcmp (key, "virtiofs") == 0 && !value && m->type && strcmp (m->type, "bind") == 0)
+    {
+      m->type = key;
+      return 0;
+    }
   if (strcmp (key, "ro") == 0 || strcmp (key, "readonly") == 0)
     {
       m->readonly = !value || strcmp (value, "true") == 0 || strcmp (value, "1") == 0;
@@ -103,6 +109,12 @@ attach_copy (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *opti
 }
 
 static int
+attach_virtiofs (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_virtiofs (vm, m->source, m->target, options, err);
+}
+
+static int
 attach_scratch (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
 {
   (void) options;
@@ -128,6 +140,7 @@ static const struct mount_kind
   { "copy", attach_copy, 1 },
   { "scratch", attach_scratch, -1 },
   { "tmpfs", attach_tmpfs, 0 },
+  { "virtiofs", attach_virtiofs, 1 },
 };
 
 static const struct mount_kind *
@@ -220,7 +233,7 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
   else if (!(kind = find_kind (m.type)))
-    complain ("cli", "--mount needs type=bind, block, copy, scratch or tmpfs, in '%s'", text);
+    complain ("cli", "--mount needs type=bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
   else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
   else if (m.source && !kind->has_source)

@@ -61,6 +61,14 @@ int rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *targe
 int rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                              rcvm_error **err);
 
+/* Shares the directory `source` of the host with the VM by virtiofs: as rcvm_volume_attach_nfs, but with all that the host's
+   file system can (extended attributes, locks that others see), users who they are in the VM, and with a server (virtiofsd, of
+   Debian's qemu-system-common) that runs with root's rights in namespaces of its own.  Only root can, and only where the
+   VMM is QEMU ("auto" is then QEMU): RCVM_E_UNSUPPORTED when the VM is created.  Options that count: readonly, cached.
+   RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                                 rcvm_error **err);
+
 /* A disk that is empty at first, with an ext4 of `size` bytes, at `target`.  It takes up on the host what is written to it, and
    goes with the VM; or it is the image file `source`, which stays, and is made when the VM is created if it is not there: with
    `size` 0 it has to be.  `source` may be NULL.  One of `source` is for one VM at a time.  RCVM_E_INVALID, RCVM_E_STATE;

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copies as volumes, and what goes back of them.
 . "$(dirname "$0")/functions.sh"
+# appears ID FILE; stops ID: bounded, as what is waited for may never come
+appears() { for _ in $(seq 100); do runcvm exec "$1" test -e "$2" 2>/dev/null && return; sleep 0.2; done; not_ok "$2 appears in $1"; }
+stops() { for _ in $(seq 300); do runcvm state "$1" 2>/dev/null | grep -q '"status": "stopped"' && return; sleep 0.2; done; not_ok "$1 stops"; }
 
 # with OPTION... -- ID COMMAND...
 with() {
@@ -61,35 +64,35 @@ is "$(digest_of "$a")" "$before" "a VM that only reads changes nothing"
 
 # The host changes it meanwhile.
 start --mount "type=copy,src=$a,dst=/a,write-back=exit" -- meanwhile sh -c 'echo vm >/a/one; rm /a/new; touch /a/ready; while [ ! -e /a/stop ]; do sleep 0.1; done'
-until runcvm exec meanwhile test -e /a/ready; do :; done
+appears meanwhile /a/ready
 echo host >"$a/one"
 echo host >"$a/new"
 echo host >"$a/sub/zwei"
 echo host >"$a/added"
 is "$(runcvm exec meanwhile cat /a/sub/zwei)" two "a copy does not see what the host does"
 runcvm exec meanwhile touch /a/stop
-until ! runcvm state meanwhile >/dev/null 2>&1 || runcvm state meanwhile | grep -q '"status": "stopped"'; do :; done
+stops meanwhile
 runcvm delete --force meanwhile
 is "$(cat "$a/one" "$a/sub/zwei" "$a/added"; ls "$a/new" 2>&1 | grep -c 'No such')" $'vm\nhost\nhost\n1' "what both have changed is the VM's; what one of them has changed is that"
 no_leaks
 
 # kill -9 of the monitor: what the guest had on its disk goes back with the next call.
 start --mount "type=copy,src=$a,dst=/a,write-back=exit" -- victim sh -c 'echo survives >/a/survivor; sync; echo >/a/ready2; sleep 100000'
-until runcvm exec victim test -e /a/ready2; do :; done
+appears victim /a/ready2
 runcvm exec victim sync
 kill -9 "$(runcvm state victim | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])')"
-until runcvm state victim | grep -q '"status": "stopped"'; do :; done
+stops victim
 is "$(cat "$a/survivor")" survives "a VM whose monitor was killed has its changes written back"
 runcvm delete victim
 no_leaks
 
 # A source that is another one by then keeps the changes where they are.
 start --mount "type=copy,src=$a,dst=/a,write-back=exit" -- moved sh -c 'echo precious >/a/precious; echo >/a/ready3; while [ -e /a/ready3 ]; do sleep 0.1; done'
-until runcvm exec moved test -e /a/ready3; do :; done
+appears moved /a/ready3
 mv "$a" "$a.away"
 mkdir "$a"
 runcvm kill moved KILL
-until runcvm state moved | grep -q '"status": "stopped"'; do :; done
+stops moved
 like "$(runcvm delete moved 2>&1)" "volumes: '$a' is not the directory that was copied" "a source that was replaced is not written to"
 is "$(ls -A "$a" | wc -l)" 0 "indeed"
 rmdir "$a"
