@@ -386,7 +386,7 @@ int
 rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
 {
   if (!vmm->ops->add_nic)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot attach network interfaces to a VM that runs",
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot attach network interfaces to a VM that was started without them: choose qemu for it",
                        vmm->ops->name);
   return vmm->ops->add_nic (vmm, nic, err);
 }

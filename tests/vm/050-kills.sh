@@ -143,7 +143,7 @@ if bundle:
     subprocess.run(["rm", "-rf", bundle])
 PY
 
-points=$(scaled "rootfs kernel created running output" "kernel created running")
+points=$(scaled "rootfs kernel created running output" "kernel running")
 mkdir -p "$work/state"
 for who in cli monitor vmm process; do
   for point in $points; do
