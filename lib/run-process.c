@@ -237,6 +237,7 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
 void
 rcvmi_run_stop_gently (struct rcvmi_run *run)
 {
+  rcvmi_run_abort_hooks (run);
   /* One that shuts down already has its own time for that. */
   if (run->process_ended && !run->ending)
     return;

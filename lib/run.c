@@ -267,12 +267,10 @@ rcvmi_run_undo (struct rcvmi_run *run)
 void
 rcvmi_run_stop (struct rcvmi_run *run)
 {
+  /* Nobody waits for hooks then. */
+  rcvmi_run_abort_hooks (run);
   if (run->ending)
-    {
-      /* Nor does anybody wait for hooks then. */
-      rcvmi_run_abort_hooks (run);
-      return;
-    }
+    return;
   if (run->state.status == RCVM_STATUS_CREATING)
     rcvmi_fail (&run->error, RCVM_E_CANCELLED, 0, "the start of VM '%s' was cancelled", run->options.id);
   else if (!run->state.has_exit && !run->error)
