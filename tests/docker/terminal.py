@@ -47,8 +47,8 @@ def ask(wanted):
     # Docker passes the new size on a moment later: the question is asked again until the answer changes.
     end = time.monotonic() + TIMEOUT
     while True:
-        os.write(master, b"echo $(stty size) '|' $(tty)\r")
-        answer = expect(rb"\n(\d+ \d+) \| (/dev/\w+)[^\r\n]*\r?\n")
+        os.write(master, b"echo \"=$(stty size 2>/dev/null)= $(tty)\"\r")
+        answer = expect(rb"\n=([\d ]*)= (/dev/\w+)[^\r\n]*\r?\n")
         if answer[1] == wanted or time.monotonic() > end:
             return answer[1].decode(), answer[2].decode()
         time.sleep(0.2)
