@@ -13,6 +13,7 @@
 #include "disks.h"
 #include "log.h"
 #include "machine.h"
+#include "names.h"
 #include "net.h"
 #include "power.h"
 #include "process.h"
@@ -214,6 +215,9 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_CGROUP_GET:
       cgroup_get (h->process, payload, h->len);
+      return;
+    case AGENT_NAME_ANSWER:
+      names_answer (h->process, payload, h->len);
       return;
     case AGENT_CLOCK:
       s = parse_small (h, payload);

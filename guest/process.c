@@ -18,6 +18,7 @@
 #include "handoff.h"
 #include "resources.h"
 #include "log.h"
+#include "names.h"
 #include "program.h"
 #include "request.h"
 
@@ -251,6 +252,8 @@ start_first (struct process *p, const struct request *q, const void *record, siz
       at += n;
       len -= (size_t) n;
     }
+  if (q->names)
+    names_start ();
   p->pid = container_init_pid ();
   if (resources_apply (q, p->pid, f) < 0)
     return -1;

@@ -198,6 +198,9 @@ parse_field (struct request *q, struct tlv_reader *r, const struct tlv_field *f)
     case E_NO_STDIN:
       q->no_stdin = tlv_get_u32 (r, f) != 0;
       return true;
+    case E_NAMES:
+      q->names = tlv_get_u32 (r, f) != 0;
+      return true;
     case E_SECCOMP:
       return parse_seccomp (q, f);
     case E_SECCOMP_FLAGS:

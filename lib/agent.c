@@ -4,6 +4,7 @@
 #define RCVMI_STAGE "agent"
 #include "agent.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,6 +34,7 @@ struct process
   struct rcvmi_ev_source *timer; /* until the guest answers EXEC */
   bool held;                     /* it had one when the guest was paused */
   bool started, ended;
+  bool doomed; /* to be killed as soon as it has started */
   int code, signum;
 };
 
@@ -263,6 +265,8 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
       code = rcvmi_streams_start (p->streams, err);
       if (code == 0 && p->ops)
         p->ops->started (p->user, x.pid);
+      else if (code == 0 && p->doomed)
+        code = rcvmi_agent_signal (a, h->process, SIGKILL, false, err);
       return code;
     case AGENT_FAILED:
       {
@@ -357,6 +361,12 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return on_net_answer (a, h, payload, err);
     case AGENT_CGROUP_ANSWER:
       return on_cgroup_answer (a, h, payload, err);
+    case AGENT_NAME_QUERY:
+      if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
+        return unexpected ("a question for a name", err);
+      if (a->ops->name_query)
+        a->ops->name_query (a->user, h->process, payload, h->len);
+      return 0;
     default:
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
                          h->type);
@@ -555,6 +565,14 @@ on_no_answer (void *user, uint32_t events)
   break_link (p->agent, e);
 }
 
+/* What does not reach the guest it asks for again: one that asks and does not read is not waited for. */
+void
+rcvmi_agent_name_answer (struct rcvmi_agent *a, uint32_t number, const void *message, size_t len)
+{
+  if (check_link (a, NULL) == 0 && rcvmi_link_pending (&a->link) < AGENT_WINDOW)
+    rcvmi_link_send (&a->link, AGENT_NAME_ANSWER, number, message, len, NULL);
+}
+
 int
 rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
 {
@@ -659,12 +677,16 @@ rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const i
 }
 
 void
-rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process)
+rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process, bool kill)
 {
   struct process *p = find (a, process);
 
-  if (p)
-    p->ops = NULL;
+  if (!p)
+    return;
+  p->ops = NULL;
+  p->doomed = kill;
+  if (kill && p->started && !p->ended)
+    rcvmi_agent_signal (a, process, SIGKILL, false, NULL);
 }
 
 static int

@@ -39,7 +39,7 @@ enum rcvmi_control_frame
   CONTROL_NET_SHOW = 20,   /* empty; a JSON frame comes before the OK */
   CONTROL_NET_ATTACH = 21, /* A_MESSAGE: name of an interface of the VM's network namespace */
   CONTROL_NET_DETACH = 22, /* the same */
-  CONTROL_VOLUMES = 23,    /* empty; a JSON frame, with the volumes' JSON, comes before the OK */
+  CONTROL_VOLUMES = 23,    /* empty; a JSON frame comes before the OK */
 
   CONTROL_OK = 32,     /* A_PID: of the monitor (CREATE) or in the guest (EXEC) */
   CONTROL_ERROR = 33,  /* CE_* */

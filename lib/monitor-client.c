@@ -35,6 +35,7 @@ struct rcvmi_monitor_client
   bool is_exec;       /* the connection of a further process */
   bool exec_answered;
   bool exec_ended;
+  bool tied; /* the process is killed when its connection ends before it */
   uint32_t process;
 };
 
@@ -48,7 +49,7 @@ drop (struct rcvmi_monitor_client *c)
     at = &(*at)->next;
   *at = c->next;
   if (c->is_exec && !c->exec_ended && m->run && rcvmi_run_agent (m->run))
-    rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process);
+    rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process, c->tied);
   if (c->waits_net && m->run)
     {
       rcvmi_run_net_forget (m->run, c);
@@ -397,6 +398,7 @@ do_exec (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size_t
       if (code == 0)
         {
           c->is_exec = true;
+          c->tied = options.tied != 0;
           c->process = (uint32_t) number;
         }
     }

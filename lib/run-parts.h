@@ -59,6 +59,7 @@ struct rcvmi_run
 
   struct rcvmi_options options;
   int stdio[3];
+  int console; /* the user's terminal that the process has, or -1 */
   struct rcvmi_state_dir dir;
   struct rcvmi_state state;
 
@@ -80,8 +81,13 @@ struct rcvmi_run
   struct rcvmi_limits limits;
   int host_netns_fd;          /* where the monitor came from; -1: it is there still */
   struct rcvmi_run_hooks hooks;
+  struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
+  bool names;                      /* the guest may ask the namespace's name server */
+  struct rcvmi_run_query *queries; /* run-names.c */
+  unsigned n_queries;
   struct rcvmi_net *net; /* NULL: none */
   struct rcvmi_ev_source *net_source;
   struct rcvmi_run_net_op *net_ops;
@@ -90,6 +96,7 @@ struct rcvmi_run
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
   struct rcvmi_vmm vmm;
+  bool takes_channels; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;
@@ -149,6 +156,23 @@ void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
 
+/* run-disks.c */
+enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_disks (struct rcvmi_run *run);
+/* In the worker of stage "rootfs": makes those that are not there yet. */
+int rcvmi_run_build_scratch (struct rcvmi_run *run, rcvm_error **err);
+/* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
+struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
+
+/* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
+int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-shares.c */
+enum rcvmi_run_step rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_shares (struct rcvmi_run *run);
+void rcvmi_run_put_shares (struct rcvmi_run *run, struct rcvmi_vmm_config *config);
+
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_volumes (struct rcvmi_run *run);
@@ -173,6 +197,15 @@ void rcvmi_run_net_hold (struct rcvmi_run *run);
 int rcvmi_run_net_go_on (struct rcvmi_run *run, rcvm_error **err);
 /* For the agent's ops. */
 void rcvmi_run_net_answer (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+
+/* run-names.c */
+
+/* Whether the container's resolv.conf names the name server that is in the host's half of its network namespace; from then on the
+   guest may ask it. */
+bool rcvmi_run_wants_names (struct rcvmi_run *run);
+/* For the agent's ops. */
+void rcvmi_run_name_query (void *user, uint32_t number, const unsigned char *message, size_t len);
+void rcvmi_run_undo_names (struct rcvmi_run *run);
 
 /* run-vmm.c */
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;

@@ -13,6 +13,7 @@
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "console.h"
 #include "err.h"
 
 enum
@@ -26,7 +27,7 @@ enum
 static unsigned
 shutdown_timeout (const struct rcvmi_run *run)
 {
-  return run->plan->changes == RCVMI_CHANGES_DISCARD ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
+  return run->plan->changes == RCVMI_CHANGES_DISCARD && !rcvmi_plan_copies_go_back (run->plan) ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
 }
 
 static void
@@ -94,6 +95,8 @@ on_process_started (void *user, uint32_t guest_pid)
       return;
     }
   run->handler->status (run->user, RCVM_STATUS_RUNNING);
+  /* Its size may have changed since the start was asked for. */
+  rcvmi_run_follow_console (run);
   run->hooks.guest_pid = guest_pid;
   if (!rcvmi_run_poststart (run, on_poststart_done))
     on_poststart_done (run, NULL);
@@ -161,6 +164,7 @@ rcvmi_run_start_process (struct rcvmi_run *run)
 int
 rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
 {
+  unsigned rows, cols;
   int waits;
 
   if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
@@ -175,6 +179,14 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
     return waits;
   if (run->stdio[0] < 0 && !run->plan->terminal)
     tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
+  /* The last ones count. */
+  if (rcvmi_console_size (run->console, &rows, &cols))
+    {
+      tlv_put_u32 (&run->plan->exec, E_ROWS, rows);
+      tlv_put_u32 (&run->plan->exec, E_COLS, cols);
+    }
+  if (rcvmi_run_wants_names (run))
+    tlv_put_u32 (&run->plan->exec, E_NAMES, 1);
   if (rcvmi_run_put_hooks (run, err) < 0 || run->plan->exec.failed)
     return rcvmi_fail_nomem (err);
   run->start_wanted = true;
@@ -241,6 +253,16 @@ rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_erro
   if (!is_running (run))
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   return rcvmi_agent_resize (run->agent, RCVMI_AGENT_INIT, rows, cols, err);
+}
+
+void
+rcvmi_run_follow_console (struct rcvmi_run *run)
+{
+  unsigned rows, cols;
+
+  /* Before the start it is read when that comes. */
+  if (rcvmi_console_size (run->console, &rows, &cols))
+    rcvmi_run_resize (run, rows, cols, NULL);
 }
 
 int64_t

@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "console.h"
 #include "err.h"
 
 void
@@ -59,6 +60,8 @@ static const struct stage
   { "netns", rcvmi_run_begin_netns, NULL },
   { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
+  { "virtiofs", rcvmi_run_begin_shares, rcvmi_run_undo_shares },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
@@ -243,6 +246,11 @@ rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir)
       rcvmi_run_fail (run, e);
       return;
     }
+  if (run->options.console && (run->console = rcvmi_console_take (run->stdio[0], &e)) < 0)
+    {
+      rcvmi_run_fail (run, e);
+      return;
+    }
   step = stages[0].begin (run, &e);
   if (step == RCVMI_STEP_FAILED)
     rcvmi_run_fail (run, e);
@@ -317,7 +325,7 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
   memcpy (run->stdio, stdio, sizeof run->stdio);
   run->dir = RCVMI_STATE_DIR_INIT;
   run->disks = RCVMI_DISKS_INIT;
-  run->base_fd = -1;
+  run->base_fd = run->console = -1;
   run->host_netns_fd = -1;
   run->hooks.worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
   run->worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
@@ -329,8 +337,9 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
                                  .volumes_fd = -1,
-                                 .output = { .fd = -1 },
-                                 .console = { .fd = -1 } };
+                                 .listeners = RCVMI_VMM_LISTENERS_INIT,
+                                 .output = RCVMI_VMM_TEXT_INIT,
+                                 .console = RCVMI_VMM_TEXT_INIT };
   return run;
 }
 
@@ -344,6 +353,7 @@ rcvmi_run_free (struct rcvmi_run *run)
   for (int i = 0; i < 3; i++)
     if (run->stdio[i] >= 0)
       close (run->stdio[i]);
+  cleanup_close (&run->console);
   rcvmi_run_undo_hooks (run);
   cleanup_close (&run->host_netns_fd);
   rcvmi_spec_free (run->spec);

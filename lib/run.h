@@ -44,6 +44,8 @@ int rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **er
 int rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err);
+/* The size of the user's terminal may have changed. */
+void rcvmi_run_follow_console (struct rcvmi_run *run);
 /* Takes back what the stages have done; for a monitor that has to go without `stopped`. */
 void rcvmi_run_undo (struct rcvmi_run *run);
 /* Ends it at once, in whatever state; `stopped` (or `failed`) follows. */

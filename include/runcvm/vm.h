@@ -85,6 +85,10 @@ int rcvm_vm_set_annotation (rcvm_vm *vm, const char *key, const char *value, rcv
 /* The process's standard streams; -1 stands for /dev/null.  The monitor reads and writes duplicates of
    them directly, also after this process is gone.  Default: -1, -1, -1. */
 int rcvm_vm_set_stdio (rcvm_vm *vm, int in, int out, int err_fd, rcvm_error **err);
+/* `fd` is a terminal (the slave of a pseudo-terminal) that becomes the process's: in place of rcvm_vm_set_terminal and
+   rcvm_vm_set_stdio.  The monitor makes it raw, relays it and follows its size; it becomes the monitor's controlling terminal, so
+   it must not be one of another session. */
+int rcvm_vm_set_console (rcvm_vm *vm, int fd, rcvm_error **err);
 
 /* The machine.  All since 0.1. */
 
