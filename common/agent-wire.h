@@ -80,6 +80,7 @@ enum agent_frame
   AGENT_NET_ADD = 21,   /* record: enum agent_net_tag: an interface that was attached */
   AGENT_NET_DEL = 22,   /* record: N_MAC: one that will be detached */
   AGENT_NET_QUERY = 23, /* empty */
+  AGENT_NOTIFY = 24,    /* record: V_DESTINATION, V_PATH: somebody else has changed this in a volume */
   /* both */
   AGENT_STDIN = 32,
   AGENT_STDOUT = 33, /* also the one output stream of a terminal */
@@ -111,6 +112,12 @@ enum agent_tag
   A_STREAM = 15,     /* u32 */
   A_BYTES = 16,      /* u32 */
   A_ALL = 17         /* u32 */
+};
+
+enum agent_notify_tag
+{
+  V_DESTINATION = 1, /* str: where the volume is, in the container */
+  V_PATH = 2         /* str: in the volume, relative; "": itself */
 };
 
 /*

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "machine.h"
 #include "net.h"
+#include "notify.h"
 #include "power.h"
 #include "process.h"
 #include "survivors.h"
@@ -209,6 +210,9 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_NET_DEL:
       net_del (h->process, payload, h->len);
+      return;
+    case AGENT_NOTIFY:
+      notify_take (payload, h->len);
       return;
     case AGENT_NET_QUERY:
       net_query (h->process);

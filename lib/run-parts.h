@@ -65,6 +65,7 @@ struct rcvmi_run
   bool disks_built;           /* and what an earlier VM of that id had left is settled */
   bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
   struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_notify *notify;    /* NULL: none */
   struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
@@ -114,6 +115,10 @@ struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_
 /* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
 int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-notify.c */
+enum rcvmi_run_step rcvmi_run_begin_notify (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_notify (struct rcvmi_run *run);
 
 /* run-shares.c */
 enum rcvmi_run_step rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err);
