@@ -7,11 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "channel.h"
 #include "container.h"
 #include "disks.h"
 #include "log.h"
 #include "machine.h"
+#include "names.h"
 #include "net.h"
 #include "notify.h"
 #include "power.h"
@@ -136,6 +138,7 @@ agent_reaped_all (void)
 struct small
 {
   uint32_t signum, all, rows, cols, stream, bytes;
+  uint64_t clock_nsec;
 };
 
 static struct small
@@ -166,6 +169,9 @@ parse_small (const struct agent_header *h, const unsigned char *payload)
         break;
       case A_BYTES:
         s.bytes = tlv_get_u32 (&r, &f);
+        break;
+      case A_CLOCK_NSEC:
+        s.clock_nsec = tlv_get_u64 (&r, &f);
         break;
       }
   if (r.bad)
@@ -204,6 +210,19 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_SHUTDOWN:
       start_shutdown ();
+      return;
+    case AGENT_CGROUP_SET:
+      cgroup_set (h->process, payload, h->len);
+      return;
+    case AGENT_CGROUP_GET:
+      cgroup_get (h->process, payload, h->len);
+      return;
+    case AGENT_NAME_ANSWER:
+      names_answer (h->process, payload, h->len);
+      return;
+    case AGENT_CLOCK:
+      s = parse_small (h, payload);
+      machine_set_clock (s.clock_nsec);
       return;
     case AGENT_NET_ADD:
       net_add (h->process, payload, h->len);

@@ -201,12 +201,12 @@ rcvm_vm_volumes_json (rcvm_vm *vm, rcvm_error **err)
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has stopped", vm->id);
   if (code == 0)
     {
-      free (steal_ptr (vm->net_json));
+      free (steal_ptr (vm->json));
       code = rcvmi_handle_request (vm, CONTROL_VOLUMES, NULL, NULL, -1, err);
     }
   if (code == 0)
     {
-      json = steal_ptr (vm->net_json);
+      json = steal_ptr (vm->json);
       if (!json)
         rcvmi_fail_nomem (err);
     }

@@ -28,6 +28,7 @@ struct rcvmi_options
   char *cwd;
   char *hostname;
   int terminal;
+  unsigned console;    /* 1: stdin is the user's terminal, to be made raw and followed */
   int readonly_rootfs;
   char *hypervisor;
   char *kernel;
@@ -51,6 +52,7 @@ struct rcvmi_options
   unsigned dhcp;      /* seconds */
   char **nics;
   char **ports;
+  char *cgroup_driver; /* "cgroupfs", "systemd" */
 };
 
 /* A process to start in a running container. */
@@ -64,6 +66,7 @@ struct rcvmi_exec_options
   int terminal;
   unsigned rows;
   unsigned cols;
+  unsigned tied; /* 1: it ends with the connection that started it */
 };
 
 #define RCVMI_OPTIONS_INIT                                                                        \

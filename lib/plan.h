@@ -139,6 +139,7 @@ struct rcvmi_plan
   char *kernel_args; /* what is appended; may be NULL */
   uint64_t memory;   /* bytes */
   unsigned cpus;
+  bool balloon; /* what the guest frees goes back to the host */
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;
@@ -174,6 +175,7 @@ struct rcvmi_defaults
 {
   const char *kernel;
   const char *initramfs;
+  const char *hypervisor; /* what the environment says */
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */

@@ -21,6 +21,9 @@
 #include "err.h"
 #include "vmm-qmp.h"
 
+/* MiB of translated code, which else grows to a gigabyte. */
+#define TRANSLATED "128"
+
 enum
 {
   MIB = 1024 * 1024,
@@ -42,16 +45,14 @@ struct qemu
   unsigned number[ROOT_PORTS]; /* of the NIC in that port */
 };
 
-static char *
-probe (rcvm_error **err)
+static int
+probe (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  char *program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
-
-  if (!program)
-    rcvmi_fail (err, RCVM_E_HOST, 0,
-                "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where "
-                "qemu-system-x86_64 is");
-  return program;
+  vmm->program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
+  if (!vmm->program)
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where qemu-system-x86_64 is");
+  return 0;
 }
 
 /* A command line that grows; the first failure sticks. */
@@ -177,7 +178,9 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
     add_option (&a, "-global", "virtio-mmio.force-legacy=false");
   if (c->n_shares)
     add_option (&a, "-object", "memory-backend-memfd,id=memory,share=on,size=%" PRIu64 "M", c->memory / MIB);
-  add_option (&a, "-accel", "%s", kvm ? "kvm" : c->cpus > 1 ? "tcg,thread=multi" : "tcg");
+  add_option (&a, "-accel", "%s", kvm           ? "kvm"
+                                 : c->cpus > 1 ? "tcg,tb-size=" TRANSLATED ",thread=multi"
+                                               : "tcg,tb-size=" TRANSLATED);
   add_option (&a, "-cpu", "%s", kvm ? "host" : "max");
   add_option (&a, "-m", "%" PRIu64 "M", c->memory / MIB);
   add_option (&a, "-smp", "%u", c->cpus);
@@ -202,6 +205,8 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
       add_option (&a, "-chardev", "socket,id=volumes,fd=%d", VOLUMES_FD);
       add_option (&a, "-device", "virtserialport,chardev=volumes,name=" AGENT_VOLUMES_PORT_NAME);
     }
+  if (c->balloon)
+    add_option (&a, "-device", "virtio-balloon-device,deflate-on-oom=on,free-page-reporting=on");
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)
@@ -360,6 +365,9 @@ clear (struct rcvmi_vmm *vmm)
 
 const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .name = "qemu",
+  /* docs/cgroups.md has what was measured. */
+  .overhead = 256 * (uint64_t) MIB,
+  .overhead_per_cpu = 8 * (uint64_t) MIB,
   .has_virtiofs = true,
   .probe = probe,
   .start = start,

@@ -39,8 +39,8 @@ int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fs
 int rcvm_volume_options_set_write_back (rcvm_volume_options *options, const char *when, rcvm_error **err);
 
 /* Shares the directory or regular file `source` of the host with the VM, at the absolute path `target` in it, which is
-   made if it is missing.  Before the VM is created; those attached later are mounted later, after config.json's mounts.
-   A relative `source` is made absolute now, and opened when the VM is created: that fails if it is not there.  `options`
+   made if it is missing.  Before the VM is created.  They are mounted after config.json's mounts, those with the shorter
+   targets first; of the same depth, in the order in which they were attached.  A relative `source` is made absolute now, and opened when the VM is created: that fails if it is not there.  `options`
    may be NULL, and stay the caller's.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
 int rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                             rcvm_error **err);

@@ -27,7 +27,7 @@ field (const struct rcvmi_plan *p, uint16_t tag, size_t n)
 static void
 test_block (void **state)
 {
-  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/srv/a.img", "/data//x/../a", "type=block", "/dev/sdz", "/b",
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/srv/a.img", "/data//x/../a", "type=block", "/dev/sdz", "/data/b",
                                                      "type=block,ro,fstype=squashfs", "/c.img", "/dev/disk",
                                                      "type=block,rw,fstype=raw"));
   struct tlv_field f;

@@ -223,6 +223,7 @@ def _set_process_env(process, environment):
                 "'none', 'host', 'netns', 'pid:NUMBER' or the path of a network namespace to take over."),
     "network_join": (raw.rcvm_vm_set_network_join, "'tc' or 'bridge'."),
     "tap_name": (raw.rcvm_vm_set_tap_name, "Name of the first TAP."),
+    "cgroup_driver": (raw.rcvm_vm_set_cgroup_driver, "'cgroupfs' (default) or 'systemd'."),
     "dhcp": (raw.rcvm_vm_set_dhcp, "Seconds that a DHCP server has for its first answer; 0: no DHCP."),
     "nics": (_add_each(raw.rcvm_vm_add_nic),
              "'NAME,address=...,gateway=...' strings: what the VM has in place of what an interface has; they are added."),
@@ -260,6 +261,12 @@ class VM(_Options):
         """The process's streams: None (/dev/null), a file descriptor or a file.  They stay yours."""
         with self._handle as vm:
             raw.rcvm_vm_set_stdio(vm, _fd(stdin), _fd(stdout), _fd(stderr))
+
+    def set_console(self, terminal):
+        """Makes a terminal the process's: the slave of a pseudo-terminal, as a file descriptor or a file.  The VM's monitor relays
+        it and follows its size."""
+        with self._handle as vm:
+            raw.rcvm_vm_set_console(vm, _fd(terminal))
 
     def set_log(self, level, function):
         """Calls function(level, stage, message) for messages up to `level` (LOG_ERROR to LOG_DEBUG),
@@ -409,6 +416,37 @@ class VM(_Options):
         with self._handle as vm:
             raw.rcvm_vm_detach_nic(vm, name)
 
+    def pause(self):
+        """Stops the virtual CPUs of a container that runs."""
+        with self._handle as vm:
+            raw.rcvm_vm_pause(vm)
+
+    def resume(self):
+        """Lets them go on."""
+        with self._handle as vm:
+            raw.rcvm_vm_resume(vm)
+
+    def update(self, resources):
+        """New limits: an OCI linux.resources object as a dict, or its text."""
+        with self._handle as vm:
+            raw.rcvm_vm_update(vm, _text(resources))
+
+    def stats(self):
+        """What the VM uses: the data of runc's statistics events as a dict."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_stats(vm))
+
+    def processes(self):
+        """The PIDs of the VM's processes on the host."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_processes(vm))
+
+    @property
+    def oom_kills(self):
+        """How many processes of the container were killed for want of memory, as far as it was heard."""
+        with self._handle as vm:
+            return raw.rcvm_vm_get_oom_kills(vm)
+
     def metrics(self):
         """The same and more as Prometheus text."""
         with self._handle as vm:
@@ -424,6 +462,8 @@ class VM(_Options):
     "cwd": (raw.rcvm_process_set_cwd, "Working directory in the container."),
     "terminal": (lambda process, on: raw.rcvm_process_set_terminal(process, bool(on)),
                  "Whether there is a terminal."),
+    "tied": (lambda process, on: raw.rcvm_process_set_tied(process, bool(on)),
+             "Whether it is killed when its handle is closed or this program ends."),
 })
 class Process(_Options):
     """A further process in a running container, made by VM.exec()."""

@@ -19,7 +19,7 @@ func runDisks(t *testing.T, id, script string, attach func(vm *runcvm.VM)) {
 	must(t, vm.Delete(false))
 }
 
-func TestDisks048(t *testing.T) {
+func TestDisks049(t *testing.T) {
 	host := t.TempDir()
 	copied, shared, kept := filepath.Join(host, "copy"), filepath.Join(host, "share"), filepath.Join(host, "kept.img")
 	must(t, os.Mkdir(copied, 0o755))
@@ -46,7 +46,7 @@ func TestDisks048(t *testing.T) {
 	})
 }
 
-func TestDisks048Refused(t *testing.T) {
+func TestDisks049Refused(t *testing.T) {
 	vm := newVM(t, "refused", "true")
 	fails(t, runcvm.Invalid, vm.AttachScratch("", "/x", 0))
 	fails(t, runcvm.Invalid, vm.AttachBlock("", "/x", nil))
