@@ -44,6 +44,7 @@
 #include <stdint.h>
 
 #define AGENT_VERSION 1
+#define AGENT_NAME_SERVER "127.0.0.11" /* where Docker's is */
 #define AGENT_PORT_NAME "org.runcvm.agent"
 #define AGENT_VOLUMES_PORT_NAME "org.runcvm.volumes"
 
@@ -53,6 +54,8 @@ enum
   AGENT_WINDOW = 256 * 1024,
   AGENT_TUNNEL_CREDIT = 1024 * 1024,  /* unacknowledged bytes of a tunnel, each way */
   AGENT_TUNNELS_MAX = 16,             /* at once */
+  AGENT_NAME_QUERY_MIN = 12, /* a DNS message's header */
+  AGENT_NAME_QUERY_MAX = 4096,
   AGENT_DATA_MAX = 64 * 1024,         /* payload of a stream frame, and of any guest frame */
   AGENT_REQUEST_MAX = 8 * 1024 * 1024 /* payload of SETUP and EXEC (argv and env live there) */
 };
@@ -69,6 +72,11 @@ enum agent_frame
   AGENT_LOG = 7,     /* record: A_LEVEL, A_MESSAGE */
   AGENT_NET_ANSWER = 8, /* answers NET_ADD, NET_DEL and NET_QUERY of the same number.  Record: A_STAGE, A_ERRNO,
                            A_MESSAGE if it failed; else S_NETWORK, repeated: what there is (none for NET_DEL) */
+  AGENT_CGROUP_ANSWER = 12, /* answers CGROUP_SET and CGROUP_GET of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE
+                               if it failed; else K_NAME/K_VALUE pairs: what the files hold (none for CGROUP_SET) */
+  AGENT_OOM = 13,           /* record: A_BYTES: how many processes of the container the kernel has killed for want of
+                               memory, by now */
+  AGENT_NAME_QUERY = 14,    /* a DNS message, at least AGENT_NAME_QUERY_MIN bytes; the number is the guest's for the answer */
   AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -80,6 +88,10 @@ enum agent_frame
   AGENT_NET_ADD = 21,   /* record: enum agent_net_tag: an interface that was attached */
   AGENT_NET_DEL = 22,   /* record: N_MAC: one that will be detached */
   AGENT_NET_QUERY = 23, /* empty */
+  AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
+  AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
+  AGENT_NAME_ANSWER = 29, /* a DNS message */
+  AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,
   AGENT_STDOUT = 33, /* also the one output stream of a terminal */
@@ -110,7 +122,8 @@ enum agent_tag
   A_COLS = 14,       /* u32 */
   A_STREAM = 15,     /* u32 */
   A_BYTES = 16,      /* u32 */
-  A_ALL = 17         /* u32 */
+  A_ALL = 17,        /* u32 */
+  A_CLOCK_NSEC = 18  /* u64: the host's CLOCK_REALTIME when sent */
 };
 
 /*
@@ -144,6 +157,7 @@ enum agent_setup_tag
   S_CGROUP = 22,     /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
                         for the container's cgroup in the guest (pids.max ...) */
   S_FILE_STAGE = 23, /* str, repeated: "stage:NAME/FILE": a bind whose source is "stage:NAME" is of that file */
+  S_DISK_TYPE = 24,  /* record, repeated: K_NAME (locator), K_VALUE: the file system of a disk whose M_TYPE is "auto" */
   S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
 };
@@ -228,7 +242,8 @@ enum agent_mount_tag
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk; "volume:NAME": an export of the
-                        volume server, through a tunnel; M_TYPE is then "nfs", and ports and addresses are
+                        volume server, through a tunnel; "copy:N": number N of the disk of copies, which is mounted at
+                        "stage:copies", with what is changed of it beside it (M_TYPE is then "overlay"); M_TYPE is then "nfs", and ports and addresses are
                         added to M_DATA */
   M_FLAGS = 4,       /* u64: MS_* */
   M_PROPAGATION = 5, /* u64: MS_SHARED etc. applied in a call of its own, or 0 */
@@ -245,7 +260,8 @@ enum agent_device_tag
   D_MINOR = 4, /* u32 */
   D_MODE = 5,  /* u32 */
   D_UID = 6,   /* u32 */
-  D_GID = 7    /* u32 */
+  D_GID = 7,   /* u32 */
+  D_DISK = 8   /* str: locator of a disk, whose numbers it has */
 };
 
 enum agent_idmap_tag
@@ -282,7 +298,18 @@ enum agent_exec_tag
   E_SECCOMP = 21,     /* bytes: struct sock_filter array for this architecture */
   E_SECCOMP_FLAGS = 22, /* u32 */
   E_IOPRIO = 23,      /* u32: value for ioprio_set(2) */
-  E_SCHEDULER = 24    /* record: enum agent_sched_tag, for sched_setattr(2) */
+  E_SCHEDULER = 24,   /* record: enum agent_sched_tag, for sched_setattr(2) */
+  E_NAMES = 25,       /* u32: 1, of the container's own process: AGENT_NAME_SERVER is to answer in the container, by NAME_QUERY */
+  E_HOOK = 40,        /* record, repeated: enum agent_hook_tag: a startContainer hook */
+  E_STATE = 41        /* str: what hooks read on stdin */
+};
+
+enum agent_hook_tag
+{
+  H_PATH = 1,   /* str */
+  H_ARG = 2,    /* str, repeated */
+  H_ENV = 3,    /* str, repeated */
+  H_TIMEOUT = 4 /* u32: seconds; absent: none */
 };
 
 enum agent_rlimit_tag

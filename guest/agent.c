@@ -7,11 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "channel.h"
 #include "container.h"
 #include "disks.h"
 #include "log.h"
 #include "machine.h"
+#include "names.h"
 #include "net.h"
 #include "power.h"
 #include "process.h"
@@ -135,6 +137,7 @@ agent_reaped_all (void)
 struct small
 {
   uint32_t signum, all, rows, cols, stream, bytes;
+  uint64_t clock_nsec;
 };
 
 static struct small
@@ -165,6 +168,9 @@ parse_small (const struct agent_header *h, const unsigned char *payload)
         break;
       case A_BYTES:
         s.bytes = tlv_get_u32 (&r, &f);
+        break;
+      case A_CLOCK_NSEC:
+        s.clock_nsec = tlv_get_u64 (&r, &f);
         break;
       }
   if (r.bad)
@@ -203,6 +209,19 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_SHUTDOWN:
       start_shutdown ();
+      return;
+    case AGENT_CGROUP_SET:
+      cgroup_set (h->process, payload, h->len);
+      return;
+    case AGENT_CGROUP_GET:
+      cgroup_get (h->process, payload, h->len);
+      return;
+    case AGENT_NAME_ANSWER:
+      names_answer (h->process, payload, h->len);
+      return;
+    case AGENT_CLOCK:
+      s = parse_small (h, payload);
+      machine_set_clock (s.clock_nsec);
       return;
     case AGENT_NET_ADD:
       net_add (h->process, payload, h->len);

@@ -11,12 +11,14 @@
 
 #include "agent.h"
 #include "agent-wire.h"
+#include "cgroup.h"
 #include "channel.h"
 #include "cleanup.h"
 #include "container.h"
 #include "handoff.h"
 #include "resources.h"
 #include "log.h"
+#include "names.h"
 #include "program.h"
 #include "request.h"
 
@@ -250,6 +252,8 @@ start_first (struct process *p, const struct request *q, const void *record, siz
       at += n;
       len -= (size_t) n;
     }
+  if (q->names)
+    names_start ();
   p->pid = container_init_pid ();
   if (resources_apply (q, p->pid, f) < 0)
     return -1;
@@ -299,6 +303,8 @@ process_check_end (struct process *p)
   if (!p->exited || !p->out.done || !p->err.done || p->ended)
     return;
   p->ended = true;
+  /* Why, if that is why, comes first. */
+  cgroup_report_oom ();
   agent_send_exit (p->number, p->status);
   process_free (p);
 }

@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "creds.h"
 #include "handoff.h"
+#include "hooks.h"
 #include "log.h"
 #include "mounts.h"
 #include "path.h"
@@ -254,6 +255,8 @@ program_run (const struct program *p, struct failure *f)
       return;
     }
   if (find_program (&q, path, 2 * PATH_MAX, f) < 0)
+    return;
+  if (p->first && hooks_run (&q, f) < 0)
     return;
   syscall (SYS_close_range, 3u, ~0u, K_CLOSE_RANGE_CLOEXEC);
   /* Said before the filter is loaded, which may not let it through. */

@@ -102,6 +102,39 @@ append_string (char ***list, size_t *n, const char *value)
 }
 
 static bool
+parse_hook (struct request *q, struct tlv_reader r)
+{
+  struct request_hook *h = array_append (q->hooks, q->n_hooks);
+  struct tlv_field f;
+  size_t args, envs;
+
+  if (!h)
+    return false;
+  h->path = "";
+  while (tlv_next (&r, &f))
+    switch (f.tag)
+      {
+      case H_PATH:
+        h->path = tlv_get_str (&r, &f);
+        break;
+      case H_ARG:
+        if (!append_string (&h->argv, &h->n_argv, tlv_get_str (&r, &f)))
+          return false;
+        break;
+      case H_ENV:
+        if (!append_string (&h->env, &h->n_env, tlv_get_str (&r, &f)))
+          return false;
+        break;
+      case H_TIMEOUT:
+        h->timeout = tlv_get_u32 (&r, &f);
+        break;
+      }
+  args = h->n_argv;
+  envs = h->n_env;
+  return append_string (&h->argv, &args, NULL) && append_string (&h->env, &envs, NULL) && !r.bad;
+}
+
+static bool
 parse_field (struct request *q, struct tlv_reader *r, const struct tlv_field *f)
 {
   switch (f->tag)
@@ -165,6 +198,9 @@ parse_field (struct request *q, struct tlv_reader *r, const struct tlv_field *f)
     case E_NO_STDIN:
       q->no_stdin = tlv_get_u32 (r, f) != 0;
       return true;
+    case E_NAMES:
+      q->names = tlv_get_u32 (r, f) != 0;
+      return true;
     case E_SECCOMP:
       return parse_seccomp (q, f);
     case E_SECCOMP_FLAGS:
@@ -176,6 +212,11 @@ parse_field (struct request *q, struct tlv_reader *r, const struct tlv_field *f)
       return true;
     case E_SCHEDULER:
       return parse_scheduler (q, tlv_get_record (f));
+    case E_HOOK:
+      return parse_hook (q, tlv_get_record (f));
+    case E_STATE:
+      q->state = tlv_get_str (r, f);
+      return true;
     default:
       return true;
     }
@@ -215,6 +256,12 @@ request_free (struct request *q)
   free (q->groups);
   free (q->rlimits);
   free (q->seccomp);
+  for (size_t i = 0; i < q->n_hooks; i++)
+    {
+      free (q->hooks[i].argv);
+      free (q->hooks[i].env);
+    }
+  free (q->hooks);
   memset (q, 0, sizeof *q);
 }
 

@@ -30,6 +30,14 @@ struct request_rlimit
   uint64_t soft, hard;
 };
 
+struct request_hook
+{
+  const char *path;
+  char **argv, **env; /* NULL-terminated, or NULL */
+  size_t n_argv, n_env;
+  unsigned timeout; /* seconds; 0: none */
+};
+
 struct request
 {
   char **argv, **env; /* NULL-terminated */
@@ -42,7 +50,7 @@ struct request
   size_t n_groups;
   bool has_umask;
   mode_t mask;
-  bool terminal, no_stdin;
+  bool terminal, no_stdin, names;
   unsigned rows, cols;
   unsigned caps_given; /* bit mask of CAP_SET_* */
   uint64_t caps[CAP_SETS];
@@ -58,6 +66,9 @@ struct request
   unsigned ioprio;
   bool has_scheduler;
   struct k_sched_attr scheduler;
+  struct request_hook *hooks;
+  size_t n_hooks;
+  const char *state; /* for them */
 };
 
 int request_parse (struct request *q, const void *record, size_t len, struct failure *f);

@@ -4,8 +4,10 @@
 #define RCVMI_STAGE "agent"
 #include "agent.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -30,7 +32,9 @@ struct process
   const struct rcvmi_agent_process_ops *ops; /* NULL: forgotten */
   void *user;
   struct rcvmi_ev_source *timer; /* until the guest answers EXEC */
+  bool held;                     /* it had one when the guest was paused */
   bool started, ended;
+  bool doomed; /* to be killed as soon as it has started */
   int code, signum;
 };
 
@@ -45,14 +49,14 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  unsigned n_net_requests; /* without an answer */
+  unsigned n_net_requests, n_cgroup_requests; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
 /* The fields of the small records. */
 struct fields
 {
-  uint32_t version, pid, errnum, exit_code, signum, level;
+  uint32_t version, pid, errnum, exit_code, signum, level, count;
   uint64_t boot_usec;
   bool has_exit_code, has_signal;
   char stage[32];
@@ -144,6 +148,9 @@ parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err
         x->has_signal = true;
         if (x->signum < 1 || x->signum > 127)
           r.bad = true;
+        break;
+      case A_BYTES:
+        x->count = tlv_get_u32 (&r, &f);
         break;
       case A_LEVEL:
         x->level = tlv_get_u32 (&r, &f);
@@ -258,6 +265,8 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
       code = rcvmi_streams_start (p->streams, err);
       if (code == 0 && p->ops)
         p->ops->started (p->user, x.pid);
+      else if (code == 0 && p->doomed)
+        code = rcvmi_agent_signal (a, h->process, SIGKILL, false, err);
       return code;
     case AGENT_FAILED:
       {
@@ -301,6 +310,28 @@ on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsign
 }
 
 static int
+on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  struct fields x = { 0 };
+  struct tlv_reader r;
+  struct tlv_field f;
+  int code = 0;
+
+  if (!a->ready || a->n_cgroup_requests == 0 || !a->ops->cgroup_answer)
+    return unexpected ("an answer about the cgroup", err);
+  a->n_cgroup_requests--;
+  /* K_NAME and K_VALUE have the numbers of other fields of an error's record, which starts with its stage. */
+  tlv_reader_init (&r, payload, h->len);
+  if (tlv_next (&r, &f) && f.tag == A_STAGE)
+    code = parse (&x, payload, h->len, err);
+  if (code < 0)
+    return code;
+  a->ops->cgroup_answer (a->user, h->process, payload, h->len,
+                         x.message[0] ? guest_error (&x, RCVM_E_GUEST, "cgroup") : NULL);
+  return 0;
+}
+
+static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
@@ -324,9 +355,18 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
     case AGENT_READY:
     case AGENT_LOG:
     case AGENT_GOODBYE:
+    case AGENT_OOM:
       break;
     case AGENT_NET_ANSWER:
       return on_net_answer (a, h, payload, err);
+    case AGENT_CGROUP_ANSWER:
+      return on_cgroup_answer (a, h, payload, err);
+    case AGENT_NAME_QUERY:
+      if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
+        return unexpected ("a question for a name", err);
+      if (a->ops->name_query)
+        a->ops->name_query (a->user, h->process, payload, h->len);
+      return 0;
     default:
       return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a frame of unknown type %u",
                          h->type);
@@ -363,6 +403,12 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
     case AGENT_LOG:
       rcvmi_log_at (a->log, x.level > RCVM_LOG_DEBUG ? RCVM_LOG_DEBUG : (int) x.level, "agent", "%s",
                     x.message);
+      return 0;
+    case AGENT_OOM:
+      if (!a->greeted)
+        return unexpected ("OOM", err);
+      if (a->ops->oom)
+        a->ops->oom (a->user, x.count);
       return 0;
     default: /* AGENT_GOODBYE */
       if (!a->shutting_down || a->gone)
@@ -519,6 +565,66 @@ on_no_answer (void *user, uint32_t events)
   break_link (p->agent, e);
 }
 
+/* What does not reach the guest it asks for again: one that asks and does not read is not waited for. */
+void
+rcvmi_agent_name_answer (struct rcvmi_agent *a, uint32_t number, const void *message, size_t len)
+{
+  if (check_link (a, NULL) == 0 && rcvmi_link_pending (&a->link) < AGENT_WINDOW)
+    rcvmi_link_send (&a->link, AGENT_NAME_ANSWER, number, message, len, NULL);
+}
+
+int
+rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    {
+      tlv_writer_free (record);
+      return code;
+    }
+  a->n_cgroup_requests++;
+  return rcvmi_link_send_record (&a->link, type, number, record, err);
+}
+
+int
+rcvmi_agent_set_clock (struct rcvmi_agent *a, rcvm_error **err)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  struct timespec now;
+  int code = check_link (a, err);
+
+  if (code < 0)
+    return code;
+  clock_gettime (CLOCK_REALTIME, &now);
+  tlv_put_u64 (&w, A_CLOCK_NSEC, (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec);
+  return rcvmi_link_send_record (&a->link, AGENT_CLOCK, 0, &w, err);
+}
+
+void
+rcvmi_agent_hold (struct rcvmi_agent *a)
+{
+  for (struct process *p = a->processes; p; p = p->next)
+    {
+      p->held = p->timer != NULL;
+      rcvmi_ev_remove (steal_ptr (p->timer));
+    }
+}
+
+int
+rcvmi_agent_go_on (struct rcvmi_agent *a, rcvm_error **err)
+{
+  for (struct process *p = a->processes; p; p = p->next)
+    if (p->held && !p->started)
+      {
+        p->held = false;
+        p->timer = rcvmi_ev_add_timer (a->ev, ANSWER_TIMEOUT_MS, on_no_answer, p, err);
+        if (!p->timer)
+          return RCVM_E_SYSTEM;
+      }
+  return 0;
+}
+
 int64_t
 rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const int fds[3],
                   const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
@@ -571,12 +677,16 @@ rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const i
 }
 
 void
-rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process)
+rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process, bool kill)
 {
   struct process *p = find (a, process);
 
-  if (p)
-    p->ops = NULL;
+  if (!p)
+    return;
+  p->ops = NULL;
+  p->doomed = kill;
+  if (kill && p->started && !p->ended)
+    rcvmi_agent_signal (a, process, SIGKILL, false, NULL);
 }
 
 static int

@@ -29,6 +29,12 @@ struct rcvmi_agent_ops
   void (*goodbye) (void *user);
   /* What came of rcvmi_agent_net: the record (S_NETWORK fields), or an error.  NULL: nobody asks. */
   void (*net_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+  /* The same of rcvmi_agent_cgroup: K_NAME/K_VALUE pairs. */
+  void (*cgroup_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+  /* So many processes of the container were killed for want of memory, by now.  NULL: nobody counts. */
+  void (*oom) (void *user, uint32_t kills);
+  /* A DNS message for the name server of the container's network namespace.  NULL: there is none. */
+  void (*name_query) (void *user, uint32_t number, const unsigned char *message, size_t len);
   /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
   void (*broken) (void *user, rcvm_error *err);
 };
@@ -53,13 +59,22 @@ int rcvmi_agent_setup (struct rcvmi_agent *agent, struct tlv_writer *record, rcv
 /* NET_ADD, NET_DEL, NET_QUERY; frees the record.  The answer comes with `number`. */
 int rcvmi_agent_net (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
                      rcvm_error **err);
+/* CGROUP_SET and CGROUP_GET, in the same way. */
+int rcvmi_agent_cgroup (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
+                        rcvm_error **err);
+/* Gives the guest the host's time of day. */
+int rcvmi_agent_set_clock (struct rcvmi_agent *agent, rcvm_error **err);
+/* While the guest stands still, no answer of it is late. */
+void rcvmi_agent_hold (struct rcvmi_agent *agent);
+int rcvmi_agent_go_on (struct rcvmi_agent *agent, rcvm_error **err);
+void rcvmi_agent_name_answer (struct rcvmi_agent *agent, uint32_t number, const void *message, size_t len);
 int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
 
 /* Starts a process; takes the three fds over in any case.  Returns its number, or a negative code. */
 int64_t rcvmi_agent_exec (struct rcvmi_agent *agent, const void *record, size_t len, const int fds[3],
                           const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err);
-/* The owner of a process goes away: its ops are not called any more.  The process goes on. */
-void rcvmi_agent_forget (struct rcvmi_agent *agent, uint32_t process);
+/* The owner of a process goes away: its ops are not called any more.  The process goes on, or is killed. */
+void rcvmi_agent_forget (struct rcvmi_agent *agent, uint32_t process, bool kill);
 int rcvmi_agent_signal (struct rcvmi_agent *agent, uint32_t process, int signum, bool all,
                         rcvm_error **err);
 int rcvmi_agent_resize (struct rcvmi_agent *agent, uint32_t process, unsigned rows, unsigned cols,

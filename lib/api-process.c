@@ -172,6 +172,17 @@ rcvm_process_set_terminal (rcvm_process *p, int on, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_process_set_tied (rcvm_process *p, int on, rcvm_error **err)
+{
+  int code = begin (p, true, err);
+
+  if (code < 0)
+    return code;
+  p->options.tied = on != 0;
+  return finish (p, 0);
+}
+
+RCVM_PUBLIC int
 rcvm_process_set_stdio (rcvm_process *p, int in, int out, int err_fd, rcvm_error **err)
 {
   const int given[3] = { in, out, err_fd };

@@ -40,11 +40,11 @@ rcvm_vm_net_json (rcvm_vm *vm, rcvm_error **err)
 
   if (begin (vm, err) < 0)
     return NULL;
-  free (steal_ptr (vm->net_json));
+  free (steal_ptr (vm->json));
   /* The monitor bounds how long a guest may take to answer. */
   if (rcvmi_handle_request (vm, CONTROL_NET_SHOW, NULL, NULL, -1, err) == 0)
     {
-      json = steal_ptr (vm->net_json);
+      json = steal_ptr (vm->json);
       if (!json)
         rcvmi_fail_nomem (err);
     }

@@ -188,15 +188,13 @@ rcvm_vm_set_annotation (rcvm_vm *vm, const char *key, const char *value, rcvm_er
   return finish (vm, 0);
 }
 
-RCVM_PUBLIC int
-rcvm_vm_set_stdio (rcvm_vm *vm, int in, int out, int err_fd, rcvm_error **err)
+/* With the handle locked. */
+static int
+set_stdio (rcvm_vm *vm, const int given[3], rcvm_error **err)
 {
-  const int given[3] = { in, out, err_fd };
   int copies[3] = { -1, -1, -1 };
-  int code = begin (vm, err);
+  int code = 0;
 
-  if (code < 0)
-    return code;
   for (int i = 0; i < 3 && code == 0; i++)
     if (given[i] >= 0 && (copies[i] = fcntl (given[i], F_DUPFD_CLOEXEC, 3)) < 0)
       code = rcvmi_fail_errno (err, errno, "cannot duplicate fd %d", given[i]);
@@ -208,6 +206,34 @@ rcvm_vm_set_stdio (rcvm_vm *vm, int in, int out, int err_fd, rcvm_error **err)
       if (code == 0)
         vm->stdio[i] = copies[i];
     }
+  return code;
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_stdio (rcvm_vm *vm, int in, int out, int err_fd, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  if (code < 0)
+    return code;
+  code = set_stdio (vm, (const int[3]){ in, out, err_fd }, err);
+  if (code == 0)
+    vm->options.console = 0;
+  return finish (vm, code);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_console (rcvm_vm *vm, int fd, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  if (code < 0)
+    return code;
+  if (!isatty (fd))
+    return finish (vm, rcvmi_fail (err, RCVM_E_INVALID, 0, "fd %d is no terminal", fd));
+  code = set_stdio (vm, (const int[3]){ fd, fd, -1 }, err);
+  if (code == 0)
+    vm->options.console = vm->options.terminal = 1;
   return finish (vm, code);
 }
 
@@ -233,6 +259,14 @@ rcvm_vm_set_initramfs (rcvm_vm *vm, const char *path, rcvm_error **err)
   int code = begin (vm, err);
 
   return code < 0 ? code : set_path (vm, &vm->options.initramfs, path, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_set_cgroup_driver (rcvm_vm *vm, const char *driver, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.cgroup_driver, driver, err);
 }
 
 RCVM_PUBLIC int

@@ -17,6 +17,7 @@
 #include "clock.h"
 #include "err.h"
 #include "handle.h"
+#include "hooks.h"
 #include "plan.h"
 #include "proc.h"
 #include "visibility.h"
@@ -94,7 +95,7 @@ rcvm_vm_free (rcvm_vm *vm)
   pthread_mutex_destroy (&vm->lock);
   free (vm->root);
   free (vm->id);
-  free (vm->net_json);
+  free (vm->json);
   free (vm);
 }
 
@@ -185,10 +186,41 @@ create (rcvm_vm *vm, rcvm_error **err)
   return code;
 }
 
+/* The hooks of after the deletion. */
+static void
+run_poststop (rcvm_vm *vm, const char *json)
+{
+  rcvm_error *e = NULL;
+  struct rcvmi_spec *spec = rcvmi_spec_parse_hooks (json, &e);
+  struct rcvmi_state s = vm->state;
+  autofree char *state = NULL;
+
+  s.status = RCVM_STATUS_STOPPED;
+  state = spec ? rcvmi_state_to_json (&s, false, &e) : NULL;
+  if (state)
+    {
+      struct rcvmi_hooks hooks = { .kind = "poststop",
+                                   .list = spec->hooks->poststop,
+                                   .n = spec->hooks->n_poststop,
+                                   .state = state,
+                                   .dir = s.bundle && s.bundle[0] && access (s.bundle, X_OK) == 0 ? s.bundle : "/",
+                                   .go_on = true,
+                                   .abort_fd = -1 };
+
+      rcvmi_hooks_run (&hooks, &e);
+    }
+  if (e)
+    rcvmi_log_at (&vm->log, RCVM_LOG_WARNING, "hooks", "%s", rcvm_error_get_message (e));
+  rcvm_error_free (e);
+  rcvmi_spec_free (spec);
+}
+
 static int
 remove_state (rcvm_vm *vm, bool force, rcvm_error **err)
 {
   struct rcvmi_state_dir dir;
+  struct rcvmi_state s;
+  autofree char *poststop = NULL;
   int code;
 
   /* Its last words are said; its process goes a moment later. */
@@ -197,8 +229,15 @@ remove_state (rcvm_vm *vm, bool force, rcvm_error **err)
     rcvmi_proc_kill_stranger (vm->state.pid, vm->state.pid_start);
   code = rcvmi_state_dir_open (&dir, vm->root, vm->id, err);
   if (code == 0)
-    code = rcvmi_state_dir_remove (&dir, force, err);
+    {
+      if (rcvmi_state_dir_read (&dir, &s, NULL) == 0)
+        poststop = steal_ptr (s.poststop);
+      rcvmi_state_clear (&s);
+      code = rcvmi_state_dir_remove (&dir, force, err);
+    }
   rcvmi_state_dir_close (&dir);
+  if (code == 0 && poststop)
+    run_poststop (vm, poststop);
   return code;
 }
 

@@ -31,17 +31,23 @@ enum rcvmi_control_frame
   CONTROL_RESIZE = 4, /* A_ROWS, A_COLS */
   CONTROL_EXEC = 5,   /* struct rcvmi_exec_options */
   CONTROL_STOP = 6,   /* ends the VM at once */
-  CONTROL_NET_SHOW = 20,   /* empty; a NET frame comes before the OK */
+  CONTROL_PAUSE = 7,
+  CONTROL_RESUME = 8,
+  CONTROL_UPDATE = 9,     /* A_MESSAGE: OCI resources as JSON */
+  CONTROL_STATS = 10,     /* empty; a JSON frame comes before the OK */
+  CONTROL_PROCESSES = 11, /* the same */
+  CONTROL_NET_SHOW = 20,   /* empty; a JSON frame comes before the OK */
   CONTROL_NET_ATTACH = 21, /* A_MESSAGE: name of an interface of the VM's network namespace */
   CONTROL_NET_DETACH = 22, /* the same */
-  CONTROL_VOLUMES = 23,    /* empty; a NET frame, with the volumes' JSON, comes before the OK */
+  CONTROL_VOLUMES = 23,    /* empty; a JSON frame comes before the OK */
 
   CONTROL_OK = 32,     /* A_PID: of the monitor (CREATE) or in the guest (EXEC) */
   CONTROL_ERROR = 33,  /* CE_* */
   CONTROL_LOG = 34,    /* A_LEVEL, A_STAGE, A_MESSAGE */
   CONTROL_EXITED = 35, /* A_EXIT_CODE, or CE_* where no exit code is known */
   CONTROL_STATUS = 36, /* A_BYTES: the container's new enum rcvm_status */
-  CONTROL_NET = 37     /* A_MESSAGE: JSON */
+  CONTROL_JSON = 37,   /* A_MESSAGE: what was asked for */
+  CONTROL_OOM = 38     /* A_BYTES: how many processes were killed for want of memory, by now */
 };
 
 enum rcvmi_control_error_tag

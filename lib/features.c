@@ -63,7 +63,7 @@ cgroup (struct rcvmi_json *b)
 {
   struct json_object *o = json_object_new_object ();
 
-  rcvmi_json_put (b, o, "v1", json_object_new_boolean (false));
+  rcvmi_json_put (b, o, "v1", json_object_new_boolean (true));
   rcvmi_json_put (b, o, "v2", json_object_new_boolean (true));
   rcvmi_json_put (b, o, "systemd", json_object_new_boolean (false));
   rcvmi_json_put (b, o, "systemdUser", json_object_new_boolean (false));
@@ -106,8 +106,8 @@ linux_features (struct rcvmi_json *b)
 RCVM_PUBLIC char *
 rcvm_features_json (rcvm_error **err)
 {
-  /* No hook is run yet. */
-  static const char *const hooks[] = { NULL };
+  static const char *const hooks[]
+      = { "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop", NULL };
   static const char *const unsafe[] = { "org.runcvm.", NULL };
   struct json_object *o = json_object_new_object (), *annotations = json_object_new_object ();
   struct rcvmi_json b = { false };

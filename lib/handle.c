@@ -85,10 +85,15 @@ on_news (void *user, const struct agent_header *h, const unsigned char *payload)
       }
   if (h->type == CONTROL_LOG && !r.bad)
     rcvmi_log_at (&vm->log, (int) level, stage, "%s", message);
-  else if (h->type == CONTROL_NET && !r.bad)
+  else if (h->type == CONTROL_JSON && !r.bad)
     {
-      free (vm->net_json);
-      vm->net_json = strdup (message);
+      free (vm->json);
+      vm->json = strdup (message);
+    }
+  else if (h->type == CONTROL_OOM && !r.bad)
+    {
+      vm->state.oom_kills = status;
+      ring (vm);
     }
   else if (h->type == CONTROL_STATUS && status <= RCVM_STATUS_STOPPED)
     {

@@ -29,7 +29,7 @@ struct rcvm_vm
   struct rcvmi_state state; /* as last read */
   int status;               /* as last heard */
   bool settled;             /* it has stopped and the state says how */
-  char *net_json;           /* the answer that came before the last OK */
+  char *json;               /* the answer that came before the last OK */
   unsigned waiters;         /* threads in rcvm_vm_wait that sleep */
 };
 

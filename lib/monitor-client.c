@@ -30,10 +30,12 @@ struct rcvmi_monitor_client
   bool waits_create; /* an answer to CREATE is due */
   bool waits_stop;
   bool waits_net;
+  bool waits_request; /* about limits or statistics */
   bool wants_net_json;
   bool is_exec;       /* the connection of a further process */
   bool exec_answered;
   bool exec_ended;
+  bool tied; /* the process is killed when its connection ends before it */
   uint32_t process;
 };
 
@@ -47,12 +49,14 @@ drop (struct rcvmi_monitor_client *c)
     at = &(*at)->next;
   *at = c->next;
   if (c->is_exec && !c->exec_ended && m->run && rcvmi_run_agent (m->run))
-    rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process);
+    rcvmi_agent_forget (rcvmi_run_agent (m->run), c->process, c->tied);
   if (c->waits_net && m->run)
     {
       rcvmi_run_net_forget (m->run, c);
       rcvmi_run_volumes_forget (m->run, c);
     }
+  if (c->waits_request && m->run)
+    rcvmi_run_forget_requests (m->run, c);
   if (m->creator == c)
     m->creator = NULL;
   /* There is room for another, if there was none. */
@@ -210,6 +214,21 @@ on_status (void *user, int status)
 }
 
 static void
+on_oom (void *user, uint32_t kills)
+{
+  struct rcvmi_monitor *m = user;
+
+  for (struct rcvmi_monitor_client *c = m->clients; c; c = c->next)
+    if (!c->is_exec)
+      {
+        struct tlv_writer w = TLV_WRITER_INIT;
+
+        tlv_put_u32 (&w, A_BYTES, kills);
+        send_record (c, CONTROL_OOM, &w);
+      }
+}
+
+static void
 on_stopped (void *user)
 {
   struct rcvmi_monitor *m = user;
@@ -245,6 +264,7 @@ static const struct rcvmi_run_handler run_handler = {
   .started = on_started,
   .not_started = on_not_started,
   .status = on_status,
+  .oom = on_oom,
   .stopped = on_stopped,
 };
 
@@ -378,6 +398,7 @@ do_exec (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size_t
       if (code == 0)
         {
           c->is_exec = true;
+          c->tied = options.tied != 0;
           c->process = (uint32_t) number;
         }
     }
@@ -411,7 +432,7 @@ on_net_done (void *user, const char *json, rcvm_error *err)
       if (both)
         {
           tlv_put_str (&w, A_MESSAGE, both);
-          send_record (c, CONTROL_NET, &w);
+          send_record (c, CONTROL_JSON, &w);
         }
       send_ok (c, 0);
     }
@@ -430,7 +451,7 @@ on_volumes_done (void *user, const char *json, rcvm_error *err)
   else
     {
       tlv_put_str (&w, A_MESSAGE, json);
-      send_record (c, CONTROL_NET, &w);
+      send_record (c, CONTROL_JSON, &w);
       send_ok (c, 0);
     }
   rcvm_error_free (err);
@@ -459,6 +480,54 @@ do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void
                                          : rcvmi_run_net_detach (run, name, on_net_done, c, err);
   if (code < 0)
     c->waits_net = false;
+  return code;
+}
+
+/* Limits and statistics. */
+
+static void
+on_request_done (void *user, const char *json, rcvm_error *err)
+{
+  struct rcvmi_monitor_client *c = user;
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  c->waits_request = false;
+  if (!err && json)
+    {
+      tlv_put_str (&w, A_MESSAGE, json);
+      send_record (c, CONTROL_JSON, &w);
+    }
+  answer (c, err ? rcvm_error_get_code (err) : 0, err);
+}
+
+static int
+do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  autofree char *json = NULL;
+  const char *text = "";
+  struct tlv_reader r;
+  struct tlv_field f;
+  int code;
+
+  tlv_reader_init (&r, data, h->len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_MESSAGE)
+      text = tlv_get_str (&r, &f);
+  if (r.bad || c->waits_request)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
+  if (h->type == CONTROL_PROCESSES)
+    {
+      json = rcvmi_run_processes (run, err);
+      if (json)
+        on_request_done (c, json, NULL);
+      return json ? 0 : RCVM_E_SYSTEM;
+    }
+  c->waits_request = true;
+  code = h->type == CONTROL_STATS ? rcvmi_run_stats (run, on_request_done, c, err)
+                                  : rcvmi_run_update (run, text, on_request_done, c, err);
+  if (code < 0)
+    c->waits_request = false;
   return code;
 }
 
@@ -544,6 +613,13 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
         answer (c, code, e);
       return;
     }
+  if (h->type >= CONTROL_UPDATE && h->type <= CONTROL_PROCESSES)
+    {
+      code = do_request (c, h, payload, &e);
+      if (code < 0)
+        answer (c, code, e);
+      return;
+    }
   code = parse_numbers (&n, payload, h->len, &e);
   if (code == 0)
     switch (h->type)
@@ -565,6 +641,12 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
           }
         /* Answered at once, which says that somebody is there; the end of the connection tells the rest. */
         rcvmi_run_stop_gently (m->run);
+        break;
+      case CONTROL_PAUSE:
+        code = rcvmi_run_pause (m->run, &e);
+        break;
+      case CONTROL_RESUME:
+        code = rcvmi_run_resume (m->run, &e);
         break;
       case CONTROL_KILL:
       case CONTROL_RESIZE:

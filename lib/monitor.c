@@ -42,6 +42,12 @@ on_signal (void *user, uint32_t events)
   (void) events;
   if (read (m->signal_fd, &info, sizeof info) != sizeof info)
     return;
+  if (info.ssi_signo == SIGWINCH)
+    {
+      if (m->run)
+        rcvmi_run_follow_console (m->run);
+      return;
+    }
   /* A monitor's signals are its container's: `kill PID` means the process in the VM. */
   if (!m->run)
     rcvmi_ev_stop (m->ev);
@@ -52,7 +58,7 @@ on_signal (void *user, uint32_t events)
 static int
 watch_signals (struct rcvmi_monitor *m, rcvm_error **err)
 {
-  static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
+  static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH };
   sigset_t set;
 
   sigemptyset (&set);

@@ -63,6 +63,7 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 23, KIND_STR, rootfs_disk),
   OPTION (rcvmi_options, 24, KIND_STR, rootfs_changes),
   OPTION (rcvmi_options, 25, KIND_LIST, rootfs_digests),
+  OPTION (rcvmi_options, 26, KIND_UNSIGNED, console),
   OPTION (rcvmi_options, 40, KIND_STR, binds),
   OPTION (rcvmi_options, 41, KIND_LIST, volumes),
   OPTION (rcvmi_options, 60, KIND_STR, network),
@@ -71,6 +72,7 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 63, KIND_UNSIGNED, dhcp),
   OPTION (rcvmi_options, 64, KIND_LIST, nics),
   OPTION (rcvmi_options, 65, KIND_LIST, ports),
+  OPTION (rcvmi_options, 80, KIND_STR, cgroup_driver),
 };
 
 static const struct option exec_options[] = {
@@ -82,6 +84,7 @@ static const struct option exec_options[] = {
   OPTION (rcvmi_exec_options, 6, KIND_INT, terminal),
   OPTION (rcvmi_exec_options, 7, KIND_UNSIGNED, rows),
   OPTION (rcvmi_exec_options, 8, KIND_UNSIGNED, cols),
+  OPTION (rcvmi_exec_options, 9, KIND_UNSIGNED, tied),
 };
 
 #define N_ELEMENTS(a) (sizeof (a) / sizeof ((a)[0]))

@@ -28,6 +28,7 @@ struct rcvmi_options
   char *cwd;
   char *hostname;
   int terminal;
+  unsigned console;    /* 1: stdin is the user's terminal, to be made raw and followed */
   int readonly_rootfs;
   char *hypervisor;
   char *kernel;
@@ -44,13 +45,14 @@ struct rcvmi_options
   int log_level;
   char *binds;        /* "live", "copy" */
   char **volumes;     /* for each three strings: source, target (both absolute), options "ro,squash=U:G,cached=N"; or
-                         "", target, and mount data: a tmpfs */
+                         "", target, and mount data: a tmpfs; or source, target, and "type=block,ro,fstype=ext4" */
   char *network;      /* "none", "host", a path ... */
   char *network_join; /* "tc", "bridge" */
   char *tap_name;
   unsigned dhcp;      /* seconds */
   char **nics;
   char **ports;
+  char *cgroup_driver; /* "cgroupfs", "systemd" */
 };
 
 /* A process to start in a running container. */
@@ -64,6 +66,7 @@ struct rcvmi_exec_options
   int terminal;
   unsigned rows;
   unsigned cols;
+  unsigned tied; /* 1: it ends with the connection that started it */
 };
 
 #define RCVMI_OPTIONS_INIT                                                                        \

@@ -326,13 +326,19 @@ static int
 put_bind_of_disk (struct rcvmi_plan *plan, const struct parsed *p, const char *place, rcvm_error **err)
 {
   const char *source = rcvmi_arena_printf (&plan->spec->arena, RCVMI_PLAN_BINDS_STAGE "%s", place);
+  struct rcvmi_plan_disk disk = { .kind = RCVMI_PLAN_DISK_BINDS };
+  char locator[16];
 
   if (!source)
     return rcvmi_fail_nomem (err);
   if (plan->n_copies == 1)
-    put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE,
-                                       .type = "ext4",
-                                       .source = RCVMI_PLAN_BINDS_DISK });
+    {
+      int rc = rcvmi_plan_add_disk (plan, &disk, locator, err);
+
+      if (rc < 0)
+        return rc;
+      put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE, .type = "ext4", .source = locator });
+    }
   return put_bind_of_stage (plan, p, source);
 }
 
@@ -459,6 +465,8 @@ plan_attached (struct rcvmi_plan *plan, const struct attached *a, rcvm_error **e
   char stage[48];
   int rc;
 
+  if (strncmp (options, "type=", 5) == 0 && a->parts[1][0] == '/' && a->target[1])
+    return rcvmi_plan_attach (plan, source, a->target, options + 5, err);
   if ((*source && *source != '/') || a->parts[1][0] != '/' || !a->target[1])
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
                        "the volume '%.200s' for '%.200s' needs absolute paths, and a target other than '/'", source,
@@ -528,10 +536,14 @@ rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *options,
   for (size_t i = 0; rc == 0 && i < n; i++)
     {
       rc = parse_mount (plan, i, &all[i], err);
+      if (rc == 0 && all[i].is_bind && rcvmi_plan_is_for_disks (plan, all[i].destination))
+        continue;
       if (rc == 0 && all[i].is_bind)
         rc = plan_bind (plan, &all[i], readonly_root, all, err);
       else if (rc == 0)
         rc = plan_virtual (plan, &all[i], err);
     }
+  if (rc == 0)
+    rc = rcvmi_plan_scratch_disks (plan, err);
   return rc < 0 ? rc : plan_volumes (plan, options->volumes, err);
 }

@@ -18,6 +18,7 @@
 
 #include "agent-wire.h"
 #include "err.h"
+#include "plan-limits.h"
 
 static int
 put_names (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
@@ -216,68 +217,11 @@ put_sysctls (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
-static void
-put_pair (struct tlv_writer *w, const char *name, const char *value)
-{
-  tlv_put_str (w, K_NAME, name);
-  tlv_put_str (w, K_VALUE, value);
-}
-
-static void
-put_limit (struct tlv_writer *w, const char *name, int64_t limit)
-{
-  char value[32];
-
-  snprintf (value, sizeof value, "%" PRId64, limit);
-  put_pair (w, name, limit < 0 ? "max" : value);
-}
-
-/* What of linux.resources the size of the VM does not say already. */
-static int
-put_limits (struct rcvmi_plan *plan, struct tlv_writer *w, const struct rcvmi_spec_resources *r,
-            rcvm_error **err)
-{
-  if (r->pids && r->pids->limit.set)
-    put_limit (w, "pids.max", r->pids->limit.value);
-  if (r->memory && r->memory->limit.value > 0 && (uint64_t) r->memory->limit.value < plan->memory)
-    put_limit (w, "memory.max", r->memory->limit.value);
-  if (r->memory && r->memory->reservation.value > 0)
-    put_limit (w, "memory.low", r->memory->reservation.value);
-  if (r->cpu && r->cpu->quota.value > 0)
-    {
-      uint64_t period = r->cpu->period.value ? r->cpu->period.value : 100000;
-      uint64_t quota = (uint64_t) r->cpu->quota.value, all;
-      char value[64];
-
-      if (__builtin_mul_overflow (period, plan->cpus, &all) || quota < all)
-        {
-          snprintf (value, sizeof value, "%" PRIu64 " %" PRIu64, quota, period);
-          put_pair (w, "cpu.max", value);
-          if (r->cpu->burst.value)
-            put_limit (w, "cpu.max.burst", (int64_t) r->cpu->burst.value);
-        }
-    }
-  for (size_t i = 0; i < r->n_unified; i++)
-    {
-      const char *name = r->unified[i].name;
-
-      if (strspn (name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
-              != strlen (name)
-          || name[0] == '.' || !strchr (name, '.'))
-        return rcvmi_fail (err, RCVM_E_SPEC, 0,
-                           "config.json: 'linux.resources.unified' has '%.100s', which is no file "
-                           "of a cgroup like pids.max",
-                           name);
-      put_pair (w, name, r->unified[i].value);
-    }
-  return 0;
-}
-
 static int
 put_cgroup (struct rcvmi_plan *plan, const struct rcvmi_spec_resources *r, rcvm_error **err)
 {
   struct tlv_writer pairs = TLV_WRITER_INIT;
-  int rc = put_limits (plan, &pairs, r, err);
+  int rc = rcvmi_plan_guest_limits (&pairs, r, plan->memory, false, err);
 
   plan->setup.failed |= pairs.failed;
   if (rc == 0 && pairs.len)

@@ -13,6 +13,7 @@
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "err.h"
+#include "plan-limits.h"
 #include "plan-parts.h"
 
 enum
@@ -199,17 +200,26 @@ plan_annotations (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   return plan->annotations ? 0 : rcvmi_fail_nomem (err);
 }
 
-/* No hook is run yet; who depends on one must know. */
+/* Whatever the host has: what cannot be asked for is said before anything is done. */
 static int
-warn_of_hooks (struct rcvmi_plan *plan, rcvm_error **err)
+plan_limits (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
 {
-  const struct rcvmi_spec_hooks *h = plan->spec->hooks;
+  const struct rcvmi_spec_lx *lx = plan->spec->lx;
+  const struct rcvmi_limits_vm vm = { .memory = plan->memory };
+  const char *driver = options->cgroup_driver;
+  struct rcvmi_limits limits;
+  int rc;
 
-  if (h
-      && (h->n_prestart || h->n_create_runtime || h->n_create_container || h->n_start_container
-          || h->n_poststart || h->n_poststop))
-    return rcvmi_plan_warn (plan, err, "'hooks' has no effect: hooks are not run");
-  return 0;
+  if (driver && strcmp (driver, "systemd") == 0)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the cgroup driver 'systemd' takes a client for systemd's D-Bus, which this version does not have: "
+                       "configure the engine for the driver 'cgroupfs' (Docker: \"exec-opts\": [\"native.cgroupdriver=cgroupfs\"])");
+  if (driver && strcmp (driver, "cgroupfs") != 0)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the option 'cgroup_driver' is '%.40s', and only cgroupfs and systemd are known",
+                       driver);
+  rc = rcvmi_plan_limits (&limits, lx ? lx->resources : NULL, &vm, false, err);
+  rcvmi_limits_clear (&limits);
+  return rc;
 }
 
 static int
@@ -255,7 +265,8 @@ plan_all (struct rcvmi_plan *plan, const struct rcvmi_options *options,
       || (rc = plan_annotations (plan, options, err)) < 0
       || (rc = plan_process (plan, options, err)) < 0
       || (rc = rcvmi_plan_machine (plan, options, defaults, err)) < 0
-      || (rc = rcvmi_plan_network (plan, options, err)) < 0 || (rc = rcvmi_plan_setup (plan, options, err)) < 0 || (rc = warn_of_hooks (plan, err)) < 0)
+      || (rc = plan_limits (plan, options, err)) < 0
+      || (rc = rcvmi_plan_network (plan, options, err)) < 0 || (rc = rcvmi_plan_setup (plan, options, err)) < 0)
     return rc;
   plan->warnings = steal_ptr (plan->spec->warnings);
   return 0;
@@ -300,6 +311,9 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
       free (plan->copies[i].destination);
     }
   free (plan->copies);
+  rcvmi_plan_disks_clear (plan);
+  rcvmi_plan_copy_volumes_clear (plan);
+  rcvmi_plan_shares_clear (plan);
   for (size_t i = 0; i < plan->n_volumes; i++)
     {
       free (plan->volumes[i].source);

@@ -176,13 +176,25 @@ put_guest (struct rcvmi_run *run, rcvm_error **err)
   return w->failed ? rcvmi_fail_nomem (err) : 0;
 }
 
+/* The namespace of a path or a process. */
+static int
+open_namespace (const struct rcvmi_plan_net *p, rcvm_error **err)
+{
+  char path[64];
+  int fd;
+
+  snprintf (path, sizeof path, "/proc/%d/ns/net", (int) p->pid);
+  fd = open (p->path ? p->path : path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    rcvmi_fail_errno (err, errno, "cannot open the network namespace '%s'", p->path ? p->path : path);
+  return fd;
+}
+
 enum rcvmi_run_step
-rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
+rcvmi_run_begin_netns (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_plan_net *p = &run->plan->net;
-  struct rcvmi_net_config c = RCVMI_NET_CONFIG_INIT;
-  struct asked asked = { 0 };
-  int code;
+  autoclose int fd = -1;
 
   if (p->mode == RCVMI_PLAN_NET_NETNS && is_hosts (p))
     {
@@ -191,8 +203,44 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
                     p->path ? p->path : "the namespace");
       p->mode = RCVMI_PLAN_NET_HOST;
     }
-  if (p->mode == RCVMI_PLAN_NET_OWN && !make_own_namespace (run))
-    p->mode = RCVMI_PLAN_NET_NONE;
+  if (p->mode != RCVMI_PLAN_NET_OWN && p->mode != RCVMI_PLAN_NET_NETNS)
+    return RCVMI_STEP_DONE;
+  run->host_netns_fd = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (run->host_netns_fd < 0)
+    {
+      rcvmi_fail_errno (err, errno, "cannot open the network namespace of the host");
+      return RCVMI_STEP_FAILED;
+    }
+  if (p->mode == RCVMI_PLAN_NET_OWN)
+    {
+      if (!make_own_namespace (run))
+        p->mode = RCVMI_PLAN_NET_NONE;
+      return RCVMI_STEP_DONE;
+    }
+  fd = open_namespace (p, err);
+  if (fd < 0)
+    return RCVMI_STEP_FAILED;
+  /* The container's PID is to be where its network is: others look there (`--network container:ID`). */
+  if (setns (fd, CLONE_NEWNET) < 0)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "the monitor stays outside of the network namespace: %s", strerror (errno));
+  return RCVMI_STEP_DONE;
+}
+
+void
+rcvmi_run_undo_netns (struct rcvmi_run *run)
+{
+  if (run->host_netns_fd >= 0)
+    close (steal_fd (&run->host_netns_fd));
+}
+
+enum rcvmi_run_step
+rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
+{
+  struct rcvmi_plan_net *p = &run->plan->net;
+  struct rcvmi_net_config c = RCVMI_NET_CONFIG_INIT;
+  struct asked asked = { 0 };
+  int code;
+
   if (p->mode == RCVMI_PLAN_NET_NONE)
     return RCVMI_STEP_DONE;
   c.mode = p->mode == RCVMI_PLAN_NET_HOST ? RCVMI_NET_HOST : RCVMI_NET_NETNS;
@@ -201,6 +249,7 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
   c.netns_pid = p->pid;
   c.dhcp = p->dhcp > 0;
   c.tap_name = p->tap_name;
+  c.persistent = run->vmm.ops->opens_taps;
   c.enable_forwarding = p->asked;
   code = parse_asked (&asked, &c, p, err);
   if (code == 0)
@@ -215,9 +264,6 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
     return RCVMI_STEP_FAILED;
   for (char *const *w = rcvmi_net_get_warnings (run->net); w && *w; w++)
     rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "%s", *w);
-  /* The container's PID is to be where its network is: others look there (`--network container:ID`). */
-  if (p->mode == RCVMI_PLAN_NET_NETNS && setns (rcvmi_net_get_ns_fd (run->net), CLONE_NEWNET) < 0)
-    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "the monitor stays outside of the network namespace: %s", strerror (errno));
   return RCVMI_STEP_DONE;
 }
 
@@ -235,6 +281,7 @@ rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rc
                            run->vmm.ops->name, RCVMI_VMM_NICS);
       v->number = n->number;
       v->tap_fd = n->tap_fd;
+      v->tap_name = n->tap_name;
       v->mtu = n->guest.mtu;
       memcpy (v->mac, n->guest.mac, sizeof v->mac);
       config->n_nics++;
@@ -243,6 +290,14 @@ rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rc
 }
 
 /* What the guest is asked for. */
+
+static int
+check_not_paused (const struct rcvmi_run *run, rcvm_error **err)
+{
+  if (run->state.status != RCVM_STATUS_PAUSED)
+    return 0;
+  return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused: resume it first", run->options.id);
+}
 
 static void
 drop_op (struct rcvmi_run_net_op *op)
@@ -355,6 +410,8 @@ ask (struct rcvmi_run *run, const struct rcvmi_run_net_op *what, struct tlv_writ
     n++;
   if (!run->agent || run->process_ended || run->ending)
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  else if (check_not_paused (run, err) < 0)
+    code = RCVM_E_STATE;
   else if (n >= OPERATIONS_MAX)
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "too many requests about the network of VM '%s' are under way", run->options.id);
   else if (!(op = calloc (1, sizeof *op)))
@@ -386,7 +443,7 @@ static int
 ask_to_add (struct rcvmi_run *run, struct rcvmi_net_nic *nic, bool added, rcvm_error **err)
 {
   struct rcvmi_run_net_op op = { .type = AGENT_NET_ADD, .nic = nic->number, .added = added };
-  struct rcvmi_vmm_nic v = { .number = nic->number, .tap_fd = nic->tap_fd, .mtu = nic->guest.mtu };
+  struct rcvmi_vmm_nic v = { .number = nic->number, .tap_fd = nic->tap_fd, .tap_name = nic->tap_name, .mtu = nic->guest.mtu };
   struct tlv_writer w = TLV_WRITER_INIT;
   int code = 0;
 
@@ -449,6 +506,30 @@ rescan (struct rcvmi_run *run, rcvm_error **err)
         rcvm_error_free (e);
     }
   return code;
+}
+
+void
+rcvmi_run_net_hold (struct rcvmi_run *run)
+{
+  for (struct rcvmi_run_net_op *op = run->net_ops; op; op = op->next)
+    rcvmi_ev_remove (steal_ptr (op->timer));
+  /* What happens in the namespace is looked at later. */
+  if (run->net_source)
+    rcvmi_ev_set_events (run->net_source, 0);
+}
+
+int
+rcvmi_run_net_go_on (struct rcvmi_run *run, rcvm_error **err)
+{
+  if (run->net_source)
+    rcvmi_ev_set_events (run->net_source, EPOLLIN);
+  for (struct rcvmi_run_net_op *op = run->net_ops; op; op = op->next)
+    {
+      op->timer = rcvmi_ev_add_timer (run->ev, ANSWER_TIMEOUT_MS + run->plan->net.dhcp * 1000, on_no_answer, op, err);
+      if (!op->timer)
+        return RCVM_E_SYSTEM;
+    }
+  return 0;
 }
 
 static void
@@ -528,8 +609,10 @@ int
 rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err)
 {
   struct rcvmi_net_nic *nic;
-  int code;
+  int code = check_not_paused (run, err);
 
+  if (code < 0)
+    return code;
   if (!run->net || run->plan->net.mode == RCVMI_PLAN_NET_HOST)
     return rcvmi_fail (err, RCVM_E_STATE, 0,
                        "VM '%s' has no network namespace whose interfaces it takes over, so none can be attached",
@@ -559,6 +642,8 @@ rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn 
 {
   struct rcvmi_net_nic *nic = find_by_name (run, name);
 
+  if (check_not_paused (run, err) < 0)
+    return RCVM_E_STATE;
   if (!nic)
     return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "VM '%s' has no network interface '%s'", run->options.id, name);
   if (run->plan->net.mode == RCVMI_PLAN_NET_HOST)

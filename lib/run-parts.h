@@ -8,6 +8,7 @@
 
 #include "run.h"
 
+#include "cgroup.h"
 #include "disks.h"
 #include "net.h"
 #include "plan.h"
@@ -38,6 +39,17 @@ struct rcvmi_worker
   int error_fd;
 };
 
+/* Hooks of one kind, run by a child. */
+struct rcvmi_run_hooks
+{
+  struct rcvmi_worker worker;
+  void (*done) (struct rcvmi_run *run, rcvm_error *err); /* the error is the callee's */
+  bool begun;     /* some may have run: those of the end have to */
+  size_t next_kind; /* of those before the VM is made */
+  bool end_waits; /* for those of after the start */
+  uint32_t guest_pid;
+};
+
 struct rcvmi_run
 {
   struct rcvmi_ev *ev;
@@ -47,6 +59,7 @@ struct rcvmi_run
 
   struct rcvmi_options options;
   int stdio[3];
+  int console; /* the user's terminal that the process has, or -1 */
   struct rcvmi_state_dir dir;
   struct rcvmi_state state;
 
@@ -64,14 +77,26 @@ struct rcvmi_run
   void (*written_back) (struct rcvmi_run *run);
   bool disks_built;           /* and what an earlier VM of that id had left is settled */
   bool changes_wanted;        /* the container may have changed its root, and nothing was made of that yet */
+  struct rcvmi_cgroup cgroup; /* n is 0: none */
+  struct rcvmi_limits limits;
+  int host_netns_fd;          /* where the monitor came from; -1: it is there still */
+  struct rcvmi_run_hooks hooks;
+  struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
+  bool names;                      /* the guest may ask the namespace's name server */
+  struct rcvmi_run_query *queries; /* run-names.c */
+  unsigned n_queries;
   struct rcvmi_net *net; /* NULL: none */
   struct rcvmi_ev_source *net_source;
   struct rcvmi_run_net_op *net_ops;
   uint32_t net_number;
   bool start_waits_for_net;
+  struct rcvmi_run_request *requests; /* about limits and statistics */
+  uint32_t request_number;
   struct rcvmi_vmm vmm;
+  bool takes_channels; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;
@@ -84,6 +109,8 @@ struct rcvmi_run
 void rcvmi_run_advance (struct rcvmi_run *run);
 /* Ends the run with `err`, which becomes the run's. */
 void rcvmi_run_fail (struct rcvmi_run *run, rcvm_error *err);
+/* Goes on with an end that waited for hooks. */
+void rcvmi_run_end_after_hooks (struct rcvmi_run *run);
 /* Ends the run when the callbacks under way have returned: they may belong to what is about to be freed. */
 void rcvmi_run_defer_end (struct rcvmi_run *run);
 /* The one timer of the run; 0: none. */
@@ -95,11 +122,56 @@ void rcvmi_run_add_phase (struct rcvmi_run *run, const char *name, int64_t usec)
 enum rcvmi_run_step rcvmi_run_begin_spec (struct rcvmi_run *run, rcvm_error **err);
 enum rcvmi_run_step rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err);
 
+/* run-cgroup.c */
+enum rcvmi_run_step rcvmi_run_begin_cgroup (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_cgroup (struct rcvmi_run *run);
+struct rcvmi_limits_vm rcvmi_run_limits_vm (const struct rcvmi_run *run);
+/* The boot is over: from now on its time is the container's. */
+int rcvmi_run_limit_time (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-resources.c */
+/* While the guest stands still, no answer is late. */
+void rcvmi_run_hold_requests (struct rcvmi_run *run);
+int rcvmi_run_go_on_with_requests (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_requests (struct rcvmi_run *run);
+/* For the agent's ops. */
+void rcvmi_run_cgroup_answer (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+void rcvmi_run_oom (void *user, uint32_t kills);
+
+/* run-hooks.c */
+enum rcvmi_run_step rcvmi_run_begin_hooks (struct rcvmi_run *run, rcvm_error **err);
+/* Ends those that run. */
+void rcvmi_run_undo_hooks (struct rcvmi_run *run);
+/* The same, but `done` follows. */
+void rcvmi_run_abort_hooks (struct rcvmi_run *run);
+/* Adds those that the guest runs to the record of the container's process. */
+int rcvmi_run_put_hooks (struct rcvmi_run *run, rcvm_error **err);
+/* Begins those of after the start, or of the end; `done` follows.  False: there are none. */
+bool rcvmi_run_poststart (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run, rcvm_error *err));
+bool rcvmi_run_poststop (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run, rcvm_error *err));
+
 /* run-rootfs.c */
 enum rcvmi_run_step rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
+
+/* run-disks.c */
+enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_disks (struct rcvmi_run *run);
+/* In the worker of stage "rootfs": makes those that are not there yet. */
+int rcvmi_run_build_scratch (struct rcvmi_run *run, rcvm_error **err);
+/* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
+struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
+
+/* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
+int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-shares.c */
+enum rcvmi_run_step rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_shares (struct rcvmi_run *run);
+void rcvmi_run_put_shares (struct rcvmi_run *run, struct rcvmi_vmm_config *config);
 
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);
@@ -108,6 +180,9 @@ void rcvmi_run_undo_volumes (struct rcvmi_run *run);
 int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
 
 /* run-net.c */
+/* The monitor moves into the container's network namespace, so that others find that by its PID. */
+enum rcvmi_run_step rcvmi_run_begin_netns (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_netns (struct rcvmi_run *run);
 enum rcvmi_run_step rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_net (struct rcvmi_run *run);
 void rcvmi_run_undo_net_ops (struct rcvmi_run *run);
@@ -117,8 +192,20 @@ int rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config
 int rcvmi_run_net_watch (struct rcvmi_run *run, rcvm_error **err);
 /* Takes in what has happened: 1 if the guest is at it, then rcvmi_run_start_process follows; 0 if all is done. */
 int rcvmi_run_net_sync (struct rcvmi_run *run, rcvm_error **err);
+/* Nothing is asked of the guest from here, and nothing waited for, until it goes on. */
+void rcvmi_run_net_hold (struct rcvmi_run *run);
+int rcvmi_run_net_go_on (struct rcvmi_run *run, rcvm_error **err);
 /* For the agent's ops. */
 void rcvmi_run_net_answer (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+
+/* run-names.c */
+
+/* Whether the container's resolv.conf names the name server that is in the host's half of its network namespace; from then on the
+   guest may ask it. */
+bool rcvmi_run_wants_names (struct rcvmi_run *run);
+/* For the agent's ops. */
+void rcvmi_run_name_query (void *user, uint32_t number, const unsigned char *message, size_t len);
+void rcvmi_run_undo_names (struct rcvmi_run *run);
 
 /* run-vmm.c */
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;

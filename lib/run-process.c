@@ -13,6 +13,7 @@
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "console.h"
 #include "err.h"
 
 enum
@@ -26,7 +27,7 @@ enum
 static unsigned
 shutdown_timeout (const struct rcvmi_run *run)
 {
-  return run->plan->changes == RCVMI_CHANGES_DISCARD ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
+  return run->plan->changes == RCVMI_CHANGES_DISCARD && !rcvmi_plan_copies_go_back (run->plan) ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
 }
 
 static void
@@ -42,6 +43,9 @@ void
 rcvmi_run_begin_shutdown (struct rcvmi_run *run)
 {
   run->process_ended = true;
+  /* What it had said before it was paused has arrived just now. */
+  if (run->state.status == RCVM_STATUS_PAUSED)
+    rcvmi_run_resume (run, NULL);
   rcvmi_run_set_timer (run, shutdown_timeout (run), on_shutdown_timeout);
   if (rcvmi_agent_shutdown (run->agent, NULL) < 0)
     rcvmi_run_finish_shutdown (run);
@@ -67,6 +71,16 @@ rcvmi_run_finish_shutdown (struct rcvmi_run *run)
 }
 
 static void
+on_poststart_done (struct rcvmi_run *run, rcvm_error *err)
+{
+  if (err)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "hooks", "%s", rcvm_error_get_message (err));
+  rcvm_error_free (err);
+  run->handler->started (run->user, run->hooks.guest_pid);
+  rcvmi_run_end_after_hooks (run);
+}
+
+static void
 on_process_started (void *user, uint32_t guest_pid)
 {
   struct rcvmi_run *run = user;
@@ -81,7 +95,11 @@ on_process_started (void *user, uint32_t guest_pid)
       return;
     }
   run->handler->status (run->user, RCVM_STATUS_RUNNING);
-  run->handler->started (run->user, guest_pid);
+  /* Its size may have changed since the start was asked for. */
+  rcvmi_run_follow_console (run);
+  run->hooks.guest_pid = guest_pid;
+  if (!rcvmi_run_poststart (run, on_poststart_done))
+    on_poststart_done (run, NULL);
 }
 
 static void
@@ -146,6 +164,7 @@ rcvmi_run_start_process (struct rcvmi_run *run)
 int
 rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
 {
+  unsigned rows, cols;
   int waits;
 
   if (run->state.status != RCVM_STATUS_CREATED || run->start_wanted || run->ending)
@@ -160,12 +179,27 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
     return waits;
   if (run->stdio[0] < 0 && !run->plan->terminal)
     tlv_put_u32 (&run->plan->exec, E_NO_STDIN, 1);
-  if (run->plan->exec.failed)
+  /* The last ones count. */
+  if (rcvmi_console_size (run->console, &rows, &cols))
+    {
+      tlv_put_u32 (&run->plan->exec, E_ROWS, rows);
+      tlv_put_u32 (&run->plan->exec, E_COLS, cols);
+    }
+  if (rcvmi_run_wants_names (run))
+    tlv_put_u32 (&run->plan->exec, E_NAMES, 1);
+  if (rcvmi_run_put_hooks (run, err) < 0 || run->plan->exec.failed)
     return rcvmi_fail_nomem (err);
   run->start_wanted = true;
   run->stage_start = rcvmi_clock_usec ();
   run->start_waits_for_net = waits > 0;
   return waits ? 0 : exec_first (run, err);
+}
+
+static bool
+is_running (const struct rcvmi_run *run)
+{
+  return (run->state.status == RCVM_STATUS_RUNNING || run->state.status == RCVM_STATUS_PAUSED) && !run->process_ended
+         && !run->ending;
 }
 
 static void
@@ -189,8 +223,11 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
       rcvmi_run_begin_shutdown (run);
       return 0;
     }
-  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+  if (!is_running (run))
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  /* Other signals wait until it goes on; what has no say in the matter does not. */
+  if (signum == SIGKILL && run->state.status == RCVM_STATUS_PAUSED && rcvmi_run_resume (run, err) < 0)
+    return RCVM_E_VMM;
   /* Its end is told after its output, and nobody may be reading that: SIGKILL does not wait for ever. */
   if (signum == SIGKILL)
     rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
@@ -200,6 +237,7 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
 void
 rcvmi_run_stop_gently (struct rcvmi_run *run)
 {
+  rcvmi_run_abort_hooks (run);
   /* One that shuts down already has its own time for that. */
   if (run->process_ended && !run->ending)
     return;
@@ -212,9 +250,19 @@ rcvmi_run_stop_gently (struct rcvmi_run *run)
 int
 rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err)
 {
-  if (run->state.status != RCVM_STATUS_RUNNING || run->ending)
+  if (!is_running (run))
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   return rcvmi_agent_resize (run->agent, RCVMI_AGENT_INIT, rows, cols, err);
+}
+
+void
+rcvmi_run_follow_console (struct rcvmi_run *run)
+{
+  unsigned rows, cols;
+
+  /* Before the start it is read when that comes. */
+  if (rcvmi_console_size (run->console, &rows, &cols))
+    rcvmi_run_resize (run, rows, cols, NULL);
 }
 
 int64_t
@@ -225,7 +273,9 @@ rcvmi_run_exec (struct rcvmi_run *run, const struct rcvmi_exec_options *options,
   bool terminal;
   int64_t number = 0;
 
-  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+  if (is_running (run) && run->state.status == RCVM_STATUS_PAUSED)
+    number = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused: resume it first", run->options.id);
+  else if (!is_running (run))
     number = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
   if (number == 0)
     number = rcvmi_plan_exec (run->plan, options, &record, &terminal, err);

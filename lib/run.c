@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "console.h"
 #include "err.h"
 
 void
@@ -55,7 +56,12 @@ static const struct stage
 } stages[] = {
   { "spec", rcvmi_run_begin_spec, NULL },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
+  { "cgroup", rcvmi_run_begin_cgroup, rcvmi_run_undo_cgroup },
+  { "netns", rcvmi_run_begin_netns, NULL },
+  { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
+  { "virtiofs", rcvmi_run_begin_shares, rcvmi_run_undo_shares },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
@@ -79,11 +85,29 @@ undo_all (struct rcvmi_run *run)
       stages[i].undo (run);
 }
 
+/* The end of one that never came to be. */
+static void
+end_failed (struct rcvmi_run *run, rcvm_error *hooks)
+{
+  if (hooks)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "hooks", "%s", rcvm_error_get_message (hooks));
+  rcvm_error_free (hooks);
+  run->state.status = RCVM_STATUS_STOPPED;
+  run->handler->failed (run->user, steal_ptr (run->error));
+}
+
 /* The end of a run that had been created, and of one that had not. */
 static void
 end (struct rcvmi_run *run)
 {
   bool was_created = run->stage == N_STAGES;
+
+  /* Whoever started it waits for the hooks of after the start, and goes on when they are done. */
+  if (was_created && run->hooks.worker.proc.pid > 0)
+    {
+      run->hooks.end_waits = true;
+      return;
+    }
 
   if (was_created)
     {
@@ -99,8 +123,8 @@ end (struct rcvmi_run *run)
   undo_all (run);
   if (!was_created)
     {
-      run->state.status = RCVM_STATUS_STOPPED;
-      run->handler->failed (run->user, steal_ptr (run->error));
+      if (!rcvmi_run_poststop (run, end_failed))
+        end_failed (run, NULL);
       return;
     }
   run->state.finished = time (NULL);
@@ -121,6 +145,15 @@ on_deferred_end (void *user, uint32_t events)
 
   (void) events;
   rcvmi_ev_remove (steal_ptr (run->deferred));
+  end (run);
+}
+
+void
+rcvmi_run_end_after_hooks (struct rcvmi_run *run)
+{
+  if (!run->hooks.end_waits)
+    return;
+  run->hooks.end_waits = false;
   end (run);
 }
 
@@ -185,7 +218,7 @@ rcvmi_run_advance (struct rcvmi_run *run)
       rcvmi_run_set_timer (run, 0, NULL);
       run->state.created = time (NULL);
       run->state.status = RCVM_STATUS_CREATED;
-      if (rcvmi_run_net_watch (run, &e) < 0 || rcvmi_run_save (run, &e) < 0)
+      if (rcvmi_run_net_watch (run, &e) < 0 || rcvmi_run_limit_time (run, &e) < 0 || rcvmi_run_save (run, &e) < 0)
         {
           run->stage--;
           rcvmi_run_fail (run, e);
@@ -213,6 +246,11 @@ rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir)
       rcvmi_run_fail (run, e);
       return;
     }
+  if (run->options.console && (run->console = rcvmi_console_take (run->stdio[0], &e)) < 0)
+    {
+      rcvmi_run_fail (run, e);
+      return;
+    }
   step = stages[0].begin (run, &e);
   if (step == RCVMI_STEP_FAILED)
     rcvmi_run_fail (run, e);
@@ -229,6 +267,8 @@ rcvmi_run_undo (struct rcvmi_run *run)
 void
 rcvmi_run_stop (struct rcvmi_run *run)
 {
+  /* Nobody waits for hooks then. */
+  rcvmi_run_abort_hooks (run);
   if (run->ending)
     return;
   if (run->state.status == RCVM_STATUS_CREATING)
@@ -285,7 +325,9 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
   memcpy (run->stdio, stdio, sizeof run->stdio);
   run->dir = RCVMI_STATE_DIR_INIT;
   run->disks = RCVMI_DISKS_INIT;
-  run->base_fd = -1;
+  run->base_fd = run->console = -1;
+  run->host_netns_fd = -1;
+  run->hooks.worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
   run->worker = (struct rcvmi_worker){ .proc = RCVMI_PROC_INIT, .error_fd = -1 };
   run->worker_fd = -1;
   run->vmm = (struct rcvmi_vmm){ .ev = ev,
@@ -295,8 +337,9 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
                                  .volumes_fd = -1,
-                                 .output = { .fd = -1 },
-                                 .console = { .fd = -1 } };
+                                 .listeners = RCVMI_VMM_LISTENERS_INIT,
+                                 .output = RCVMI_VMM_TEXT_INIT,
+                                 .console = RCVMI_VMM_TEXT_INIT };
   return run;
 }
 
@@ -310,6 +353,9 @@ rcvmi_run_free (struct rcvmi_run *run)
   for (int i = 0; i < 3; i++)
     if (run->stdio[i] >= 0)
       close (run->stdio[i]);
+  cleanup_close (&run->console);
+  rcvmi_run_undo_hooks (run);
+  cleanup_close (&run->host_netns_fd);
   rcvmi_spec_free (run->spec);
   rcvmi_plan_free (run->plan);
   rcvmi_state_clear (&run->state);

@@ -27,6 +27,7 @@ struct rcvmi_run_handler
   void (*started) (void *user, uint32_t guest_pid);
   void (*not_started) (void *user, rcvm_error *err);
   void (*status) (void *user, int status);
+  void (*oom) (void *user, uint32_t kills); /* processes of the container, for want of memory; by now */
   void (*stopped) (void *user); /* rcvmi_run_state says how */
 };
 
@@ -40,7 +41,11 @@ void rcvmi_run_free (struct rcvmi_run *run);
 void rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir);
 int rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err);
+int rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err);
+/* The size of the user's terminal may have changed. */
+void rcvmi_run_follow_console (struct rcvmi_run *run);
 /* Takes back what the stages have done; for a monitor that has to go without `stopped`. */
 void rcvmi_run_undo (struct rcvmi_run *run);
 /* Ends it at once, in whatever state; `stopped` (or `failed`) follows. */
@@ -60,6 +65,16 @@ int rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net
 int rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
 /* Who waits goes away. */
 void rcvmi_run_net_forget (struct rcvmi_run *run, void *user);
+/* What came of a request: JSON, or NULL where there is none to tell, and an error, which is the callee's.  `done` may be called
+   before the function returns; not after a failure. */
+typedef void (*rcvmi_run_json_fn) (void *user, const char *json, rcvm_error *err);
+/* `json`: OCI resources. */
+int rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+int rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+/* Who waits goes away. */
+void rcvmi_run_forget_requests (struct rcvmi_run *run, void *user);
+/* The PIDs on the host, as a JSON array; to be freed. */
+char *rcvmi_run_processes (struct rcvmi_run *run, rcvm_error **err);
 /* The volumes and the server's figures, as JSON. */
 int rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user, rcvm_error **err);
 void rcvmi_run_volumes_forget (struct rcvmi_run *run, void *user);

@@ -63,6 +63,8 @@ struct rcvmi_json_schema
 
 extern const struct rcvmi_json_schema rcvmi_spec_schema;
 extern const struct rcvmi_json_schema rcvmi_spec_process_schema;
+extern const struct rcvmi_json_schema rcvmi_spec_hooks_schema;
+extern const struct rcvmi_json_schema rcvmi_spec_resources_schema;
 
 /* Reads `json`, called `name` in messages, into `out`, a zeroed struct of `schema`; memory and
    warnings are those of `spec`. */

@@ -30,10 +30,7 @@
   static const struct rcvmi_json_field s##_fields[] = { __VA_ARGS__, END };                       \
   static const struct rcvmi_json_schema s##_schema = { sizeof (char *), s##_fields }
 
-#define NO_SWAP "the guest has no swap"
 #define NO_CGROUP_V1 "it is a knob of cgroup v1, and the guest has cgroup v2"
-#define NO_HOST_DISK "the VM's disks are not the host's"
-#define NO_REALTIME "real-time groups are not a part of cgroup v2"
 
 SCHEMA (idmap,
   { "containerID", KIND (UINT), REQUIRED, AT (idmap, container_id), .max = UINT32_MAX },
@@ -134,6 +131,8 @@ SCHEMA (hooks,
   { "poststart", KIND (LIST), COUNT (hooks, poststart), SUB (hook) },
   { "poststop", KIND (LIST), COUNT (hooks, poststop), SUB (hook) });
 
+const struct rcvmi_json_schema rcvmi_spec_hooks_schema = { sizeof (struct rcvmi_spec_hooks), hooks_fields };
+
 /* linux.resources */
 
 CHECK_SCHEMA (device_rule,
@@ -149,49 +148,49 @@ SCHEMA (memory,
   { "swap", KIND (INT), AT (memory, swap), INT64_RANGE },
   { "kernel", KIND (INT), NOWHERE, INT64_RANGE, WARN (NO_CGROUP_V1) },
   { "kernelTCP", KIND (INT), NOWHERE, INT64_RANGE, WARN (NO_CGROUP_V1) },
-  { "swappiness", KIND (UINT), NOWHERE, .max = UINT64_MAX, WARN (NO_SWAP) },
+  { "swappiness", KIND (UINT), AT (memory, swappiness), .max = 200 },
   { "disableOOMKiller", KIND (BOOL), NOWHERE, WARN (NO_CGROUP_V1) },
   { "useHierarchy", KIND (BOOL), NOWHERE, QUIET ("cgroup v2 always does") },
-  { "checkBeforeUpdate", KIND (BOOL), NOWHERE, WARN ("a VM's memory limit is not updated") });
+  { "checkBeforeUpdate", KIND (BOOL), NOWHERE,
+    QUIET ("the guest's kernel gives back what it can, and kills where that is not enough") });
 
 SCHEMA (cpu,
-  { "shares", KIND (UINT), AT (cpu, shares), .max = UINT64_MAX,
-    WARN ("the container is alone in its VM") },
+  { "shares", KIND (UINT), AT (cpu, shares), .max = UINT64_MAX },
   { "quota", KIND (INT), AT (cpu, quota), INT64_RANGE },
   { "burst", KIND (UINT), AT (cpu, burst), .max = INT64_MAX },
   { "period", KIND (UINT), AT (cpu, period), .max = INT64_MAX },
-  { "realtimeRuntime", KIND (INT), NOWHERE, INT64_RANGE, WARN (NO_REALTIME) },
-  { "realtimePeriod", KIND (UINT), NOWHERE, .max = UINT64_MAX, WARN (NO_REALTIME) },
+  { "realtimeRuntime", KIND (INT), AT (cpu, realtime_runtime), INT64_RANGE },
+  { "realtimePeriod", KIND (UINT), AT (cpu, realtime_period), .max = INT64_MAX },
   { "cpus", KIND (STR), AT (cpu, cpus) },
-  { "mems", KIND (STR), NOWHERE, WARN ("the guest has one memory node") },
-  { "idle", KIND (INT), AT (cpu, idle), INT64_RANGE, WARN ("the container is alone in its VM") });
+  { "mems", KIND (STR), AT (cpu, mems) },
+  { "idle", KIND (INT), AT (cpu, idle), INT64_RANGE });
 
 SCHEMA (pids,
   { "limit", KIND (INT), AT (pids, limit), INT64_RANGE });
 
-CHECK_SCHEMA (weight_device,
-  { "major", KIND (INT), REQUIRED, NOWHERE, INT64_RANGE },
-  { "minor", KIND (INT), REQUIRED, NOWHERE, INT64_RANGE },
-  { "weight", KIND (UINT), NOWHERE, .max = UINT16_MAX },
+SCHEMA (weight_device,
+  { "major", KIND (INT), REQUIRED, AT (weight_device, major), INT64_RANGE },
+  { "minor", KIND (INT), REQUIRED, AT (weight_device, minor), INT64_RANGE },
+  { "weight", KIND (UINT), AT (weight_device, weight), .max = UINT16_MAX },
   { "leafWeight", KIND (UINT), NOWHERE, .max = UINT16_MAX });
 
-CHECK_SCHEMA (throttle_device,
-  { "major", KIND (INT), REQUIRED, NOWHERE, INT64_RANGE },
-  { "minor", KIND (INT), REQUIRED, NOWHERE, INT64_RANGE },
-  { "rate", KIND (UINT), REQUIRED, NOWHERE, .max = UINT64_MAX });
+SCHEMA (throttle_device,
+  { "major", KIND (INT), REQUIRED, AT (throttle_device, major), INT64_RANGE },
+  { "minor", KIND (INT), REQUIRED, AT (throttle_device, minor), INT64_RANGE },
+  { "rate", KIND (UINT), REQUIRED, AT (throttle_device, rate), .max = UINT64_MAX });
 
-CHECK_SCHEMA (block_io,
-  { "weight", KIND (UINT), NOWHERE, .max = UINT16_MAX, WARN ("the container is alone in its VM") },
-  { "leafWeight", KIND (UINT), NOWHERE, .max = UINT16_MAX, WARN (NO_CGROUP_V1) },
-  { "weightDevice", KIND (LIST), NOWHERE, SUB (weight_device), WARN (NO_HOST_DISK) },
-  { "throttleReadBpsDevice", KIND (LIST), NOWHERE, SUB (throttle_device), WARN (NO_HOST_DISK) },
-  { "throttleWriteBpsDevice", KIND (LIST), NOWHERE, SUB (throttle_device), WARN (NO_HOST_DISK) },
-  { "throttleReadIOPSDevice", KIND (LIST), NOWHERE, SUB (throttle_device), WARN (NO_HOST_DISK) },
-  { "throttleWriteIOPSDevice", KIND (LIST), NOWHERE, SUB (throttle_device), WARN (NO_HOST_DISK) });
+SCHEMA (block_io,
+  { "weight", KIND (UINT), AT (block_io, weight), .max = UINT16_MAX },
+  { "leafWeight", KIND (UINT), NOWHERE, .max = UINT16_MAX, WARN ("kernels since 5.0 have no such thing") },
+  { "weightDevice", KIND (LIST), COUNT (block_io, weight_device), SUB (weight_device) },
+  { "throttleReadBpsDevice", KIND (LIST), COUNT (block_io, read_bps), SUB (throttle_device) },
+  { "throttleWriteBpsDevice", KIND (LIST), COUNT (block_io, write_bps), SUB (throttle_device) },
+  { "throttleReadIOPSDevice", KIND (LIST), COUNT (block_io, read_iops), SUB (throttle_device) },
+  { "throttleWriteIOPSDevice", KIND (LIST), COUNT (block_io, write_iops), SUB (throttle_device) });
 
-CHECK_SCHEMA (hugepage_limit,
-  { "pageSize", KIND (STR), REQUIRED, NOWHERE },
-  { "limit", KIND (UINT), REQUIRED, NOWHERE, .max = UINT64_MAX });
+SCHEMA (hugepage_limit,
+  { "pageSize", KIND (STR), REQUIRED, AT (hugepage_limit, page_size) },
+  { "limit", KIND (UINT), REQUIRED, AT (hugepage_limit, limit), .max = UINT64_MAX });
 
 CHECK_SCHEMA (interface_priority,
   { "name", KIND (STR), REQUIRED, NOWHERE },
@@ -211,12 +210,13 @@ SCHEMA (resources,
   { "memory", KIND (OBJECT), AT (resources, memory), SUB (memory) },
   { "cpu", KIND (OBJECT), AT (resources, cpu), SUB (cpu) },
   { "pids", KIND (OBJECT), AT (resources, pids), SUB (pids) },
-  { "blockIO", KIND (OBJECT), NOWHERE, SUB (block_io) },
-  { "hugepageLimits", KIND (LIST), NOWHERE, SUB (hugepage_limit),
-    WARN ("the guest reserves no huge pages") },
+  { "blockIO", KIND (OBJECT), AT (resources, block_io), SUB (block_io) },
+  { "hugepageLimits", KIND (LIST), COUNT (resources, hugepage_limits), SUB (hugepage_limit) },
   { "network", KIND (OBJECT), NOWHERE, SUB (network) },
   { "rdma", KIND (OBJ_MAP), NOWHERE, SUB (rdma), WARN ("the VM has no RDMA devices") },
   { "unified", KIND (STR_MAP), COUNT (resources, unified) });
+
+const struct rcvmi_json_schema rcvmi_spec_resources_schema = { sizeof (struct rcvmi_spec_resources), resources_fields };
 
 /* linux */
 

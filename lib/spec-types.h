@@ -204,6 +204,7 @@ struct rcvmi_spec_memory
   struct rcvmi_spec_int limit;
   struct rcvmi_spec_int reservation;
   struct rcvmi_spec_int swap;
+  struct rcvmi_spec_uint swappiness;
 };
 
 struct rcvmi_spec_cpu
@@ -212,7 +213,10 @@ struct rcvmi_spec_cpu
   struct rcvmi_spec_int quota;
   struct rcvmi_spec_uint burst;
   struct rcvmi_spec_uint period;
+  struct rcvmi_spec_int realtime_runtime;
+  struct rcvmi_spec_uint realtime_period;
   char *cpus;
+  char *mems;
   struct rcvmi_spec_int idle;
 };
 
@@ -221,11 +225,49 @@ struct rcvmi_spec_pids
   struct rcvmi_spec_int limit;
 };
 
+struct rcvmi_spec_weight_device
+{
+  struct rcvmi_spec_int major;
+  struct rcvmi_spec_int minor;
+  struct rcvmi_spec_uint weight;
+};
+
+struct rcvmi_spec_throttle_device
+{
+  struct rcvmi_spec_int major;
+  struct rcvmi_spec_int minor;
+  struct rcvmi_spec_uint rate;
+};
+
+struct rcvmi_spec_block_io
+{
+  struct rcvmi_spec_uint weight;
+  struct rcvmi_spec_weight_device *weight_device;
+  size_t n_weight_device;
+  struct rcvmi_spec_throttle_device *read_bps;
+  size_t n_read_bps;
+  struct rcvmi_spec_throttle_device *write_bps;
+  size_t n_write_bps;
+  struct rcvmi_spec_throttle_device *read_iops;
+  size_t n_read_iops;
+  struct rcvmi_spec_throttle_device *write_iops;
+  size_t n_write_iops;
+};
+
+struct rcvmi_spec_hugepage_limit
+{
+  char *page_size;
+  struct rcvmi_spec_uint limit;
+};
+
 struct rcvmi_spec_resources
 {
   struct rcvmi_spec_memory *memory;
   struct rcvmi_spec_cpu *cpu;
   struct rcvmi_spec_pids *pids;
+  struct rcvmi_spec_block_io *block_io;
+  struct rcvmi_spec_hugepage_limit *hugepage_limits;
+  size_t n_hugepage_limits;
   struct rcvmi_spec_pair *unified;
   size_t n_unified;
 };
@@ -346,6 +388,12 @@ struct rcvmi_spec_given
 /* A spec with nothing but `process`, from the text of an OCI process object. */
 struct rcvmi_spec *rcvmi_spec_parse_process (const char *json, const struct rcvmi_spec_given *given,
                                              rcvm_error **err);
+
+/* Specs with nothing but `hooks`, or `linux.resources`. */
+struct rcvmi_spec *rcvmi_spec_parse_hooks (const char *json, rcvm_error **err);
+struct rcvmi_spec *rcvmi_spec_parse_resources (const char *json, rcvm_error **err);
+/* The poststop hooks, as rcvmi_spec_parse_hooks takes them; to be freed. */
+char *rcvmi_spec_hooks_to_json (const struct rcvmi_spec_hooks *hooks, rcvm_error **err);
 
 /* Adds to spec->warnings, up to a limit that keeps a hostile config.json from flooding the log. */
 int rcvmi_spec_warn (struct rcvmi_spec *spec, rcvm_error **err, const char *fmt, ...)

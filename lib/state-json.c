@@ -26,6 +26,8 @@ rcvmi_state_clear (struct rcvmi_state *s)
   free (s->vmm);
   free (s->accel);
   free (s->kernel);
+  free (s->cgroup);
+  free (s->poststop);
   free (s->network);
   rcvm_error_free (s->error);
   *s = (struct rcvmi_state){ .status = RCVM_STATUS_NEW };
@@ -86,6 +88,8 @@ ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
       rcvmi_json_put_int (b, o, "monitorPid", s->pid);
       rcvmi_json_put_int (b, o, "monitorStart", (int64_t) s->pid_start);
       rcvmi_json_put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
+      rcvmi_json_put_str (b, o, "cgroup", s->cgroup);
+      rcvmi_json_put_str (b, o, "poststop", s->poststop);
       rcvmi_json_put_str (b, o, "network", s->network);
     }
   if (s->created)
@@ -100,6 +104,8 @@ ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
       if (s->exit_signal)
         rcvmi_json_put_int (b, o, "exitSignal", s->exit_signal);
     }
+  if (s->oom_kills)
+    rcvmi_json_put_int (b, o, "oomKills", (int64_t) s->oom_kills);
   if (s->error)
     {
       sub = new_member (b, o, "error");
@@ -235,6 +241,8 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->pid_start = (unsigned long long) get_int (o, "monitorStart", 0, INT64_MAX);
   s->vmm_pid = (pid_t) get_int (o, "vmmPid", 1, INT_MAX);
   s->vmm_start = (unsigned long long) get_int (o, "vmmStart", 0, INT64_MAX);
+  s->cgroup = get_str (r, o, "cgroup");
+  s->poststop = get_str (r, o, "poststop");
   s->network = get_str (r, o, "network");
   s->created = get_int (o, "created", 0, INT64_MAX);
   s->started = get_int (o, "started", 0, INT64_MAX);
@@ -242,6 +250,7 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->has_exit = json_object_object_get_ex (o, "exitCode", &v) && json_object_is_type (v, json_type_int);
   s->exit_code = (int) get_int (o, "exitCode", 0, 255);
   s->exit_signal = (int) get_int (o, "exitSignal", 0, 127);
+  s->oom_kills = (uint64_t) get_int (o, "oomKills", 0, INT64_MAX);
   if (json_object_object_get_ex (o, "error", &v))
     read_error (r, s, v);
   if (json_object_object_get_ex (o, "phases", &v) && json_object_is_type (v, json_type_array))

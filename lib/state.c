@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent-wire.h"
+#include "cgroup.h"
 #include "cleanup.h"
 #include "disks.h"
 #include "net.h"
@@ -274,6 +275,9 @@ clean_outside (struct rcvmi_state *s)
   if (s->network)
     rcvmi_net_undo_record (s->network, NULL);
   free (steal_ptr (s->network));
+  if (s->cgroup)
+    rcvmi_cgroup_remove_record (s->cgroup, NULL);
+  free (steal_ptr (s->cgroup));
 }
 
 /* The monitor is dead and has left this. */

@@ -6,6 +6,7 @@
  *   state.json  the OCI state and ours, replaced atomically
  *   control     the monitor's socket
  *   *.img       disks of the running VM
+ *   console.log what its guest's console has shown (vmm.h)
  *
  * ROOT/.lock is held, for moments, by whoever makes or removes a directory below ROOT.  A directory whose lock is
  * free and whose state is not "stopped" is what a dead monitor left: whoever comes next cleans it.
@@ -57,9 +58,12 @@ struct rcvmi_state
   bool has_exit;
   int exit_code;
   int exit_signal; /* 0: none */
+  uint64_t oom_kills; /* processes of the container that the guest's kernel killed for want of memory */
   rcvm_error *error;
   struct rcvmi_state_phase phases[RCVMI_STATE_PHASES];
   size_t n_phases;
+  char *cgroup;  /* on disk only: what removes the container's cgroup (rcvmi_cgroup_remove_record), or NULL */
+  char *poststop; /* on disk only: the hooks for after its deletion, as JSON (rcvmi_spec_hooks_to_json), or NULL */
   char *network; /* on disk only: what undoes the host's half of the network (rcvmi_net_undo_record), or NULL */
 };
 

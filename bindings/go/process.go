@@ -100,6 +100,13 @@ func (process *Process) SetTerminal(on bool) error {
 	})
 }
 
+// SetTied says whether the process is killed when its handle is freed or this program ends.
+func (process *Process) SetTied(on bool) error {
+	return process.call(func(p *C.rcvm_process, e **C.rcvm_error) C.int {
+		return C.rcvm_process_set_tied(p, flag(on), e)
+	})
+}
+
 // SetStdio is as VM.SetStdio.
 func (process *Process) SetStdio(stdin, stdout, stderr *os.File) error {
 	return withFds(stdin, stdout, stderr, func(in, out, errFd C.int) error {

@@ -216,6 +216,15 @@ func (vm *VM) SetStdio(stdin, stdout, stderr *os.File) error {
 	})
 }
 
+// SetConsole makes a terminal the process's: the slave of a pseudo-terminal.  The VM's monitor relays it and follows its size.
+func (vm *VM) SetConsole(terminal *os.File) error {
+	return withFds(terminal, nil, nil, func(fd, _, _ C.int) error {
+		return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int {
+			return C.rcvm_vm_set_console(p, fd, e)
+		})
+	})
+}
+
 // The machine.
 
 // SetHypervisor takes "auto", "qemu" or "firecracker".

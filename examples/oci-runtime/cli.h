@@ -27,6 +27,8 @@ struct cli
   const char *root;
   const char *log;
   const char *log_format;
+  const char *rootless;
+  const char *criu;
   int debug;
   int systemd_cgroup;
   int version;
@@ -80,7 +82,9 @@ struct command
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
     cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_volume_list, cmd_cache_add,
-    cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_help;
+    cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_pause, cmd_resume, cmd_ps, cmd_events,
+    cmd_update, cmd_checkpoint, cmd_restore, cmd_install_docker,
+    cmd_help;
 
 /* main.c */
 
@@ -145,6 +149,11 @@ char *json_get (const char *document, const char *const *path);
    the last. */
 char *json_next (const char **at);
 
+/* state.c */
+
+/* What rcvm_vm_state says, with the members that runc's state has besides; to be freed. */
+char *state_as_runc (const char *state, int pretty);
+
 /* terminal.c */
 
 /* Makes `fd` raw if it is a terminal; it is as it was when the program ends, however it does. */
@@ -154,6 +163,16 @@ void terminal_restore (void);
 int terminal_size (unsigned *rows, unsigned *cols);
 /* What ends a line on stderr just now. */
 const char *terminal_newline (void);
+
+/* console.c */
+
+/* Makes a pseudo-terminal of that size, raw, and passes its master to whoever listens at `path`.  The slave; -1 has been
+   reported. */
+int console_open (const char *path, unsigned rows, unsigned cols);
+/* What an OCI process object says of it; 0 and 0 where that is nothing. */
+void console_size (const char *process, unsigned *rows, unsigned *cols);
+/* For --preserve-fds; -1 has been reported. */
+int no_preserved_fds (const struct command *command, const char *preserve_fds);
 
 /* foreground.c */
 
@@ -180,16 +199,25 @@ int foreground_create (rcvm_vm *vm, const char *root, int signal_fd, int *signum
 /* Passes signals on until the target ends, and returns its exit code; -1: see *err. */
 int foreground_wait (const struct target *target, int signal_fd, rcvm_error **err);
 
+/* shepherd.c */
+
+/* Starts the process under a process of the host that stays until it ends, exits as it does, and kills it by being killed.  Its
+   PID goes into the file (may be NULL), and it follows the size of the terminal (-1: none).  The exit code of this command. */
+int shepherd_process (rcvm_process *p, const char *pid_file, int console);
+/* Nothing that the caller had left open stays open in a process that lives on. */
+void shepherd_close_leaked (void);
+
 /* container.c: the options of a new container, for `run` and `create` */
 
 struct container
 {
   const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
-      *kernel_args, *log_level, *pid_file, *binds, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap;
+      *kernel_args, *log_level, *pid_file, *binds, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap,
+      *console_socket, *preserve_fds;
   struct list env, annotations, rootfs_digests, nics, ports, volumes, mounts;
   uint64_t memory, rootfs_size;
   unsigned cpus, dhcp_timeout;
-  int tty, read_only, dhcp;
+  int tty, read_only, dhcp, no_pivot, no_new_keyring;
 };
 
 extern const struct option_spec container_options[];
@@ -201,6 +229,8 @@ rcvm_vm *container_new (const struct cli *cli, const struct command *command,
 
 /* Whether its process has a terminal, by --tty or by config.json. */
 int container_has_terminal (const struct container *c);
+/* With --console-socket: a new terminal becomes the process's.  -1 has been reported. */
+int container_set_console (rcvm_vm *vm, const struct command *command, const struct container *c);
 
 /* volumes.c */
 

@@ -15,7 +15,9 @@ create (const struct cli *cli, void *values, int argc, char **argv)
   if (!vm)
     return code;
   code = 0;
-  if (rcvm_vm_create (vm, &err) < 0)
+  if (container_set_console (vm, &cmd_create, c) < 0)
+    code = 1;
+  else if (rcvm_vm_create (vm, &err) < 0)
     code = fail_with (err, 1);
   else if (c->pid_file && write_pid_file (c->pid_file, rcvm_vm_get_pid (vm)) < 0)
     {
@@ -32,7 +34,8 @@ const struct command cmd_create = {
   .name = "create",
   .usage = "[OPTIONS] [--bundle DIR] ID [-- COMMAND [ARG...]]",
   .summary = "boot a VM and prepare the container; `start` starts its process",
-  .details = "The process will have the standard streams of this command.",
+  .details = "The process will have the standard streams of this command, or, with --console-socket, a new\n"
+             "terminal.",
   .examples = "  runcvm create --bundle /containers/web --pid-file web.pid web\n"
               "  runcvm start web",
   .options = { container_options },

@@ -2,18 +2,15 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct exec
 {
-  const char *user, *cwd, *process, *pid_file;
-  struct list env;
-  int tty, interactive, detach;
+  const char *user, *cwd, *process, *pid_file, *console_socket, *preserve_fds, *label, *apparmor, *cgroup;
+  struct list env, caps, gids;
+  int tty, interactive, detach, no_new_privs, ignore_paused;
 };
 
 #define AT(field) offsetof (struct exec, field)
@@ -30,35 +27,54 @@ static const struct option_spec options[] = {
   { "detach", 'd', FLAG, AT (detach), NULL, "return when the process runs" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE",
     "with --detach: write the PID of a process that stands for this one" },
+  { "console-socket", 0, TEXT, AT (console_socket), "SOCKET",
+    "with --detach: pass the master of its terminal to who listens there" },
+  { "preserve-fds", 0, TEXT, AT (preserve_fds), "N", "0: open files cannot be passed into a VM" },
+  { "process-label", 0, TEXT, AT (label), "LABEL", "no effect: the guest has no SELinux policy" },
+  { "apparmor", 0, TEXT, AT (apparmor), "PROFILE", "no effect: the guest has no AppArmor policy" },
+  { "ignore-paused", 0, FLAG, AT (ignore_paused), NULL, "no effect: nothing can be started in a VM that stands still" },
+  { "cap", 'c', LIST, AT (caps), "NAME", "refused: give --process" },
+  { "additional-gids", 'g', LIST, AT (gids), "GID", "refused: give --process" },
+  { "no-new-privs", 0, FLAG, AT (no_new_privs), NULL, "refused: give --process" },
+  { "cgroup", 0, TEXT, AT (cgroup), "CGROUP", "refused: a process of the VM is in the container's cgroup" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
 static int
-configure (rcvm_process *p, const struct exec *x, const char *json, int tty, rcvm_error **err)
+add_env (rcvm_process *p, const struct exec *x, rcvm_error **err)
 {
-  int in = x->detach && !x->interactive && !x->pid_file ? -1 : STDIN_FILENO;
-  unsigned rows, cols;
-
-  if (rcvm_process_set_stdio (p, in, STDOUT_FILENO, STDERR_FILENO, err) < 0
-      || (json && rcvm_process_set_json (p, json, err) < 0)
-      || (x->tty && rcvm_process_set_terminal (p, 1, err) < 0)
-      || (tty && terminal_size (&rows, &cols) == 0 && rcvm_process_resize (p, rows, cols, err) < 0)
-      || (x->user && rcvm_process_set_user (p, x->user, err) < 0)
-      || (x->cwd && rcvm_process_set_cwd (p, x->cwd, err) < 0))
-    return -1;
   for (size_t i = 0; i < x->env.n; i++)
     {
       char *pair;
       int code;
 
       if (parse_env (x->env.items[i], &pair) < 0)
-        return -1;
+        {
+          complain ("cli", "out of memory");
+          return -1;
+        }
       code = pair ? rcvm_process_add_env (p, pair, err) : 0;
       free (pair);
       if (code < 0)
         return -1;
     }
   return 0;
+}
+
+/* -1 without an error has been reported. */
+static int
+configure (rcvm_process *p, const struct exec *x, const char *json, int tty, rcvm_error **err)
+{
+  int in = x->detach && !x->interactive && !x->pid_file ? -1 : STDIN_FILENO;
+  unsigned rows, cols;
+
+  if (rcvm_process_set_stdio (p, in, STDOUT_FILENO, STDERR_FILENO, err) < 0 || (json && rcvm_process_set_json (p, json, err) < 0)
+      || (x->tty && rcvm_process_set_terminal (p, 1, err) < 0)
+      || (tty && terminal_size (&rows, &cols) == 0 && rcvm_process_resize (p, rows, cols, err) < 0)
+      || (x->user && rcvm_process_set_user (p, x->user, err) < 0)
+      || (x->cwd && rcvm_process_set_cwd (p, x->cwd, err) < 0))
+    return -1;
+  return add_env (p, x, err);
 }
 
 static int
@@ -79,127 +95,83 @@ in_foreground (rcvm_process *p, int tty)
   return code < 0 ? fail_with (err, 0) : code;
 }
 
-/*
- * With a PID file the process needs a PID on the host: Docker signals it, and takes its exit code
- * from it.  That is a child of this command, which stays until the process ends.
- */
-
-/* Waits for the word to begin, starts the process, says how that went, and stays. */
 static int
-shepherd (rcvm_process *p, int sync_fd)
+has_terminal (const struct exec *x, const char *json)
 {
-  const struct target target = target_of_process (p);
+  static const char *const path[] = { "terminal", NULL };
+  char *terminal = json ? json_get (json, path) : NULL;
+  int yes = x->tty || (terminal && strcmp (terminal, "true") == 0);
+
+  free (terminal);
+  return yes;
+}
+
+static int
+in_background (rcvm_process *p, const struct exec *x, const char *json)
+{
   rcvm_error *err = NULL;
-  int signal_fd = foreground_open (), null, code;
-  unsigned char byte;
+  unsigned rows, cols;
+  int console = -1, code;
 
-  setsid ();
-  if (signal_fd < 0 || read (sync_fd, &byte, 1) != 1)
-    return cmd_exec.failure;
-  byte = 0;
-  if (rcvm_process_start (p, &err) < 0)
-    byte = (unsigned char) fail_with (err, 0);
-  /* Whoever reads the streams waits for their end. */
-  null = open ("/dev/null", O_RDWR | O_CLOEXEC);
-  for (int fd = 0; fd < 3; fd++)
-    if (null < 0 || dup2 (null, fd) < 0)
-      close (fd);
-  if (null > 2)
-    close (null);
-  if (write (sync_fd, &byte, 1) != 1 || byte)
-    return byte;
-  close (sync_fd);
-  code = foreground_wait (&target, signal_fd, &err);
-  return code < 0 ? fail_with (err, 0) : code;
-}
-
-static int
-begin_shepherd (pid_t pid, int sync_fd, const char *pid_file)
-{
-  unsigned char byte = 0;
-
-  if (write_pid_file (pid_file, pid) < 0)
+  if (!x->pid_file && !x->console_socket)
+    return rcvm_process_start (p, &err) < 0 ? fail_with (err, 0) : 0;
+  if (x->console_socket)
     {
-      complain ("cli", "cannot write the PID file '%s': %s", pid_file, strerror (errno));
-      return cmd_exec.failure;
+      console_size (json, &rows, &cols);
+      console = console_open (x->console_socket, rows, cols);
+      if (console < 0)
+        return cmd_exec.failure;
     }
-  if (write (sync_fd, &byte, 1) == 1 && read (sync_fd, &byte, 1) == 1)
-    {
-      if (byte)
-        unlink (pid_file);
-      return byte;
-    }
-  unlink (pid_file);
-  complain ("cli", "the process that was to stand for the exec died");
-  return cmd_exec.failure;
-}
-
-static int
-with_shepherd (rcvm_process *p, const char *pid_file)
-{
-  int pair[2], code;
-  pid_t pid;
-
-  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 || (pid = fork ()) < 0)
-    {
-      complain ("cli", "cannot start a process for the PID file: %s", strerror (errno));
-      return cmd_exec.failure;
-    }
-  if (pid == 0)
-    {
-      close (pair[0]);
-      code = shepherd (p, pair[1]);
-      rcvm_process_free (p);
-      messages_close ();
-      _exit (code);
-    }
-  close (pair[1]);
-  signal (SIGPIPE, SIG_IGN);
-  code = begin_shepherd (pid, pair[0], pid_file);
-  close (pair[0]);
-  if (code)
-    waitpid (pid, NULL, 0);
+  code = shepherd_process (p, x->pid_file, console);
+  if (console >= 0)
+    close (console);
   return code;
-}
-
-/* Nothing that the caller had left open stays open in a process that lives on. */
-static void
-close_leaked (void)
-{
-  int log = messages_fd ();
-
-  if (log > 3)
-    close_range (3, (unsigned) log - 1, 0);
-  close_range (log >= 3 ? (unsigned) log + 1 : 3, ~0U, 0);
 }
 
 static int
 start (const struct cli *cli, const struct exec *x, const char *id, char **args, const char *json)
 {
-  static const char *const path[] = { "terminal", NULL };
-  char *terminal = json ? json_get (json, path) : NULL;
-  int tty = x->tty || (terminal && strcmp (terminal, "true") == 0), code;
+  int tty = has_terminal (x, json), code;
   rcvm_error *err = NULL;
   rcvm_process *p = NULL;
   rcvm_vm *vm;
 
-  free (terminal);
-  if (x->detach && x->pid_file)
-    close_leaked ();
+  if (x->console_socket && !tty)
+    return usage_error (&cmd_exec, "--console-socket is for a process with a terminal, and this one has none");
+  if (x->detach && (x->pid_file || x->console_socket))
+    shepherd_close_leaked ();
   vm = rcvm_vm_open (cli->root, id, &err);
   if (vm)
     p = rcvm_vm_exec (vm, args, &err);
   rcvm_vm_free (vm);
-  if (!p || configure (p, x, json, tty, &err) < 0)
-    code = fail_with (err, 0);
-  else if (!x->detach)
-    code = in_foreground (p, tty);
-  else if (x->pid_file)
-    code = with_shepherd (p, x->pid_file);
+  if (!p || configure (p, x, json, tty && !x->console_socket, &err) < 0)
+    code = err ? fail_with (err, 0) : cmd_exec.failure;
   else
-    code = rcvm_process_start (p, &err) < 0 ? fail_with (err, 0) : 0;
+    code = x->detach ? in_background (p, x, json) : in_foreground (p, tty);
   rcvm_process_free (p);
   return code;
+}
+
+/* What the library cannot be asked for by itself. */
+static int
+check_options (const struct exec *x)
+{
+  const char *name = x->caps.n ? "cap" : x->gids.n ? "additional-gids" : x->no_new_privs ? "no-new-privs" : NULL;
+
+  if (name)
+    return usage_error (&cmd_exec, "--%s alone is not supported: give the whole process by --process", name), -1;
+  if (x->cgroup)
+    return usage_error (&cmd_exec, "--cgroup is not supported: a process of the VM is in the container's cgroup"), -1;
+  if (x->pid_file && !x->detach)
+    return usage_error (&cmd_exec, "--pid-file goes with --detach"), -1;
+  if (x->console_socket && !x->detach)
+    return usage_error (&cmd_exec, "--console-socket goes with --detach"), -1;
+  if (x->tty && x->interactive && !x->detach && !isatty (STDIN_FILENO))
+    {
+      complain ("cli", "the input device is not a TTY: leave out --tty or --interactive");
+      return -1;
+    }
+  return no_preserved_fds (&cmd_exec, x->preserve_fds);
 }
 
 static int
@@ -218,13 +190,8 @@ exec (const struct cli *cli, void *values, int argc, char **argv)
     }
   if (argc < 2 && !x->process)
     return usage_error (&cmd_exec, "the command is missing");
-  if (x->pid_file && !x->detach)
-    return usage_error (&cmd_exec, "--pid-file goes with --detach");
-  if (x->tty && x->interactive && !x->detach && !isatty (STDIN_FILENO))
-    {
-      complain ("cli", "the input device is not a TTY: leave out --tty or --interactive");
-      return cmd_exec.failure;
-    }
+  if (check_options (x) < 0)
+    return cmd_exec.failure;
   if (x->process && !(json = read_file (x->process)))
     {
       complain ("cli", "cannot read '%s': %s", x->process, strerror (errno));

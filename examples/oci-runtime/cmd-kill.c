@@ -13,6 +13,17 @@ static const struct option_spec options[] = {
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
+/* containerd and others know what is no failure by runc's words. */
+static int
+fail (rcvm_error *err)
+{
+  if (rcvm_error_get_code (err) != RCVM_E_STATE)
+    return fail_with (err, 1);
+  complain (rcvm_error_get_stage (err), "%s (container not running)", rcvm_error_get_message (err));
+  rcvm_error_free (err);
+  return 1;
+}
+
 static int
 send_signal (const struct cli *cli, void *values, int argc, char **argv)
 {
@@ -35,9 +46,7 @@ send_signal (const struct cli *cli, void *values, int argc, char **argv)
   if (signum < 0)
     return usage_error (&cmd_kill, "'%s' is no signal", argv[1]);
   vm = rcvm_vm_open (cli->root, argv[0], &err);
-  code = vm && (v->all ? rcvm_vm_kill_all : rcvm_vm_kill) (vm, signum, &err) == 0
-             ? 0
-             : fail_with (err, 1);
+  code = vm && (v->all ? rcvm_vm_kill_all : rcvm_vm_kill) (vm, signum, &err) == 0 ? 0 : fail (err);
   rcvm_vm_free (vm);
   return code;
 }

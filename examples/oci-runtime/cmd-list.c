@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct list_values
 {
@@ -21,49 +20,35 @@ static const struct option_spec options[] = {
 
 enum
 {
-  COLUMNS = 5
+  COLUMNS = 6,
+  /* As runc's: wide enough, and never touching. */
+  WIDTH = 12,
+  GAP = 3
 };
-
-/* The seconds of the state as a date. */
-static char *
-date (char *seconds)
-{
-  long long number = seconds ? strtoll (seconds, NULL, 10) : 0;
-  time_t t = (time_t) number;
-  char text[64];
-  struct tm tm;
-
-  free (seconds);
-  if (number <= 0 || !gmtime_r (&t, &tm)
-      || strftime (text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-    return NULL;
-  return strdup (text);
-}
 
 static void
 fill_row (char *row[COLUMNS], const char *state)
 {
-  static const char *const paths[COLUMNS][3] = {
-    { "id" }, { "pid" }, { "status" }, { "org.runcvm", "created" }, { "bundle" }
-  };
+  static const char *const paths[COLUMNS][2] = { { "id" }, { "pid" }, { "status" }, { "bundle" }, { "created" }, { "owner" } };
 
   for (int c = 0; c < COLUMNS; c++)
     row[c] = json_get (state, paths[c]);
-  row[3] = date (row[3]);
 }
 
 static void
 print_rows (char *(*rows)[COLUMNS], size_t n)
 {
-  static const char *const titles[COLUMNS] = { "ID", "PID", "STATUS", "CREATED", "BUNDLE" };
+  static const char *const titles[COLUMNS] = { "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER" };
   int widths[COLUMNS];
 
   for (int c = 0; c < COLUMNS; c++)
     {
-      widths[c] = (int) strlen (titles[c]);
+      widths[c] = (int) strlen (titles[c]) + GAP;
       for (size_t r = 0; r < n; r++)
-        if (rows[r][c] && (int) strlen (rows[r][c]) > widths[c])
-          widths[c] = (int) strlen (rows[r][c]);
+        if (rows[r][c] && (int) strlen (rows[r][c]) + GAP > widths[c])
+          widths[c] = (int) strlen (rows[r][c]) + GAP;
+      if (widths[c] < WIDTH)
+        widths[c] = WIDTH;
     }
   for (size_t r = 0; r <= n; r++)
     for (int c = 0; c < COLUMNS; c++)
@@ -72,7 +57,7 @@ print_rows (char *(*rows)[COLUMNS], size_t n)
 
         if (!text || !*text)
           text = "-";
-        printf ("%-*s%s", c + 1 < COLUMNS ? widths[c] : 0, text, c + 1 < COLUMNS ? "  " : "\n");
+        printf ("%-*s%s", c + 1 < COLUMNS ? widths[c] : 0, text, c + 1 < COLUMNS ? "" : "\n");
       }
 }
 
@@ -82,14 +67,15 @@ get_state (const char *root, const char *id, int *code)
 {
   rcvm_error *err = NULL;
   rcvm_vm *vm = rcvm_vm_open (root, id, &err);
-  char *state = vm ? rcvm_vm_state (vm, &err) : NULL;
+  char *state = vm ? rcvm_vm_state (vm, &err) : NULL, *text = state ? state_as_runc (state, 0) : NULL;
 
   rcvm_vm_free (vm);
+  rcvm_free (state);
   if (!state && rcvm_error_get_code (err) != RCVM_E_NOT_FOUND)
     *code = fail_with (err, 1);
   else
     rcvm_error_free (err);
-  return state;
+  return text;
 }
 
 static size_t
@@ -123,15 +109,14 @@ print_list (const struct cli *cli, const struct list_values *v, char *ids)
       if (!state)
         continue;
       if (json)
-        /* Without its newline. */
-        printf ("%s\n%.*s", n ? "," : "", (int) strlen (state) - 1, state);
+        printf ("%s%s", n ? "," : "", state);
       else
         fill_row (rows[n], state);
-      rcvm_free (state);
+      free (state);
       n++;
     }
   if (json)
-    puts (n ? "\n]" : "]");
+    puts ("]");
   else
     print_rows (rows, n);
   for (size_t r = 0; r < n; r++)

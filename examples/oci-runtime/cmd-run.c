@@ -8,7 +8,7 @@
 struct run
 {
   struct container container;
-  int interactive, detach, keep, timings;
+  int interactive, detach, keep, timings, no_subreaper;
 };
 
 #define AT(field) offsetof (struct run, field)
@@ -18,6 +18,7 @@ static const struct option_spec options[] = {
     "pass stdin also with --detach; with --tty it must be a terminal" },
   { "detach", 'd', FLAG, AT (detach), NULL, "leave it running, without stdin" },
   { "keep", 0, FLAG, AT (keep), NULL, "do not delete it when it has stopped" },
+  { "no-subreaper", 0, FLAG, AT (no_subreaper), NULL, "no effect: no process is left to adopt" },
   { "timings", 0, FLAG, AT (timings), NULL,
     "print how long each phase of the start took, to stderr" },
   { NULL, 0, FLAG, 0, NULL, NULL },
@@ -80,9 +81,11 @@ boot_and_wait (const struct cli *cli, rcvm_vm *vm, const struct run *r, int sign
   rcvm_error *err = NULL;
   unsigned rows, cols;
 
-  if ((r->detach && !r->interactive
+  if (container_set_console (vm, &cmd_run, &r->container) < 0)
+    return cmd_run.failure;
+  if ((r->detach && !r->interactive && !r->container.console_socket
        && rcvm_vm_set_stdio (vm, -1, STDOUT_FILENO, STDERR_FILENO, &err) < 0)
-      || (tty && terminal_size (&rows, &cols) == 0 && rcvm_vm_resize (vm, rows, cols, &err) < 0)
+      || (tty && !r->container.console_socket && terminal_size (&rows, &cols) == 0 && rcvm_vm_resize (vm, rows, cols, &err) < 0)
       || foreground_create (vm, cli->root, signal_fd, &signum, &err) < 0)
     {
       /* Who pressed Ctrl-C knows why it ended. */
@@ -114,6 +117,8 @@ run (const struct cli *cli, void *values, int argc, char **argv)
       complain ("cli", "the input device is not a TTY: leave out --tty or --interactive");
       return cmd_run.failure;
     }
+  if (r->container.console_socket && !r->detach)
+    return usage_error (&cmd_run, "--console-socket goes with --detach");
   signal_fd = foreground_open ();
   if (signal_fd < 0)
     return cmd_run.failure;

@@ -54,6 +54,11 @@ const struct option_spec container_options[] = {
   { "annotation", 0, LIST, AT (annotations), "KEY=VALUE",
     "an annotation, as if it stood in config.json" },
   { "pid-file", 0, TEXT, AT (pid_file), "FILE", "write the container's PID on the host to FILE" },
+  { "console-socket", 0, TEXT, AT (console_socket), "SOCKET",
+    "pass the master of the process's terminal to who listens there" },
+  { "no-pivot", 0, FLAG, AT (no_pivot), NULL, "no effect: the VM has a root of its own" },
+  { "no-new-keyring", 0, FLAG, AT (no_new_keyring), NULL, "no effect: the VM has keyrings of its own" },
+  { "preserve-fds", 0, TEXT, AT (preserve_fds), "N", "0: open files cannot be passed into a VM" },
   { "log-level", 0, TEXT, AT (log_level), "LEVEL", "error, warning (default), info or debug" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
@@ -226,7 +231,7 @@ container_new (const struct cli *cli, const struct command *command, const struc
       usage_error (command, "'%s' is no level for --log-level", c->log_level);
       return NULL;
     }
-  if (split (command, c, argc, argv, need_id, &id, &args) < 0)
+  if (split (command, c, argc, argv, need_id, &id, &args) < 0 || no_preserved_fds (command, c->preserve_fds) < 0)
     return NULL;
   if (!id && make_id (generated) < 0)
     {
@@ -234,7 +239,8 @@ container_new (const struct cli *cli, const struct command *command, const struc
       return NULL;
     }
   vm = rcvm_vm_new (cli->root, id ? id : generated, &err);
-  if (vm && set_all (vm, c, args, &err) == 0)
+  if (vm && set_all (vm, c, args, &err) == 0
+      && (!cli->systemd_cgroup || rcvm_vm_set_cgroup_driver (vm, "systemd", &err) == 0))
     return vm;
   rcvm_vm_free (vm);
   if (err)
@@ -242,23 +248,53 @@ container_new (const struct cli *cli, const struct command *command, const struc
   return NULL;
 }
 
+/* The process object of config.json, where there is one to be read; what is wrong with it the library says. */
+static char *
+read_process (const struct container *c)
+{
+  static const char *const path[] = { "process", NULL };
+  char *name, *text, *process;
+
+  if ((!c->bundle && c->rootfs) || asprintf (&name, "%s/config.json", c->bundle ? c->bundle : ".") < 0)
+    return NULL;
+  text = read_file (name);
+  process = text ? json_get (text, path) : NULL;
+  free (text);
+  free (name);
+  return process;
+}
+
 int
 container_has_terminal (const struct container *c)
 {
-  static const char *const path[] = { "process", "terminal", NULL };
-  char *name, *text, *value;
-  int yes;
+  static const char *const path[] = { "terminal", NULL };
+  char *process = c->tty ? NULL : read_process (c), *value = process ? json_get (process, path) : NULL;
+  int yes = c->tty || (value && strcmp (value, "true") == 0);
 
-  if (c->tty || (!c->bundle && c->rootfs))
-    return c->tty;
-  if (asprintf (&name, "%s/config.json", c->bundle ? c->bundle : ".") < 0)
-    return 0;
-  /* Whatever is wrong with it the library says. */
-  text = read_file (name);
-  value = text ? json_get (text, path) : NULL;
-  yes = value && strcmp (value, "true") == 0;
   free (value);
-  free (text);
-  free (name);
+  free (process);
   return yes;
+}
+
+int
+container_set_console (rcvm_vm *vm, const struct command *command, const struct container *c)
+{
+  rcvm_error *err = NULL;
+  unsigned rows, cols;
+  char *process;
+  int slave, code;
+
+  if (!c->console_socket)
+    return 0;
+  if (!container_has_terminal (c))
+    return usage_error (command, "--console-socket is for a process with a terminal, and this one has none"), -1;
+  process = read_process (c);
+  console_size (process, &rows, &cols);
+  free (process);
+  slave = console_open (c->console_socket, rows, cols);
+  if (slave < 0)
+    return -1;
+  code = rcvm_vm_set_console (vm, slave, &err);
+  close (slave);
+  return code < 0 ? fail_with (err, 1), -1 : 0;
 }

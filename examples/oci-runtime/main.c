@@ -8,12 +8,40 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-  &cmd_run,      &cmd_create,       &cmd_start,   &cmd_exec, &cmd_state,
-  &cmd_list,     &cmd_kill,         &cmd_delete,  &cmd_spec, &cmd_check,
-  &cmd_features, &cmd_rootfs_build, &cmd_rootfs_inspect, &cmd_rootfs_grow,
-  &cmd_rootfs_verify, &cmd_rootfs_write_back, &cmd_cache_add, &cmd_cache_list,
-  &cmd_cache_path, &cmd_cache_prune, &cmd_cache_verify,
-  &cmd_metrics,  &cmd_net, &cmd_volume_list,          &cmd_help,    NULL,
+  &cmd_run,
+  &cmd_create,
+  &cmd_start,
+  &cmd_exec,
+  &cmd_state,
+  &cmd_list,
+  &cmd_kill,
+  &cmd_delete,
+  &cmd_pause,
+  &cmd_resume,
+  &cmd_update,
+  &cmd_ps,
+  &cmd_events,
+  &cmd_checkpoint,
+  &cmd_restore,
+  &cmd_spec,
+  &cmd_check,
+  &cmd_features,
+  &cmd_rootfs_build,
+  &cmd_rootfs_inspect,
+  &cmd_rootfs_grow,
+  &cmd_rootfs_verify,
+  &cmd_rootfs_write_back,
+  &cmd_cache_add,
+  &cmd_cache_list,
+  &cmd_cache_path,
+  &cmd_cache_prune,
+  &cmd_cache_verify,
+  &cmd_metrics,
+  &cmd_net,
+  &cmd_volume_list,
+  &cmd_install_docker,
+  &cmd_help,
+  NULL,
 };
 
 #define AT(field) offsetof (struct cli, field)
@@ -25,7 +53,9 @@ static const struct option_spec global_options[] = {
   { "log-format", 0, TEXT, AT (log_format), "FORMAT", "format of FILE: text (default) or json" },
   { "debug", 0, FLAG, AT (debug), NULL, "every message, the guest's console included" },
   { "systemd-cgroup", 0, FLAG, AT (systemd_cgroup), NULL,
-    "refused: only the cgroupfs driver is supported" },
+    "new containers are refused: only the cgroupfs driver is supported" },
+  { "rootless", 0, TEXT, AT (rootless), "WHAT", "no effect: there is one way of running" },
+  { "criu", 0, TEXT, AT (criu), "PROGRAM", "no effect: VMs are not saved by CRIU" },
   { "version", 'v', FLAG, AT (version), NULL, "print the versions" },
   { "help", 'h', FLAG, AT (help), NULL, "print this help" },
   { NULL, 0, FLAG, 0, NULL, NULL },
@@ -144,12 +174,6 @@ main (int argc, char **argv)
   command = find_command (argc, argv, &words);
   if (!command)
     code = unknown_command (argc, argv);
-  else if (cli.systemd_cgroup)
-    {
-      complain ("cli", "--systemd-cgroup is not supported: leave it out, and give Docker or "
-                       "containerd the cgroupfs driver");
-      code = command->failure;
-    }
   else
     code = run_command (&cli, command, argc - words + 1, argv + words - 1);
   messages_close ();

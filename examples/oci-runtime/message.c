@@ -191,7 +191,18 @@ check_one_id (const struct command *command, int argc, char **argv)
 int
 fail_with (rcvm_error *err, int exit_code)
 {
-  message (RCVM_LOG_ERROR, rcvm_error_get_stage (err), rcvm_error_get_message (err));
+  const char *stage = rcvm_error_get_stage (err), *text = rcvm_error_get_message (err);
+
+  /* containerd and others know that by runc's words. */
+  if (rcvm_error_get_code (err) == RCVM_E_NOT_FOUND && strcmp (stage, "state") == 0)
+    complain (stage, "%s (container does not exist)", text);
+  /* Docker makes its exit codes of these words, in lower case. */
+  else if (rcvm_error_get_code (err) == RCVM_E_PROCESS && rcvm_error_get_exit_code (err) == 127)
+    complain (stage, "%s (executable file not found)", text);
+  else if (rcvm_error_get_code (err) == RCVM_E_PROCESS && rcvm_error_get_errno (err) == EACCES)
+    complain (stage, "%s (permission denied)", text);
+  else
+    message (RCVM_LOG_ERROR, stage, text);
   if (exit_code == 0)
     exit_code = rcvm_error_get_exit_code (err);
   rcvm_error_free (err);

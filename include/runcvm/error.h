@@ -38,7 +38,7 @@ enum rcvm_code
 int rcvm_error_get_code (const rcvm_error *err);
 /* The errno of the failed call, or 0.  Since 0.1. */
 int rcvm_error_get_errno (const rcvm_error *err);
-/* Where it failed: "spec", "plan", "rootfs", "net", "volumes", "vmm", "agent", "process", "monitor",
+/* Where it failed: "spec", "plan", "cgroup", "hooks", "rootfs", "net", "volumes", "vmm", "agent", "process", "monitor",
    "state" or "api"; "" for NULL.  Since 0.1. */
 const char *rcvm_error_get_stage (const rcvm_error *err);
 /* One sentence for a person: what failed and what to do; "" for NULL.  Since 0.1. */

@@ -28,6 +28,8 @@ int rcvm_process_set_user (rcvm_process *process, const char *user, rcvm_error *
 int rcvm_process_set_cwd (rcvm_process *process, const char *path, rcvm_error **err);
 int rcvm_process_set_terminal (rcvm_process *process, int on, rcvm_error **err);
 int rcvm_process_set_stdio (rcvm_process *process, int in, int out, int err_fd, rcvm_error **err);
+/* 1: the process is killed when its handle is freed, and when the process that has the handle dies. */
+int rcvm_process_set_tied (rcvm_process *process, int on, rcvm_error **err);
 
 /* Life.  All since 0.1. */
 

@@ -85,6 +85,10 @@ int rcvm_vm_set_annotation (rcvm_vm *vm, const char *key, const char *value, rcv
 /* The process's standard streams; -1 stands for /dev/null.  The monitor reads and writes duplicates of
    them directly, also after this process is gone.  Default: -1, -1, -1. */
 int rcvm_vm_set_stdio (rcvm_vm *vm, int in, int out, int err_fd, rcvm_error **err);
+/* `fd` is a terminal (the slave of a pseudo-terminal) that becomes the process's: in place of rcvm_vm_set_terminal and
+   rcvm_vm_set_stdio.  The monitor makes it raw, relays it and follows its size; it becomes the monitor's controlling terminal, so
+   it must not be one of another session. */
+int rcvm_vm_set_console (rcvm_vm *vm, int fd, rcvm_error **err);
 
 /* The machine.  All since 0.1. */
 
@@ -176,6 +180,28 @@ int rcvm_vm_attach_nic (rcvm_vm *vm, const char *name, rcvm_error **err);
 /* Takes it away, until it is attached again. */
 int rcvm_vm_detach_nic (rcvm_vm *vm, const char *name, rcvm_error **err);
 
+/* What the host gives it.  All since 0.1. */
+
+/* Who makes the container's cgroup on the host: "cgroupfs" (default): the library; "systemd": RCVM_E_UNSUPPORTED when
+   it is created, for this version does not speak to systemd.  Before rcvm_vm_create. */
+int rcvm_vm_set_cgroup_driver (rcvm_vm *vm, const char *driver, rcvm_error **err);
+/* Stops the virtual CPUs of a container that runs; returns when they stand still.  A signal that is sent meanwhile arrives after
+   rcvm_vm_resume; SIGKILL resumes it by itself.  RCVM_E_UNSUPPORTED where the VMM cannot. */
+int rcvm_vm_pause (rcvm_vm *vm, rcvm_error **err);
+/* Lets them go on, with the host's time of day. */
+int rcvm_vm_resume (rcvm_vm *vm, rcvm_error **err);
+/* New limits: the text of an OCI `linux.resources` object, of which what is absent or 0 stays as it is.  RCVM_E_UNSUPPORTED for
+   more memory or CPUs than the VM was made with; then nothing has been changed. */
+int rcvm_vm_update (rcvm_vm *vm, const char *resources_json, rcvm_error **err);
+/* What it uses: the `data` object of runc's statistics events, with the container's numbers as its guest has them under
+   "org.runcvm"; to be freed with rcvm_free. */
+char *rcvm_vm_stats (rcvm_vm *vm, rcvm_error **err);
+/* The processes on the host that belong to the VM, as a JSON array of their PIDs; to be freed with rcvm_free. */
+char *rcvm_vm_processes (rcvm_vm *vm, rcvm_error **err);
+/* How many processes of the container were killed because its memory was used up, as far as it was heard: rcvm_vm_dispatch
+   and rcvm_vm_wait take in the news, for which the fd of rcvm_vm_get_fd polls readable. */
+uint64_t rcvm_vm_get_oom_kills (rcvm_vm *vm);
+
 /* Events.  All since 0.1. */
 
 /* An fd that polls readable when rcvm_vm_dispatch has something to do.  It stays the handle's; it is
@@ -196,7 +222,7 @@ int rcvm_vm_get_pid (rcvm_vm *vm);
 /* The OCI state (runtime.md#state) as JSON, with an "org.runcvm" object: vmm, kernel, phases, exit code or
    error.  Asks the monitor where one runs. */
 char *rcvm_vm_state (rcvm_vm *vm, rcvm_error **err);
-/* The phases of the start, in order: "spec", "plan", "rootfs", "net", "vmm", "kernel", "agent",
+/* The phases of the start, in order: "spec", "plan", "cgroup", "netns", "hooks", "rootfs", "volumes", "net", "vmm", "kernel", "agent",
    "process".
    `usec` is the duration in microseconds; -1 for an index out of range. */
 size_t rcvm_vm_phase_count (rcvm_vm *vm);

@@ -49,6 +49,6 @@ RUNCVM_GUEST_DIR=$work/guest RUNCVM_QEMU=/nonexistent runcvm check >"$work/out"
 is $? 1 "check fails without QEMU"
 like "$(cat "$work/out")" '^fatal +qemu .*install qemu' "and says what to install"
 
-is "$(runcvm list)" "ID  PID  STATUS  CREATED  BUNDLE" "an empty list"
+is "$(runcvm list)" "ID          PID         STATUS      BUNDLE      CREATED     OWNER" "an empty list"
 is "$(runcvm list -q)" "" "no IDs"
 is "$(runcvm list --format json)" "[]" "an empty list in JSON"

@@ -26,7 +26,7 @@ umount "$RUNCVM_DATA_DIR"
 mount -t tmpfs -o size=4m none "$RUNCVM_ROOT"
 mount -o remount,ro "$RUNCVM_ROOT"
 fails "a state directory that is read-only" 125 state "ead-only file system" run "${guest[@]}" --rootfs "$rootfs" x -- true
-is "$(runcvm list)" "ID  PID  STATUS  CREATED  BUNDLE" "list only reads"
+is "$(runcvm list)" "ID          PID         STATUS      BUNDLE      CREATED     OWNER" "list only reads"
 RUNCVM_GUEST_DIR=/nonexistent runcvm check >"$work/out"
 like "$(cat "$work/out")" "^fatal +state +$RUNCVM_ROOT: Read-only file system" "check says so"
 umount "$RUNCVM_ROOT"

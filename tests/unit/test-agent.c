@@ -80,10 +80,17 @@ on_broken (void *user, rcvm_error *err)
   hear_error (user, "broken", err);
 }
 
+static void
+on_name_query (void *user, uint32_t number, const unsigned char *message, size_t len)
+{
+  hear (user, "asked %u %zu %02x;", number, len, message[0]);
+}
+
 static const struct rcvmi_agent_ops ops = { .hello = on_hello,
                                             .ready = on_ready,
                                             .setup_failed = on_setup_failed,
                                             .goodbye = on_goodbye,
+                                            .name_query = on_name_query,
                                             .broken = on_broken };
 
 static void
@@ -574,14 +581,51 @@ AGENT_TEST (test_forget)
   first = run_process (b, -1, -1, -1);
   second = exec (b, -1, -1, -1);
   third = exec (b, -1, -1, -1);
-  rcvmi_agent_forget (b->agent, first);
-  rcvmi_agent_forget (b->agent, second);
-  rcvmi_agent_forget (b->agent, third);
-  rcvmi_agent_forget (b->agent, 999);
+  rcvmi_agent_forget (b->agent, first, false);
+  rcvmi_agent_forget (b->agent, second, false);
+  rcvmi_agent_forget (b->agent, third, false);
+  rcvmi_agent_forget (b->agent, 999, false);
   say_number (b, AGENT_EXIT, first, A_EXIT_CODE, 0);
   say_number (b, AGENT_STARTED, second, A_PID, 1);
   say_number (b, AGENT_EXIT, second, A_EXIT_CODE, 0);
   say_failed (b, third, "x", 1);
+  run_process (b, -1, -1, -1);
+}
+
+static void
+hears_kill (struct bench *b, uint32_t process)
+{
+  const unsigned char *payload;
+  struct agent_header h;
+  struct tlv_reader r;
+  struct tlv_field f;
+  uint32_t signum = 0;
+
+  hears (b, AGENT_SIGNAL, process, &h, &payload);
+  tlv_reader_init (&r, payload, h.len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_SIGNAL)
+      signum = tlv_get_u32 (&r, &f);
+  assert_int_equal (signum, SIGKILL);
+}
+
+/* Or it is killed, at once or when it has started. */
+AGENT_TEST (test_forget_and_kill)
+{
+  struct bench *b = *state;
+  uint32_t first, second;
+
+  boot (b);
+  first = run_process (b, -1, -1, -1);
+  second = exec (b, -1, -1, -1);
+  rcvmi_agent_forget (b->agent, first, true);
+  hears_kill (b, first);
+  rcvmi_agent_forget (b->agent, second, true);
+  say_number (b, AGENT_STARTED, second, A_PID, 1);
+  run_process (b, -1, -1, -1);
+  hears_kill (b, second);
+  say_number (b, AGENT_EXIT, first, A_SIGNAL, SIGKILL);
+  say_number (b, AGENT_EXIT, second, A_SIGNAL, SIGKILL);
   run_process (b, -1, -1, -1);
 }
 
@@ -684,6 +728,35 @@ AGENT_TEST (test_goodbye_twice)
   say (b, AGENT_GOODBYE, 0, NULL, 0);
   expect (b, "goodbye;");
   check_refused (state, AGENT_GOODBYE, 0, NULL, 0, "GOODBYE out of turn");
+}
+
+AGENT_TEST (test_names)
+{
+  struct bench *b = *state;
+  unsigned char message[AGENT_NAME_QUERY_MAX + 1] = { 0xab };
+  const unsigned char *payload;
+  struct agent_header h;
+
+  boot (b);
+  say (b, AGENT_NAME_QUERY, 7, message, AGENT_NAME_QUERY_MIN);
+  say (b, AGENT_NAME_QUERY, 8, message, AGENT_NAME_QUERY_MAX);
+  expect (b, "asked 7 12 ab;asked 8 4096 ab;");
+  rcvmi_agent_name_answer (b->agent, 8, "answer", 6);
+  hears (b, AGENT_NAME_ANSWER, 8, &h, &payload);
+  assert_int_equal (h.len, 6);
+  assert_memory_equal (payload, "answer", 6);
+  check_refused (state, AGENT_NAME_QUERY, 9, message, sizeof message, "a question for a name out of turn");
+}
+
+AGENT_TEST (test_a_name_that_is_too_short)
+{
+  boot (*state);
+  check_refused (state, AGENT_NAME_QUERY, 0, "short", 5, "a question for a name out of turn");
+}
+
+AGENT_TEST (test_a_name_before_ready)
+{
+  check_refused (state, AGENT_NAME_QUERY, 0, "0123456789ab", 12, "a question for a name out of turn");
 }
 
 AGENT_TEST (test_unknown_process)
@@ -1032,6 +1105,7 @@ main (void)
     agent_test (test_signal_and_resize),
     agent_test (test_shutdown),
     agent_test (test_forget),
+    agent_test (test_forget_and_kill),
     agent_test (test_guest_dies),
     agent_test (test_end_in_the_middle),
     agent_test (test_ready_before_hello),
@@ -1040,6 +1114,9 @@ main (void)
     agent_test (test_ready_twice),
     agent_test (test_goodbye_unasked),
     agent_test (test_goodbye_twice),
+    agent_test (test_names),
+    agent_test (test_a_name_that_is_too_short),
+    agent_test (test_a_name_before_ready),
     agent_test (test_unknown_process),
     agent_test (test_started_unknown),
     agent_test (test_started_twice),

@@ -124,6 +124,7 @@ TEST (test_null_handles)
   REFUSED (rcvm_vm_set_readonly_rootfs (NULL, 1, &e));
   REFUSED (rcvm_vm_set_annotation (NULL, "a", "b", &e));
   REFUSED (rcvm_vm_set_stdio (NULL, 0, 1, 2, &e));
+  REFUSED (rcvm_vm_set_console (NULL, 0, &e));
   REFUSED (rcvm_vm_set_hypervisor (NULL, "auto", &e));
   REFUSED (rcvm_vm_set_kernel (NULL, "/k", &e));
   REFUSED (rcvm_vm_set_initramfs (NULL, "/i", &e));
@@ -152,6 +153,7 @@ TEST (test_null_handles)
   REFUSED (rcvm_process_set_cwd (NULL, "/", &e));
   REFUSED (rcvm_process_set_terminal (NULL, 1, &e));
   REFUSED (rcvm_process_set_stdio (NULL, 0, 1, 2, &e));
+  REFUSED (rcvm_process_set_tied (NULL, 1, &e));
   REFUSED (rcvm_process_start (NULL, &e));
   REFUSED (rcvm_process_wait (NULL, 0, &code, &e));
   REFUSED (rcvm_process_kill (NULL, 9, &e));

@@ -275,7 +275,7 @@ test_features (void **state)
   assert_non_null (o);
   assert_string_equal (json_object_get_string (member (o, "ociVersionMin")), "1.0.0");
   assert_string_equal (json_object_get_string (member (o, "ociVersionMax")), "1.3.0");
-  assert_int_equal (json_object_array_length (member (o, "hooks")), 0);
+  assert_int_equal (json_object_array_length (member (o, "hooks")), 6);
   lx = member (o, "linux");
   assert_int_equal (json_object_array_length (member (lx, "capabilities")), 41);
   assert_int_equal (json_object_array_length (member (lx, "namespaces")), 8);

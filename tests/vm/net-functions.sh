@@ -60,8 +60,10 @@ dump_ns() {
   tc -n "$1" qdisc; tc -n "$1" filter show dev "${2:-eth0}" ingress; ip -n "$1" rule
   ip netns exec "$1" nft list ruleset 2>/dev/null
 }
+# The carrier is left out: the kernel tells of it some time after it has come.
 ns_state() {
-  dump_ns "$@" 2>&1 | sed -E 's/(REACHABLE|STALE|DELAY|PROBE|FAILED)//; /fe80::/d; s/ promiscuity [0-9]+| allmulti [0-9]+//g'
+  dump_ns "$@" 2>&1 | sed -E 's/(REACHABLE|STALE|DELAY|PROBE|FAILED)//; /fe80::/d
+    s/ promiscuity [0-9]+| allmulti [0-9]+//g; s/NO-CARRIER,//; s/ state (UP|DOWN|UNKNOWN|LOWERLAYERDOWN)//'
 }
 
 # unchanged NAMESPACE BEFORE WHAT [INTERFACE]

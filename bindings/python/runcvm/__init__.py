@@ -223,6 +223,7 @@ def _set_process_env(process, environment):
                 "'none', 'host', 'netns', 'pid:NUMBER' or the path of a network namespace to take over."),
     "network_join": (raw.rcvm_vm_set_network_join, "'tc' or 'bridge'."),
     "tap_name": (raw.rcvm_vm_set_tap_name, "Name of the first TAP."),
+    "cgroup_driver": (raw.rcvm_vm_set_cgroup_driver, "'cgroupfs' (default) or 'systemd'."),
     "dhcp": (raw.rcvm_vm_set_dhcp, "Seconds that a DHCP server has for its first answer; 0: no DHCP."),
     "nics": (_add_each(raw.rcvm_vm_add_nic),
              "'NAME,address=...,gateway=...' strings: what the VM has in place of what an interface has; they are added."),
@@ -260,6 +261,12 @@ class VM(_Options):
         """The process's streams: None (/dev/null), a file descriptor or a file.  They stay yours."""
         with self._handle as vm:
             raw.rcvm_vm_set_stdio(vm, _fd(stdin), _fd(stdout), _fd(stderr))
+
+    def set_console(self, terminal):
+        """Makes a terminal the process's: the slave of a pseudo-terminal, as a file descriptor or a file.  The VM's monitor relays
+        it and follows its size."""
+        with self._handle as vm:
+            raw.rcvm_vm_set_console(vm, _fd(terminal))
 
     def set_log(self, level, function):
         """Calls function(level, stage, message) for messages up to `level` (LOG_ERROR to LOG_DEBUG),
@@ -349,21 +356,43 @@ class VM(_Options):
         with self._handle as vm:
             return json.loads(raw.rcvm_vm_net_json(vm))
 
+    def _attach(self, function, source, target, readonly=False, uid=-1, gid=-1, cached=0, fstype=None, write_back=None):
+        options = raw.rcvm_volume_options_new()
+        try:
+            raw.rcvm_volume_options_set_readonly(options, bool(readonly))
+            raw.rcvm_volume_options_set_squash(options, uid, gid)
+            raw.rcvm_volume_options_set_cached(options, cached)
+            raw.rcvm_volume_options_set_fstype(options, fstype)
+            raw.rcvm_volume_options_set_write_back(options, write_back)
+            with self._handle as vm:
+                function(vm, source, target, options)
+        finally:
+            raw.rcvm_volume_options_free(options)
+
     def attach_nfs(self, source, target, *, readonly=False, uid=-1, gid=-1, cached=0):
         """Shares a directory or file of the host, live, with a VM that has not been created.
 
         uid, gid: everyone in the VM is that one of the host.  cached: seconds for which the VM may rely on what it has
         seen.
         """
-        options = raw.rcvm_volume_options_new()
-        try:
-            raw.rcvm_volume_options_set_readonly(options, bool(readonly))
-            raw.rcvm_volume_options_set_squash(options, uid, gid)
-            raw.rcvm_volume_options_set_cached(options, cached)
-            with self._handle as vm:
-                raw.rcvm_volume_attach_nfs(vm, source, target, options)
-        finally:
-            raw.rcvm_volume_options_free(options)
+        self._attach(raw.rcvm_volume_attach_nfs, source, target, readonly, uid, gid, cached)
+
+    def attach_virtiofs(self, source, target, *, readonly=False, cached=0):
+        """Shares a directory of the host, live, with a VM that QEMU runs."""
+        self._attach(raw.rcvm_volume_attach_virtiofs, source, target, readonly, cached=cached)
+
+    def attach_block(self, source, target, *, readonly=False, fstype=None):
+        """Gives the VM a block device or an image file of the host; fstype 'raw': as a device node, and not mounted."""
+        self._attach(raw.rcvm_volume_attach_block, source, target, readonly, fstype=fstype)
+
+    def attach_copy(self, source, target, *, readonly=False, write_back=None):
+        """Gives the VM a copy of a directory or file; write_back 'exit': its changes go back when the VM has stopped."""
+        self._attach(raw.rcvm_volume_attach_copy, source, target, readonly, write_back=write_back)
+
+    def attach_scratch(self, target, size=0, source=None):
+        """Gives the VM a disk that is empty at first: its own, or the image file `source`, which stays."""
+        with self._handle as vm:
+            raw.rcvm_volume_attach_scratch(vm, source, target, size)
 
     def attach_tmpfs(self, target, size=0, mode=0):
         """Gives a VM that has not been created a tmpfs: size 0: half of its memory; mode 0: 01777."""
@@ -385,6 +414,37 @@ class VM(_Options):
         with self._handle as vm:
             raw.rcvm_vm_detach_nic(vm, name)
 
+    def pause(self):
+        """Stops the virtual CPUs of a container that runs."""
+        with self._handle as vm:
+            raw.rcvm_vm_pause(vm)
+
+    def resume(self):
+        """Lets them go on."""
+        with self._handle as vm:
+            raw.rcvm_vm_resume(vm)
+
+    def update(self, resources):
+        """New limits: an OCI linux.resources object as a dict, or its text."""
+        with self._handle as vm:
+            raw.rcvm_vm_update(vm, _text(resources))
+
+    def stats(self):
+        """What the VM uses: the data of runc's statistics events as a dict."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_stats(vm))
+
+    def processes(self):
+        """The PIDs of the VM's processes on the host."""
+        with self._handle as vm:
+            return json.loads(raw.rcvm_vm_processes(vm))
+
+    @property
+    def oom_kills(self):
+        """How many processes of the container were killed for want of memory, as far as it was heard."""
+        with self._handle as vm:
+            return raw.rcvm_vm_get_oom_kills(vm)
+
     def metrics(self):
         """The same and more as Prometheus text."""
         with self._handle as vm:
@@ -400,6 +460,8 @@ class VM(_Options):
     "cwd": (raw.rcvm_process_set_cwd, "Working directory in the container."),
     "terminal": (lambda process, on: raw.rcvm_process_set_terminal(process, bool(on)),
                  "Whether there is a terminal."),
+    "tied": (lambda process, on: raw.rcvm_process_set_tied(process, bool(on)),
+             "Whether it is killed when its handle is closed or this program ends."),
 })
 class Process(_Options):
     """A further process in a running container, made by VM.exec()."""

@@ -59,6 +59,18 @@ func TestExec040(t *testing.T) {
 	expectExit(t, process.Wait, 128+int(syscall.SIGTERM))
 	must(t, process.Close())
 
+	// It ends with its handle.
+	process, err = vm.Exec("sleep", "4242")
+	must(t, err)
+	must(t, process.SetTied(true))
+	must(t, process.Start())
+	must(t, process.Close())
+	process, err = vm.Exec("sh", "-c", "while pgrep -f 'sleep 424[2]'; do :; done")
+	must(t, err)
+	must(t, process.Start())
+	expectExit(t, process.Wait, 0)
+	must(t, process.Close())
+
 	_, err = vm.Wait(0)
 	fails(t, runcvm.Timeout, err)
 	survivor, err := vm.Exec("sleep", "1000")

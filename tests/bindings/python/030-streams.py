@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The streams are the caller's, apart from each other, and complete."""
 
+import fcntl
 import hashlib
 import os
+import pty
+import struct
+import termios
 import threading
 
-from harness import Pipe, main, new_vm
+import runcvm
+from harness import Pipe, main, new_vm, raises
 
 
 def all_three():
@@ -48,4 +53,24 @@ def a_file_and_the_environment():
     assert out.text() == "wörld in /tmp\n".encode()
 
 
-main(all_three, nothing, a_file_and_the_environment, boots=True)
+def a_terminal():
+    master, slave = pty.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 72, 0, 0))
+    with new_vm("terminal", "trap 'stty size; exit 4' WINCH; stty size; while :; do sleep 1; done") as vm:
+        vm.set_console(slave)
+        os.close(slave)
+        vm.start()
+        text = b""
+        while b"31 72\r\n" not in text:
+            text += os.read(master, 4096)
+        # Nobody but the monitor hears of this.
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 41, 82, 0, 0))
+        assert vm.wait(60) == 4
+        vm.delete()
+    assert b"41 82\r\n" in os.read(master, 4096)
+    os.close(master)
+    with new_vm("no-terminal", "true") as vm, open("/dev/null") as null:
+        raises(runcvm.E_INVALID, vm.set_console, null)
+
+
+main(all_three, nothing, a_terminal, a_file_and_the_environment, boots=True)

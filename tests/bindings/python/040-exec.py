@@ -36,6 +36,13 @@ def execs():
             process.kill(signal.SIGTERM)
             assert process.wait(60) == 128 + signal.SIGTERM
 
+        with vm.exec(["sleep", "4242"], tied=True) as process:
+            process.start()
+        # It ends with its handle.
+        with vm.exec(["sh", "-c", "while pgrep -f 'sleep 424[2]'; do :; done"]) as process:
+            process.start()
+            assert process.wait(60) == 0
+
         # The container's own process did not notice.
         raises(runcvm.E_TIMEOUT, vm.wait, 0)
         with vm.exec(["sleep", "1000"]) as survivor:

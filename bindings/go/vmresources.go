@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package runcvm
+
+// #include <stdlib.h>
+// #include <runcvm/runcvm.h>
+import "C"
+
+// SetCgroupDriver says who makes the container's cgroup on the host: "cgroupfs" or "systemd".
+func (vm *VM) SetCgroupDriver(driver string) error {
+	return vm.callString(driver, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_set_cgroup_driver(p, s, e)
+	})
+}
+
+// Pause stops the virtual CPUs of a container that runs.
+func (vm *VM) Pause() error {
+	return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int { return C.rcvm_vm_pause(p, e) })
+}
+
+// Resume lets them go on.
+func (vm *VM) Resume() error {
+	return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int { return C.rcvm_vm_resume(p, e) })
+}
+
+// Update sets new limits, from the text of an OCI linux.resources object.
+func (vm *VM) Update(resourcesJSON string) error {
+	return vm.callString(resourcesJSON, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_update(p, s, e)
+	})
+}
+
+// StatsJSON returns what the VM uses, as the data object of runc's statistics events.
+func (vm *VM) StatsJSON() (string, error) {
+	return vm.text(func(p *C.rcvm_vm, e **C.rcvm_error) *C.char { return C.rcvm_vm_stats(p, e) })
+}
+
+// OOMKills says how many processes of the container were killed for want of memory, as far as it was heard.
+func (vm *VM) OOMKills() uint64 {
+	p, err := vm.h.acquire()
+	if err != nil {
+		return 0
+	}
+	defer vm.h.release()
+	return uint64(C.rcvm_vm_get_oom_kills((*C.rcvm_vm)(p)))
+}
+
+// ProcessesJSON returns the PIDs of the VM's processes on the host, as a JSON array.
+func (vm *VM) ProcessesJSON() (string, error) {
+	return vm.text(func(p *C.rcvm_vm, e **C.rcvm_error) *C.char { return C.rcvm_vm_processes(p, e) })
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The end of a cgroup, which may have to be brought about by another process than the one that made it. */
+#include "config.h"
+
+#define RCVMI_STAGE "cgroup"
+#include "cgroup.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "err.h"
+
+enum
+{
+  KILL_TIMEOUT_MS = 10000
+};
+
+/* Lines of "VERSION INODE PATH". */
+char *
+rcvmi_cgroup_to_record (const struct rcvmi_cgroup *c, rcvm_error **err)
+{
+  char *text = NULL;
+  size_t size;
+  FILE *f = open_memstream (&text, &size);
+
+  for (size_t i = 0; f && i < c->n; i++)
+    if (c->list[i].path)
+      fprintf (f, "%d %ju %s\n", c->list[i].v2 ? 2 : 1, (uintmax_t) c->list[i].inode, c->list[i].path);
+  if (!f || fclose (f) != 0)
+    {
+      free (text);
+      rcvmi_fail_nomem (err);
+      return NULL;
+    }
+  return text;
+}
+
+static bool
+is_cgroup (const char *path, ino_t inode)
+{
+  struct statfs fs;
+  struct stat st;
+
+  return lstat (path, &st) == 0 && S_ISDIR (st.st_mode) && st.st_ino == inode && statfs (path, &fs) == 0
+         && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
+/* Only what is there still, and is what was made: another VM may have a group of that name by now. */
+static int
+read_record (struct rcvmi_cgroup *c, const char *record, rcvm_error **err)
+{
+  while (*record && c->n < RCVMI_CGROUP_HIERARCHIES)
+    {
+      struct rcvmi_cgroup_hierarchy *h = &c->list[c->n];
+      size_t len = strcspn (record, "\n");
+      char *end = NULL;
+
+      if (len > 4 && (record[0] == '1' || record[0] == '2') && record[1] == ' ')
+        {
+          h->v2 = record[0] == '2';
+          h->inode = (ino_t) strtoumax (record + 2, &end, 10);
+        }
+      if (end && *end == ' ' && end[1] == '/')
+        {
+          h->path = strndup (end + 1, len - (size_t) (end + 1 - record));
+          h->controllers = strdup ("");
+          if (!h->path || !h->controllers)
+            {
+              c->n++;
+              return rcvmi_fail_nomem (err);
+            }
+          if (is_cgroup (h->path, h->inode))
+            c->n++;
+          else
+            {
+              free (h->path);
+              free (h->controllers);
+              *h = (struct rcvmi_cgroup_hierarchy){ 0 };
+            }
+        }
+      record += len + (record[len] == '\n');
+    }
+  return 0;
+}
+
+static bool
+has_process (const struct rcvmi_cgroup *c, pid_t pid)
+{
+  autofree pid_t *pids = rcvmi_cgroup_processes (c, NULL);
+  pid_t *p = pids;
+
+  while (p && *p > 0 && *p != pid)
+    p++;
+  return p && *p == pid;
+}
+
+/* Kills what it finds, and waits for its end.  Returns how many there were. */
+static int
+kill_round (const struct rcvmi_cgroup *c, int64_t deadline, rcvm_error **err)
+{
+  autofree pid_t *pids = rcvmi_cgroup_processes (c, err);
+  int n = 0;
+
+  for (pid_t *p = pids; p && *p > 0; p++)
+    {
+      autoclose int fd = *p == getpid () ? -1 : pidfd_open (*p, 0);
+      struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+      int64_t left = deadline - rcvmi_clock_ms ();
+
+      /* One that has ended already has nobody to reap it yet, which is no reason to wait. */
+      if (fd >= 0 && poll (&poll_fd, 1, 0) > 0)
+        continue;
+      /* By now the number may be another process's; the one of the pidfd it cannot become. */
+      if (fd < 0 || !has_process (c, *p))
+        continue;
+      n++;
+      pidfd_send_signal (fd, SIGKILL, NULL, 0);
+      poll (&poll_fd, 1, left > 0 ? (int) left : 0);
+    }
+  return pids ? n : RCVM_E_SYSTEM;
+}
+
+int
+rcvmi_cgroup_remove_record (const char *record, rcvm_error **err)
+{
+  struct rcvmi_cgroup c = { 0 };
+  int64_t deadline = rcvmi_clock_ms () + KILL_TIMEOUT_MS;
+  int code = read_record (&c, record, err), found = 1;
+
+  while (code == 0 && c.n && found > 0 && rcvmi_clock_ms () < deadline)
+    {
+      found = kill_round (&c, deadline, err);
+      if (found < 0)
+        code = found;
+    }
+  for (size_t i = 0; i < c.n; i++)
+    if (rmdir (c.list[i].path) < 0 && errno != ENOENT && code == 0)
+      code = rcvmi_fail_errno (err, errno, "cannot remove the cgroup '%s'", c.list[i].path);
+  rcvmi_cgroup_clear (&c);
+  return code;
+}

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What callers of an OCI runtime rely on, apart from containers that run: options and words of runc's, Docker's settings.
+. "$(dirname "$0")/functions.sh"
+
+# The words by which containerd and others know what is no failure.
+fails "a container that is not there, in runc's words" 1 state "container does not exist" kill nobody 9
+fails "in an exec, too" 125 state "container does not exist" exec nobody true
+
+fails "checkpoint says what is missing" 1 cli "none of the VMMs' drivers saves a VM's memory and devices" checkpoint --image-path /tmp x
+fails "restore, too" 1 cli "none of the VMMs' drivers makes a VM of saved memory and devices" restore -d --bundle /tmp --pid-file p x
+fails "open files for a VM" 125 cli "open files cannot be passed into a VM" run --preserve-fds 1 --rootfs / x -- true
+fails "and for an exec" 125 cli "open files cannot be passed into a VM" exec --preserve-fds 3 x true
+fails "no number of files" 1 cli "open files cannot be passed into a VM" create --preserve-fds many --rootfs / x -- true
+fails "a console socket that waits for no end" 125 cli "--console-socket goes with --detach" run --console-socket s --rootfs / x -- true
+fails "a console for streams" 1 cli "--console-socket is for a process with a terminal" create --console-socket s --rootfs / x -- true
+fails "a console that nobody has" 1 cli "nobody can be reached at the console socket '$work/none': No such file" \
+  create --tty --console-socket "$work/none" --rootfs / x -- true
+fails "a console socket with too long a name" 1 cli "File name too long" \
+  create --tty --console-socket "/$(printf 'x%.0s' $(seq 200))" --rootfs / x -- true
+fails "an exec with a console for streams" 125 cli "--console-socket is for a process with a terminal" exec -d --console-socket s x true
+fails "an exec's console without --detach" 125 cli "--console-socket goes with --detach" exec -t --console-socket s x true
+for o in "--cap CAP_KILL" "-g 5" --no-new-privs; do
+  # shellcheck disable=SC2086
+  fails "exec $o" 125 cli "alone is not supported: give the whole process by --process" exec $o x true
+done
+fails "exec --cgroup" 125 cli "--cgroup is not supported" exec --cgroup a x true
+fails "ps in no format" 1 cli "'xml' is no format for --format" ps --format xml x
+fails "events at no time" 1 cli "'soon' is no time for --interval" events --interval soon x
+for t in 5s 500ms 1m30s; do fails "events each $t" 1 state "there is no VM 'x'" events --interval $t x; done
+fails "an update by what is no number" 1 cli "'much' is no number" update --memory much x
+fails "an update from no file" 1 cli "cannot read the resources from '$work/none'" update --resources "$work/none" x
+fails "an update of no VM" 1 state "there is no VM 'x'" update --memory 64M --cpu-quota -1 --cpuset-cpus 0-1 x
+
+# Docker's settings.
+config=$work/etc/docker/daemon.json
+mkdir "$work/etc"
+installs() { runcvm install-docker --config "$config" --path "$top_builddir/examples/runcvm" "$@" >"$work/out" 2>"$work/err"; }
+get() { python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$config" "$1"; }
+command -v python3 >/dev/null || skip "no python3"
+
+installs
+is "$?$(cat "$work/err")" 0 "settings that are not there are made"
+is "$(get d)" "{'runtimes': {'runcvm': {'path': '$(realpath "$top_builddir/examples/runcvm")'}}}" "with the runtime"
+like "$(cat "$work/out")" 'systemctl reload docker' "and it says what to do"
+before=$(stat -c '%i %Y' "$config")
+installs
+is "$?$(stat -c '%i %Y' "$config")" "0$before" "what is there already is left alone"
+like "$(cat "$work/out")" 'nothing was changed' "and that is said"
+installs --uninstall
+is "$?$(get d)" "0{}" "nothing is left of it"
+
+printf '%s' '{"log-opts": {"max-size": "10m"}, "debug": false, "x": 1.10, "n": 18446744073709551615, "u": "ä\u0001/",
+  "runtimes": {"other": {"path": "/opt/other", "runtimeArgs": ["--x"]}, "runcvm": {"path": "/old", "runtimeArgs": ["--debug"]}},
+  "default-runtime": "other"}' >"$config"
+chmod 0640 "$config"
+was=$(get '{k: v for k, v in d.items() if k != "runtimes"}')
+ln -s "$config" "$work/link"
+config=$work/link installs --name vm --default
+is "$?$(stat -c %a "$config")" 0640 "mode and link stay"
+[ -L "$work/link" ] && ok "the link is one" || not_ok "the link was replaced"
+is "$(get '{k: v for k, v in d.items() if k not in ("runtimes", "default-runtime")}')" "${was/, \'default-runtime\': \'other\'/}" "the rest is what it was"
+is "$(get 'list(d)')" "['log-opts', 'debug', 'x', 'n', 'u', 'runtimes', 'default-runtime']" "in its order"
+is "$(get 'd["default-runtime"], sorted(d["runtimes"])')" "('vm', ['other', 'runcvm', 'vm'])" "another name, as the default"
+installs
+is "$(get 'd["runtimes"]["runcvm"]["runtimeArgs"], d["runtimes"]["runcvm"]["path"] != "/old"')" "(['--debug'], True)" "a new path, with the old arguments"
+installs --uninstall --name vm
+is "$(get '"default-runtime" in d, sorted(d["runtimes"])')" "(False, ['other', 'runcvm'])" "the default goes with it"
+is "$(find "$work/etc/docker" -type f | wc -l)" 1 "no other file is left"
+
+for bad in '{"runtimes": ' '[]' '{"runtimes": []}' '{} trailing' '{"runtimes": {"runcvm": 5}}'; do
+  printf '%s' "$bad" >"$config"
+  fails "settings that are wrong: $bad" 1 cli "is left as it is" install-docker --config "$config"
+  is "$(cat "$config")" "$bad" "they are as they were"
+done
+fails "runc's own name" 1 cli "'runc' is no name for this runtime" install-docker --name runc --config "$config"
+fails "a program that is none" 1 cli "cannot be used: No such file" install-docker --path "$work/none" --config "$config"
+fails "a directory that is none" 1 cli "cannot write '/proc/none/daemon.json'" install-docker --config /proc/none/daemon.json

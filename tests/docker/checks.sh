@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# The rows of the table are run with both runtimes, and compared.
+
+n_passed=0 n_failed=0
+ok() { n_passed=$((n_passed + 1)); echo "ok $((n_passed + n_failed)) - $*"; }
+not_ok() { n_failed=$((n_failed + 1)); echo "not ok $((n_passed + n_failed)) - $*"; }
+diag() { sed 's/^/# /' <<<"$*"; }
+is() {
+  if [ "$1" = "$2" ]; then ok "$3"; else not_ok "$3"; diag "wanted: $2"; diag "got:    $1"; fi
+}
+
+make_images() {
+  # Scripts that are run find this docker first.
+  mkdir -p "$work/bin" "$work/shellless"
+  ln -sf /usr/bin/docker "$work/bin/docker"
+  cp "$BUSYBOX/bin/probe" "$work/shellless/"
+  import busybox "$BUSYBOX/" 'CMD ["/bin/sh"]'
+  import shellless "$work/shellless/"
+  import with-entry "$BUSYBOX/" 'ENTRYPOINT ["/bin/echo", "entry"]' 'CMD ["default"]'
+  import with-cmd "$BUSYBOX/" 'CMD ["echo", "of the image"]'
+  import debian "$DEBIAN/" 'CMD ["/bin/bash"]'
+}
+
+# rows.sh speaks in these.
+n_rows=0 current=
+declare -a sections features reasons commands
+section() { current=$1; }
+row() {
+  sections[n_rows]=$current features[n_rows]=$1 reasons[n_rows]=$2 commands[n_rows]=$3
+  n_rows=$((n_rows + 1))
+}
+
+number() { printf '%02d' "$1"; }
+
+# Those of runc one after the other, since each takes but a moment; those of runcvm some at once.
+run_rows() {
+  local i rt chosen=()
+  mkdir -p "$work/commands" "$work/out" "$work/rows"
+  . tests/docker/rows.sh
+  for ((i = 0; i < n_rows; i++)); do
+    printf '%s\n' "${commands[i]}" >"$work/commands/$(number $i)"
+    [[ ${features[i]} =~ ${1:-} ]] && chosen+=("$(number $i)")
+  done
+  for rt in runc runcvm; do
+    docker run -d --name "shared-$rt" --runtime "$rt" busybox sh -c 'trap "exit 0" TERM; while :; do sleep 1; done' >/dev/null
+  done
+  export PATH=$work/bin:$PATH
+  printf '%s\n' "${chosen[@]}" | xargs -I{} -P 1 tests/docker/run-row {} runc &
+  printf '%s\n' "${chosen[@]}" | xargs -I{} -P "${JOBS:-$(nproc)}" tests/docker/run-row {} runcvm
+  wait $!
+  docker rm -f shared-runc shared-runcvm >/dev/null
+}
+
+show_rows() {
+  local f
+  for f in "$work"/out/*.runcvm; do
+    i=$((10#$(basename "$f" .runcvm)))
+    echo "== ${features[i]}"
+    diff "$work/out/$(number $i).runc" "$f" && { echo "same:"; sed 's/^/   /' "$f"; }
+  done
+}
+
+# What a row printed, as a cell.
+cell() { head -c 300 "$1" | tr -d '\r' | sed 's/|/\\|/g; s/^$/ /; s/.*/`&`/' | paste -sd'~' | sed 's/~/<br>/g'; }
+
+write_table() {
+  local i last=
+  cat <<'END'
+# Docker: runcvm beside runc
+
+Written by tests/docker, with the dockerd and containerd of Debian: each row's commands were run with `--runtime=runc` and with
+`--runtime=runcvm` on the same image, and what they printed was compared. The rows are those of the feature tables in RunCVM's
+roadmap, and what users of Docker meet besides. tests/docker/rows.sh has the commands as they were run.
+END
+  for ((i = 0; i < n_rows; i++)); do
+    if [ "${sections[i]}" != "$last" ]; then
+      last=${sections[i]}
+      printf '\n## %s\n\n| feature | | runc | runcvm |\n|---|---|---|---|\n' "$last"
+    fi
+    if [ -z "${reasons[i]}" ]; then
+      printf '| %s | same | %s | |\n' "${features[i]}" "$(cell "$work/out/$(number $i).runc")"
+    else
+      printf '| %s | differs: %s | %s | %s |\n' "${features[i]}" "${reasons[i]}" "$(cell "$work/out/$(number $i).runc")" \
+        "$(cell "$work/out/$(number $i).runcvm")"
+    fi
+  done
+}
+
+check_rows() {
+  local i runc runcvm
+  for ((i = 0; i < n_rows; i++)); do
+    runc=$(cat "$work/out/$(number $i).runc") runcvm=$(cat "$work/out/$(number $i).runcvm")
+    if [ -z "$runc" ]; then
+      not_ok "${features[i]}: runc prints something"
+    elif [ -z "${reasons[i]}" ]; then
+      is "$runcvm" "$runc" "${features[i]}: as with runc"
+    elif [ "$runc" = "$runcvm" ]; then
+      not_ok "${features[i]} no longer differs: take the reason out of tests/docker/rows.sh"
+    else
+      ok "${features[i]}: differs, and the table says why"
+    fi
+  done
+  write_table >"$BUILD/docker-parity.md"
+  if cmp -s "$BUILD/docker-parity.md" docs/docker-parity.md; then
+    ok "docs/docker-parity.md is what was seen"
+  else
+    not_ok "docs/docker-parity.md is what was seen: else copy build/docker-parity.md there"
+    diag "$(diff "$BUILD/docker-parity.md" docs/docker-parity.md | head -20)"
+  fi
+}
+
+finish_checks() {
+  echo "docker: $n_passed passed, $n_failed failed, 0 skipped"
+  [ "$n_failed" = 0 ]
+}

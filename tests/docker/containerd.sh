@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# containerd without Docker: its own client, and runcvm in the place of runc (docs/containerd.md).
+
+image=docker.io/library/busybox:latest
+docker save busybox | ctr images import - >/dev/null
+status_of() { ctr task ls | awk -v id="$1" '$1 == id { print $3 }'; }
+stopped() { [ "$(status_of "$1")" = STOPPED ]; }
+
+# What it prints with this program as runc.
+with_containerd() {
+  local program=$1 id=$2
+  run() { ctr run --runtime io.containerd.runc.v2 --runc-binary "$program" "$@"; }
+  run --rm $image "$id-1" sh -c 'echo out; exit 7'
+  echo "exit $?"
+  run -d $image "$id-2" sleep 1000
+  status_of "$id-2"
+  ctr task exec --exec-id one "$id-2" sh -c 'echo exec; exit 5' 2>/dev/null
+  echo "exec $?"
+  ctr task pause "$id-2"
+  status_of "$id-2"
+  ctr task resume "$id-2"
+  status_of "$id-2"
+  ctr task metrics "$id-2" | grep -c 'memory.usage_in_bytes *[1-9]'
+  ctr task kill -s KILL "$id-2"
+  wait_for 30 stopped "$id-2"
+  status_of "$id-2"
+  ctr task delete "$id-2" 2>/dev/null
+  echo "delete $?"
+  ctr container rm "$id-2"
+  ctr container ls -q | grep -c "$id"
+}
+
+with_containerd /usr/sbin/runc by-runc >"$work/containerd.runc" 2>&1
+with_containerd "$work/runcvm" by-runcvm >"$work/containerd.runcvm" 2>&1
+is "$(cat "$work/containerd.runcvm")" "$(cat "$work/containerd.runc")" "containerd: run, exec, pause, metrics, kill and delete as with runc"
+
+# The settings of docs/containerd.md are settings for containerd.
+sed -n '/^    \[plugins/,/^    *SystemdCgroup/p' docs/containerd.md | sed 's/^    //' >"$work/cri.part"
+{ printf 'version = 2\nroot = "%s/cri/root"\nstate = "%s/cri/state"\n' "$work" "$work"; cat "$work/cri.part"; } >"$work/cri.toml"
+like_runtime=$(containerd -c "$work/cri.toml" config dump 2>&1 | grep -A 30 'containerd.runtimes.runcvm')
+case $like_runtime in
+  *'BinaryName = "/usr/bin/runcvm"'*) ok "containerd takes the settings of docs/containerd.md" ;;
+  *) not_ok "containerd takes the settings of docs/containerd.md"; diag "$like_runtime" ;;
+esac

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# After all that, and with dockerd still there: what is left of containers that are gone.
+
+left_processes() {
+  local p
+  for p in /proc/[0-9]*; do
+    tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -E '^([^ ]*/)?(runcvm|lt-runcvm|qemu-system|containerd-shim)[^/ ]* ' | cut -c1-150
+  done
+}
+# A process that was killed, or the shim of one, may take a moment to go.
+gone() { [ -z "$(left_processes)" ]; }
+
+is "$(docker ps -aq)" "" "no container is left"
+wait_for 20 gone
+is "$(left_processes)" "" "no monitor, VMM, shepherd or shim"
+is "$(grep -c " $work/.*\(merged\|rootfs\|netns/[^d]\)" /proc/self/mountinfo)" 0 "no mount"
+is "$(ip -o link | grep -cE ': (tap|veth|rcvm|runcvm)')" 0 "no TAP or veth"
+is "$(find "$work/data/vms" -mindepth 1 2>/dev/null | wc -l)" 0 "no disk"
+is "$(find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null | wc -l)" 0 "no state or socket"
+is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d | wc -l)" 0 "no cgroup"
+is "$(find /run -mindepth 1 -path '*runcvm*' ! -type d | wc -l)" 0 "nothing in /run"

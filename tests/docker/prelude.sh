@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What the commands of the table may use besides docker.  From the environment: work (a directory), RT (the runtime), TOP.
+R=--runtime=$RT
+D=$work/rows/$row.$RT # a directory of the row's own
+N=row$row-$RT         # a name for a container
+C=shared-$RT          # a container that runs all the time
+mkdir -p "$D"
+cd "$D" || exit 1
+trap 'docker rm -fv $N $N-2 $N-3 >/dev/null 2>&1; docker network rm $N $N-2 >/dev/null 2>&1' EXIT
+
+# logged NAME TEXT: waits until its logs have a line with that.
+logged() { again sh -c 'docker logs "$0" 2>&1 | grep -q -- "$1"' "$1" "$2"; }
+# ended NAME: waits for its end and says how that was.
+ended() {
+  timeout 120 docker wait "$1" >/dev/null
+  docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$1"
+}
+terminal() { "$TOP/tests/docker/terminal.py" "$@"; }
+# again COMMAND...: until it succeeds.
+again() {
+  local end=$((SECONDS + 60))
+  until "$@" 2>/dev/null; do
+    [ $SECONDS -lt $end ] || { echo "'$*' never succeeded"; return 1; }
+    sleep 0.2
+  done
+}
