@@ -17,7 +17,7 @@ git_work() {
     mkdir "d$i" && for j in 1 2 3 4; do seq "$i$j" 400 >"d$i/f$j"; done
     git add . && git commit -qm "$i" || return
   done
-  git mv d1 d4 && git commit -qm moved && git gc -q && git fsck --strict && cd .. && git clone -q repo clone && git -C clone fsck &&
+  git mv d1 d4 && git commit -qm moved && git gc -q --no-prune && git fsck --strict && cd .. && git clone -q repo clone && git -C clone fsck &&
     diff -r -x .git repo clone && [ "$(git -C clone log --format=%s | xargs)" = "moved 3 2 1" ]
 }
 tell git git_work
