@@ -157,6 +157,7 @@ enum agent_setup_tag
   S_CGROUP = 22,     /* record: K_NAME/K_VALUE pairs, repeated: cgroup v2 file and what to write
                         for the container's cgroup in the guest (pids.max ...) */
   S_FILE_STAGE = 23, /* str, repeated: "stage:NAME/FILE": a bind whose source is "stage:NAME" is of that file */
+  S_DISK_TYPE = 24,  /* record, repeated: K_NAME (locator), K_VALUE: the file system of a disk whose M_TYPE is "auto" */
   S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
 };
@@ -241,7 +242,8 @@ enum agent_mount_tag
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk; "volume:NAME": an export of the
-                        volume server, through a tunnel; M_TYPE is then "nfs", and ports and addresses are
+                        volume server, through a tunnel; "copy:N": number N of the disk of copies, which is mounted at
+                        "stage:copies", with what is changed of it beside it (M_TYPE is then "overlay"); M_TYPE is then "nfs", and ports and addresses are
                         added to M_DATA */
   M_FLAGS = 4,       /* u64: MS_* */
   M_PROPAGATION = 5, /* u64: MS_SHARED etc. applied in a call of its own, or 0 */
@@ -258,7 +260,8 @@ enum agent_device_tag
   D_MINOR = 4, /* u32 */
   D_MODE = 5,  /* u32 */
   D_UID = 6,   /* u32 */
-  D_GID = 7    /* u32 */
+  D_GID = 7,   /* u32 */
+  D_DISK = 8   /* str: locator of a disk, whose numbers it has */
 };
 
 enum agent_idmap_tag

@@ -48,12 +48,13 @@ int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
   int fd = memfd_create ("image", MFD_CLOEXEC);
+  struct rcvmi_wb_scope scope = { .top = "upper" };
   rcvm_error *err = NULL;
 
   if (fd < 0 || write (fd, data, size) != (ssize_t) size)
     abort ();
   left = 4 << 20;
-  if (rcvmi_wb_parse (fd, fd, "image", take, NULL, &err) < 0)
+  if (rcvmi_wb_parse (fd, fd, "image", &scope, take, NULL, &err) < 0)
     {
       if (!err || !*rcvm_error_get_message (err))
         abort ();

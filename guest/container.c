@@ -143,7 +143,7 @@ enter_namespaces (const struct setup *s, int *root_tree, struct setup *prepared,
   if (k_unshare (K_CLONE_NEWNS) < 0)
     return fail (f, "namespace", errno, "cannot make the mount namespace");
   if (cgroup_join (0, f) < 0 || mounts_prepare (prepared, root_tree, f) < 0
-      || devices_prepare (s, f) < 0)
+      || devices_prepare (prepared, f) < 0)
     return -1;
   if (s->namespaces & K_CLONE_NEWUSER)
     {

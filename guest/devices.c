@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -10,6 +11,7 @@
 #include <sys/sysmacros.h>
 
 #include "cleanup.h"
+#include "disks.h"
 #include "kernel.h"
 #include "mounts.h"
 #include "path.h"
@@ -18,9 +20,9 @@
 #define NODES "/run/devices"
 
 static const struct setup_device defaults[] = {
-  { "/dev/null", S_IFCHR, 1, 3, 0666, 0, 0 },   { "/dev/zero", S_IFCHR, 1, 5, 0666, 0, 0 },
-  { "/dev/full", S_IFCHR, 1, 7, 0666, 0, 0 },   { "/dev/random", S_IFCHR, 1, 8, 0666, 0, 0 },
-  { "/dev/urandom", S_IFCHR, 1, 9, 0666, 0, 0 }, { "/dev/tty", S_IFCHR, 5, 0, 0666, 0, 0 },
+  { "/dev/null", S_IFCHR, 1, 3, 0666, 0, 0, NULL },    { "/dev/zero", S_IFCHR, 1, 5, 0666, 0, 0, NULL },
+  { "/dev/full", S_IFCHR, 1, 7, 0666, 0, 0, NULL },   { "/dev/random", S_IFCHR, 1, 8, 0666, 0, 0, NULL },
+  { "/dev/urandom", S_IFCHR, 1, 9, 0666, 0, 0, NULL }, { "/dev/tty", S_IFCHR, 5, 0, 0666, 0, 0, NULL },
 };
 
 enum
@@ -40,11 +42,34 @@ number_of (const struct setup_device *d)
   return d->type == S_IFIFO ? 0 : makedev (d->major, d->minor);
 }
 
+static int
+number_disks (struct setup *s, struct failure *f)
+{
+  for (size_t i = 0; i < s->n_devices; i++)
+    {
+      struct setup_device *d = &s->devices[i];
+      char path[PATH_MAX];
+      struct stat st;
+
+      if (!d->disk)
+        continue;
+      if (disk_find (d->disk, path, sizeof path, f) < 0)
+        return -1;
+      if (stat (path, &st) < 0)
+        return fail (f, "device", errno, "cannot look at %s", path);
+      d->major = major (st.st_rdev);
+      d->minor = minor (st.st_rdev);
+    }
+  return 0;
+}
+
 int
-devices_prepare (const struct setup *s, struct failure *f)
+devices_prepare (struct setup *s, struct failure *f)
 {
   char path[64];
 
+  if (number_disks (s, f) < 0)
+    return -1;
   if (!(s->namespaces & K_CLONE_NEWUSER))
     return 0;
   if (mkdir (NODES, 0755) < 0 && errno != EEXIST)

@@ -6,8 +6,9 @@
 
 #include "setup.h"
 
-/* In the initial user namespace, before devices_make: nodes to bind where mknod is not allowed. */
-int devices_prepare (const struct setup *s, struct failure *f);
+/* In the initial user namespace, before devices_make: the numbers of disks, and nodes to bind where mknod is not
+   allowed. */
+int devices_prepare (struct setup *s, struct failure *f);
 int devices_make (const struct setup *s, int root, struct failure *f);
 
 #endif

@@ -25,12 +25,13 @@
 #define UPPER "/run/upper"
 #define ROOT "/run/root"
 #define STAGE "/run/stage"
+#define COPIES STAGE "/copies"
 
 /* Hard links of the base stay links when one of them is written to ("index").  The upper says all by itself: no
    references to the base that only this kernel could follow. */
+#define OVERLAY_FEATURES "index=on,redirect_dir=off,metacopy=off"
 #define OVERLAY_OPTIONS                                                                           \
-  "lowerdir=" LOWER ",upperdir=" UPPER "/upper,workdir=" UPPER                                    \
-  "/work,index=on,redirect_dir=off,metacopy=off"
+  "lowerdir=" LOWER ",upperdir=" UPPER "/upper,workdir=" UPPER "/work," OVERLAY_FEATURES
 
 static bool
 is_bind (const struct setup_mount *m)
@@ -136,9 +137,15 @@ mount_at (const char *dir, const char *source, const char *type, uint64_t flags,
   if (mkdir (dir, 0755) < 0 && errno != EEXIST)
     return fail (f, "mount", errno, "cannot make %s in the initramfs", dir);
   flags &= ~(uint64_t) (PROPAGATION | MS_REC);
-  if (mount (source, dir, type, flags, *data ? data : NULL) < 0)
-    return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
-  return 0;
+  if (mount (source, dir, type, flags, *data ? data : NULL) == 0)
+    return 0;
+  if (errno == EROFS && (flags & MS_RDONLY))
+    return fail (f, "mount", errno,
+                 "cannot mount \"%s\" as %s: it was not unmounted, and its journal has to be written to the disk first", source,
+                 type);
+  if (errno == ENODEV)
+    return fail (f, "mount", errno, "cannot mount \"%s\": the guest's kernel has no file system %s", source, type);
+  return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
 }
 
 /* An export of the volume server: the kernel's client finds it behind the tunnel's end. */
@@ -157,6 +164,20 @@ mount_volume (const char *dir, const struct setup_mount *m, struct failure *f)
              >= (int) sizeof data)
     return fail (f, "mount", ENAMETOOLONG, "the volume \"%.100s\" has too many options", m->source);
   return mount_at (dir, source, m->type, m->flags, data, f);
+}
+
+/* A copy, and over it what the container changes of it, both on the disk of copies. */
+static int
+mount_copy (const char *dir, const struct setup_mount *m, struct failure *f)
+{
+  const char *n = m->source + 5;
+  char data[512];
+
+  if (!*n || strlen (n) > 10 || n[strspn (n, "0123456789")])
+    return fail (f, "mount", EINVAL, "\"%.100s\" is no copy", m->source);
+  snprintf (data, sizeof data,
+            "lowerdir=" COPIES "/%s,upperdir=" COPIES "/upper%s,workdir=" COPIES "/work%s," OVERLAY_FEATURES, n, n, n);
+  return mount_at (dir, "overlay", "overlay", m->flags, data, f);
 }
 
 /* Turns the mount at `dir` into a detached tree. */
@@ -253,6 +274,8 @@ prepare_one (const struct setup *s, struct setup_mount *m, struct failure *f)
       snprintf (dir, sizeof dir, STAGE "/%s", m->destination + 6);
       if (mount_is_volume (m))
         return mount_volume (dir, m, f);
+      if (strncmp (m->source, "copy:", 5) == 0)
+        return mount_copy (dir, m, f);
       return mount_at (dir, m->source, m->type, m->flags, m->data, f);
     }
   if (mount_at (WORK, m->source, m->type, m->flags, m->data, f) < 0)

@@ -83,6 +83,9 @@ parse_device (struct setup *s, struct tlv_reader r)
       case D_GID:
         d->gid = tlv_get_u32 (&r, &f);
         break;
+      case D_DISK:
+        d->disk = tlv_get_str (&r, &f);
+        break;
       }
   return !r.bad;
 }
@@ -217,11 +220,30 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
     case S_RESOLV:
       s->resolv = tlv_get_str (r, f);
       return true;
+    case S_DISK_TYPE:
+      return parse_pairs (&s->disk_types, &s->n_disk_types, tlv_get_record (f));
     case S_CGROUP:
       return parse_pairs (&s->cgroup, &s->n_cgroup, tlv_get_record (f));
     default:
       return true;
     }
+}
+
+/* Whoever made the record did not know yet, where it wrote the mount, what is on the disk. */
+static int
+name_disk_types (struct setup *s, struct failure *f)
+{
+  for (size_t i = 0; i < s->n_mounts; i++)
+    {
+      struct setup_mount *m = &s->mounts[i];
+
+      for (size_t j = 0; j < s->n_disk_types && strcmp (m->type, "auto") == 0; j++)
+        if (strcmp (m->source, s->disk_types[j].name) == 0)
+          m->type = s->disk_types[j].value;
+      if (strcmp (m->type, "auto") == 0)
+        return fail (f, "setup", EINVAL, "the SETUP record does not say what \"%.100s\" holds", m->source);
+    }
+  return 0;
 }
 
 int
@@ -242,7 +264,7 @@ setup_parse (struct setup *s, const void *record, size_t len, struct failure *f)
     return fail (f, "setup", EPROTO, "the SETUP record is malformed");
   if (!s->root_disk)
     return fail (f, "setup", EINVAL, "the SETUP record names no root disk");
-  return 0;
+  return name_disk_types (s, f);
 }
 
 void
@@ -255,6 +277,7 @@ setup_free (struct setup *s)
   free (s->devices);
   free (s->sysctls);
   free (s->cgroup);
+  free (s->disk_types);
   free (s->uid_map);
   free (s->gid_map);
   free (s->masked);

@@ -27,6 +27,7 @@ struct setup_device
 {
   const char *path;
   uint32_t type, major, minor, mode, uid, gid;
+  const char *disk; /* locator, or NULL */
 };
 
 struct setup_pair
@@ -61,6 +62,7 @@ struct setup
   struct setup_device *devices;
   struct setup_pair *sysctls;
   struct setup_pair *cgroup;
+  struct setup_pair *disk_types;
   struct setup_idmap *uid_map;
   struct setup_idmap *gid_map;
   struct net_interface *interfaces;
@@ -69,7 +71,7 @@ struct setup
   const char **readonly;
   const char **file_stages;
   size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly, n_interfaces,
-      n_file_stages;
+      n_file_stages, n_disk_types;
 };
 
 int setup_parse (struct setup *s, const void *record, size_t len, struct failure *f);

@@ -17,7 +17,7 @@
 #include "err.h"
 #include "state.h"
 #include "visibility.h"
-#include "vmm.h"
+#include "vmm-firecracker.h"
 
 enum
 {
@@ -80,6 +80,24 @@ check_program (rcvm_host *h, const char *name, const char *variable, const char 
     add (h, name, RCVM_CHECK_OK, "", "%s", path);
   else
     add (h, name, missing, advice, "%s is not in PATH, and %s does not name one", program, variable);
+}
+
+/* What this Firecracker can do that others cannot. */
+static void
+check_firecracker (rcvm_host *h)
+{
+  struct rcvmi_vmm vmm = { 0 };
+  rcvm_error *e = NULL;
+
+  if (rcvmi_vmm_firecracker.probe (&vmm, &e) < 0)
+    add (h, "firecracker", RCVM_CHECK_MISSING, "VMs run under QEMU", "%s", rcvm_error_get_message (e));
+  else
+    add (h, "firecracker", RCVM_CHECK_OK, "", "%s, version %u.%u: boots %s, %s interfaces an MTU", vmm.program,
+         vmm.version / RCVMI_VMM_MINOR, vmm.version % RCVMI_VMM_MINOR,
+         vmm.version >= RCVMI_FC_BZIMAGE_SINCE ? "vmlinux and bzImage" : "vmlinux alone",
+         vmm.version >= RCVMI_FC_MTU_SINCE ? "gives" : "leaves it to the guest's agent to give");
+  rcvm_error_free (e);
+  free (vmm.program);
 }
 
 /* runcvm-mkguest says beside the kernel what it has put into the initramfs. */
@@ -185,8 +203,7 @@ rcvm_host_check (rcvm_error **err)
   check_kvm (h);
   check_program (h, "qemu", "RUNCVM_QEMU", "qemu-system-x86_64", RCVM_CHECK_FATAL,
                  "install qemu-system-x86");
-  check_program (h, "firecracker", "RUNCVM_FIRECRACKER", "firecracker", RCVM_CHECK_MISSING,
-                 "VMs run under QEMU");
+  check_firecracker (h);
   check_guest (h);
   check_monitor (h);
   check_device (h, "tun", "/dev/net/tun", "VMs have no network: load the module tun");

@@ -4,7 +4,7 @@
 
 #define RCVMI_STAGE "api"
 
-#include <runcvm/volume.h>
+#include "api-volume.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,13 +25,6 @@ enum
   CACHED_MAX = 86400
 };
 
-struct rcvm_volume_options
-{
-  int readonly;
-  long uid, gid; /* -1: not squashed */
-  unsigned cached;
-};
-
 RCVM_PUBLIC rcvm_volume_options *
 rcvm_volume_options_new (rcvm_error **err)
 {
@@ -47,6 +40,11 @@ rcvm_volume_options_new (rcvm_error **err)
 RCVM_PUBLIC void
 rcvm_volume_options_free (rcvm_volume_options *options)
 {
+  if (options)
+    {
+      free (options->fstype);
+      free (options->write_back);
+    }
   free (options);
 }
 
@@ -95,8 +93,8 @@ rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned seconds, 
   return 0;
 }
 
-static char *
-make_absolute (const char *path, rcvm_error **err)
+char *
+rcvmi_volume_absolute (const char *path, rcvm_error **err)
 {
   autofree char *here = NULL;
   char *absolute;
@@ -116,8 +114,8 @@ make_absolute (const char *path, rcvm_error **err)
 }
 
 /* Takes the lock. */
-static int
-append (rcvm_vm *vm, const char *source, const char *target, const char *text, rcvm_error **err)
+int
+rcvmi_volume_append (rcvm_vm *vm, const char *source, const char *target, const char *text, rcvm_error **err)
 {
   char ***list;
   size_t n;
@@ -157,7 +155,7 @@ rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, con
 
   if (!source || !*source)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "the source of the volume is missing");
-  absolute = make_absolute (source, err);
+  absolute = rcvmi_volume_absolute (source, err);
   if (!absolute)
     return RCVM_E_SYSTEM;
   if (options && options->uid >= 0)
@@ -165,7 +163,7 @@ rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, con
   if (options && options->cached)
     snprintf (cached, sizeof cached, ",cached=%u", options->cached);
   snprintf (text, sizeof text, "%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached);
-  return append (vm, absolute, target, text, err);
+  return rcvmi_volume_append (vm, absolute, target, text, err);
 }
 
 RCVM_PUBLIC int
@@ -178,7 +176,7 @@ rcvm_volume_attach_tmpfs (rcvm_vm *vm, const char *target, uint64_t size, unsign
   if (size)
     snprintf (limit, sizeof limit, ",size=%" PRIu64, size);
   snprintf (text, sizeof text, "mode=%04o%s", mode ? mode : 01777, limit);
-  return append (vm, "", target, text, err);
+  return rcvmi_volume_append (vm, "", target, text, err);
 }
 
 RCVM_PUBLIC char *

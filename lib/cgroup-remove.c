@@ -12,8 +12,11 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "cleanup.h"
 #include "clock.h"
@@ -44,6 +47,16 @@ rcvmi_cgroup_to_record (const struct rcvmi_cgroup *c, rcvm_error **err)
   return text;
 }
 
+static bool
+is_cgroup (const char *path, ino_t inode)
+{
+  struct statfs fs;
+  struct stat st;
+
+  return lstat (path, &st) == 0 && S_ISDIR (st.st_mode) && st.st_ino == inode && statfs (path, &fs) == 0
+         && (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 /* Only what is there still, and is what was made: another VM may have a group of that name by now. */
 static int
 read_record (struct rcvmi_cgroup *c, const char *record, rcvm_error **err)
@@ -53,7 +66,6 @@ read_record (struct rcvmi_cgroup *c, const char *record, rcvm_error **err)
       struct rcvmi_cgroup_hierarchy *h = &c->list[c->n];
       size_t len = strcspn (record, "\n");
       char *end = NULL;
-      struct stat st;
 
       if (len > 4 && (record[0] == '1' || record[0] == '2') && record[1] == ' ')
         {
@@ -69,7 +81,7 @@ read_record (struct rcvmi_cgroup *c, const char *record, rcvm_error **err)
               c->n++;
               return rcvmi_fail_nomem (err);
             }
-          if (lstat (h->path, &st) == 0 && S_ISDIR (st.st_mode) && st.st_ino == h->inode)
+          if (is_cgroup (h->path, h->inode))
             c->n++;
           else
             {

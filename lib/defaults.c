@@ -35,6 +35,14 @@ rcvmi_default_initramfs (void)
   return join ("RUNCVM_GUEST_DIR", RCVMI_GUEST_DIR, "initramfs");
 }
 
+const char *
+rcvmi_default_hypervisor (void)
+{
+  const char *name = secure_getenv ("RUNCVM_HYPERVISOR");
+
+  return name && *name ? name : NULL;
+}
+
 char *
 rcvmi_default_monitor (void)
 {

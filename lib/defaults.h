@@ -3,11 +3,13 @@
 #ifndef RCVM_LIB_DEFAULTS_H
 #define RCVM_LIB_DEFAULTS_H
 
-/* Each is to be freed; NULL only for want of memory. */
+/* Each that is not const is to be freed; NULL only for want of memory. */
 
 /* vmlinux, or vmlinuz where that is not there, in $RUNCVM_GUEST_DIR or LOCALSTATEDIR/lib/runcvm/guest. */
 char *rcvmi_default_kernel (void);
 char *rcvmi_default_initramfs (void);
+/* $RUNCVM_HYPERVISOR, or NULL.  Not to be freed. */
+const char *rcvmi_default_hypervisor (void);
 /* $RUNCVM_LIBEXEC/runcvm-monitor (for an uninstalled tree), or the installed one. */
 char *rcvmi_default_monitor (void);
 /* The volume server, beside it. */

@@ -24,8 +24,11 @@
 #include "overlay-mount.h"
 #include "writeback.h"
 
+#define SCRATCH "scratch%zu.img"
+
 enum
 {
+  SCRATCH_MAX = 24,
   MAX_RECORD = 64 * 1024,
   MAX_TRIES = 1000,
   /* Bytes of the lock.  Who recovers takes both; the first says to others who recover that they had better wait, which nobody
@@ -154,7 +157,9 @@ set_paths (struct rcvmi_disks *d, rcvm_error **err)
     d->root = NULL;
   if (asprintf (&d->binds, "%s/binds.img", d->dir) < 0)
     d->binds = NULL;
-  return d->upper && d->root && d->binds ? 0 : rcvmi_fail_nomem (err);
+  if (asprintf (&d->copies, "%s/copies.img", d->dir) < 0)
+    d->copies = NULL;
+  return d->upper && d->root && d->binds && d->copies ? 0 : rcvmi_fail_nomem (err);
 }
 
 /* Waits for whoever is recovering the directory. */
@@ -185,31 +190,23 @@ make_and_lock (struct rcvmi_disks *d, rcvm_error **err)
     }
 }
 
-/* The root file system as it was meant, told from another one of that name. */
-struct identity
-{
-  uint64_t ino;
-  struct statx_timestamp birth; /* 0 where the file system does not say */
-  bool overlay;
-};
-
-static int
-identify (const char *rootfs, struct identity *id, rcvm_error **err)
+int
+rcvmi_disks_identify (const char *rootfs, struct rcvmi_disks_identity *id, rcvm_error **err)
 {
   struct statfs fs;
   struct statx st;
 
   if (statx (AT_FDCWD, rootfs, 0, STATX_INO | STATX_BTIME, &st) < 0 || statfs (rootfs, &fs) < 0)
     return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", rootfs);
-  *id = (struct identity){ .ino = st.stx_ino, .overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC };
+  *id = (struct rcvmi_disks_identity){ .ino = st.stx_ino, .overlay = fs.f_type == OVERLAYFS_SUPER_MAGIC };
   if (st.stx_mask & STATX_BTIME)
     id->birth = st.stx_btime;
   return 0;
 }
 
 /* The number alone is the same for the root of each ext4, and so is the path. */
-static bool
-is_same (const struct identity *a, const struct identity *b)
+bool
+rcvmi_disks_is_same (const struct rcvmi_disks_identity *a, const struct rcvmi_disks_identity *b)
 {
   if (a->overlay || b->overlay)
     return a->overlay == b->overlay;
@@ -233,8 +230,8 @@ has_upper (const char *rootfs, const char *upper, rcvm_error **err)
   return r;
 }
 
-static int
-write_record (const struct rcvmi_disks *d, struct json_object *o, rcvm_error **err)
+int
+rcvmi_disks_write_json (const struct rcvmi_disks *d, const char *name, struct json_object *o, rcvm_error **err)
 {
   size_t len;
   const char *text = json_object_to_json_string_length (o, JSON_C_TO_STRING_PLAIN, &len);
@@ -246,9 +243,9 @@ write_record (const struct rcvmi_disks *d, struct json_object *o, rcvm_error **e
   fd = openat (d->dir_fd, "disks.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   n = fd < 0 ? -1 : write (fd, text, len);
   if (n >= 0 && (size_t) n < len)
-    return rcvmi_fail_errno (err, ENOSPC, "cannot write '%s/disks.json'", d->dir);
-  if (n < 0 || renameat (d->dir_fd, "disks.json.new", d->dir_fd, "disks.json") < 0)
-    return rcvmi_fail_errno (err, errno, "cannot write '%s/disks.json'", d->dir);
+    return rcvmi_fail_errno (err, ENOSPC, "cannot write '%s/%s'", d->dir, name);
+  if (n < 0 || renameat (d->dir_fd, "disks.json.new", d->dir_fd, name) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot write '%s/%s'", d->dir, name);
   return 0;
 }
 
@@ -257,13 +254,13 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
 {
   autofree char *real = realpath (intent->rootfs, NULL);
   struct json_object *o;
-  struct identity id;
+  struct rcvmi_disks_identity id;
   struct rcvmi_json b = { false };
   int r;
 
   if (!real)
     return rcvmi_fail_errno (err, errno, "cannot open the root file system '%s'", intent->rootfs);
-  r = identify (real, &id, err);
+  r = rcvmi_disks_identify (real, &id, err);
   if (r < 0)
     return r;
   o = json_object_new_object ();
@@ -279,7 +276,7 @@ rcvmi_disks_intend (const struct rcvmi_disks *d, const struct rcvmi_intent *inte
     rcvmi_json_put (&b, o, "init", json_object_new_string (intent->deltas[1]));
   rcvmi_json_put (&b, o, "sinceSec", json_object_new_int64 (intent->since.tv_sec));
   rcvmi_json_put (&b, o, "sinceNsec", json_object_new_int64 (intent->since.tv_nsec));
-  r = b.failed ? rcvmi_fail_nomem (err) : write_record (d, o, err);
+  r = b.failed ? rcvmi_fail_nomem (err) : rcvmi_disks_write_json (d, "disks.json", o, err);
   json_object_put (o);
   return r;
 }
@@ -308,11 +305,10 @@ get_count (struct json_object *o, const char *key)
   return json_object_object_get_ex (o, key, &value) ? json_object_get_uint64 (value) : 0;
 }
 
-/* *out stays NULL where there is none. */
-static int
-read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error **err)
+int
+rcvmi_disks_read_json (const struct rcvmi_disks *d, const char *name, struct json_object **out, rcvm_error **err)
 {
-  autoclose int fd = openat (d->dir_fd, "disks.json", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  autoclose int fd = openat (d->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   autofree char *text = NULL;
   ssize_t n;
 
@@ -320,24 +316,34 @@ read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error *
   if (fd < 0 && errno == ENOENT)
     return 0;
   if (fd < 0)
-    return rcvmi_fail_errno (err, errno, "cannot open '%s/disks.json'", d->dir);
+    return rcvmi_fail_errno (err, errno, "cannot open '%s/%s'", d->dir, name);
   text = malloc (MAX_RECORD);
   if (!text)
     return rcvmi_fail_nomem (err);
   n = read (fd, text, MAX_RECORD - 1);
   if (n < 0)
-    return rcvmi_fail_errno (err, errno, "cannot read '%s/disks.json'", d->dir);
+    return rcvmi_fail_errno (err, errno, "cannot read '%s/%s'", d->dir, name);
   text[n] = 0;
   *out = json_tokener_parse (text);
-  if (!get_text (*out, "rootfs") || !get_text (*out, "base"))
+  return *out ? 1 : rcvmi_fail (err, RCVM_E_STATE, 0, "'%s/%s' is damaged", d->dir, name);
+}
+
+static int
+read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int r = rcvmi_disks_read_json (d, "disks.json", out, &e);
+
+  if ((r < 0 && rcvm_error_get_code (e) == RCVM_E_STATE) || (r > 0 && (!get_text (*out, "rootfs") || !get_text (*out, "base"))))
     {
+      rcvm_error_free (e);
       json_object_put (steal_ptr (*out));
       return rcvmi_fail (err, RCVM_E_STATE, 0,
                          "'%s/disks.json' does not say where the changes of 'upper.img' beside it belong: write them "
                          "back by hand (runcvm rootfs write-back), then remove the directory",
                          d->dir);
     }
-  return 0;
+  return r < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 
 static int
@@ -345,21 +351,21 @@ carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error *
 {
   const char *rootfs = get_text (record, "rootfs"), *base = get_text (record, "base"),
              *upper = get_text (record, "upper");
-  struct identity id, meant = { .ino = get_count (record, "ino"),
-                                .birth = { .tv_sec = get_number (record, "birthSec"),
-                                           .tv_nsec = (uint32_t) get_number (record, "birthNsec") },
-                                .overlay = get_number (record, "overlay") };
+  struct rcvmi_disks_identity id, meant = { .ino = get_count (record, "ino"),
+                                            .birth = { .tv_sec = get_number (record, "birthSec"),
+                                                       .tv_nsec = (uint32_t) get_number (record, "birthNsec") },
+                                            .overlay = get_number (record, "overlay") };
   /* The base helps, and may have been evicted since the VM died. */
   struct rcvmi_writeback_options options
       = { .base = access (base, R_OK) == 0 ? base : NULL,
           .deltas = { upper, get_text (record, "init") },
           .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") } };
-  int r = identify (rootfs, &id, err);
+  int r = rcvmi_disks_identify (rootfs, &id, err);
 
   if (r < 0)
     return r;
   /* An unmounted overlayfs leaves an empty directory, which is not the container's root. */
-  r = is_same (&id, &meant);
+  r = rcvmi_disks_is_same (&id, &meant);
   /* And the next container's may be mounted at the same place. */
   if (r && upper)
     r = has_upper (rootfs, upper, err);
@@ -372,8 +378,8 @@ carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error *
   return rcvmi_writeback (d->upper, rootfs, &options, err);
 }
 
-int
-rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err)
+static int
+write_root_back (const struct rcvmi_disks *d, rcvm_error **err)
 {
   struct json_object *record;
   int r;
@@ -388,6 +394,15 @@ rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err)
   if (r == 0 && unlinkat (d->dir_fd, "disks.json", 0) < 0 && errno != ENOENT)
     r = rcvmi_fail_errno (err, errno, "cannot remove '%s/disks.json'", d->dir);
   return r;
+}
+
+int
+rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int root = write_root_back (d, &e), copies = rcvmi_disks_write_back_copies (d, root < 0 ? NULL : &e);
+
+  return root < 0 || copies < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 
 static char *
@@ -430,15 +445,32 @@ rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err)
   return d->dir_fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%s'", d->dir) : 0;
 }
 
+char *
+rcvmi_disks_scratch (const struct rcvmi_disks *d, size_t number)
+{
+  char *path;
+
+  return asprintf (&path, "%s/" SCRATCH, d->dir, number) < 0 ? NULL : path;
+}
+
 static int
 remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 {
   static const char *const names[]
-      = { "upper.img", "upper.img.write-back", "root.img", "binds.img", "disks.json.new", "disks.json" };
+      = { "upper.img", "upper.img.write-back", "root.img", "binds.img", "copies.img", "copies.json", "disks.json.new",
+          "disks.json" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)
       return rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, names[i]);
+  for (size_t i = 0; i < SCRATCH_MAX; i++)
+    {
+      char name[32];
+
+      snprintf (name, sizeof name, SCRATCH, i);
+      if (unlinkat (d->dir_fd, name, 0) < 0 && errno != ENOENT)
+        return rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, name);
+    }
   return 0;
 }
 
@@ -469,8 +501,9 @@ rcvmi_disks_settle (const struct rcvmi_disks *d, rcvm_error **err)
 bool
 rcvmi_disks_pending (const struct rcvmi_disks *d)
 {
-  return d->dir_fd >= 0 && faccessat (d->dir_fd, "upper.img", F_OK, 0) == 0
-         && faccessat (d->dir_fd, "disks.json", F_OK, 0) == 0;
+  return d->dir_fd >= 0
+         && ((faccessat (d->dir_fd, "upper.img", F_OK, 0) == 0 && faccessat (d->dir_fd, "disks.json", F_OK, 0) == 0)
+             || faccessat (d->dir_fd, "copies.json", F_OK, 0) == 0);
 }
 
 int
@@ -571,6 +604,7 @@ rcvmi_disks_close (struct rcvmi_disks *d)
   free (d->upper);
   free (d->root);
   free (d->binds);
+  free (d->copies);
   free (d->kept_dir);
   *d = RCVMI_DISKS_INIT;
 }

@@ -7,6 +7,9 @@
  *   upper.img    what the container changes of its root
  *   root.img     its whole root, where that was asked for, or a base that no key stands for
  *   binds.img    copies of what is bound into it
+ *   copies.img   those of copy volumes, and what the container changes of them
+ *   copies.json  where these changes belong
+ *   scratch*.img disks that are empty at first
  *
  * They lie in the data directory, not beside the state: that is a tmpfs, and it does not survive the host's power
  * failure, which the changes do.
@@ -17,6 +20,9 @@
 #define RCVM_LIB_DISKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <runcvm/error.h>
@@ -29,6 +35,7 @@ struct rcvmi_disks
   char *upper; /* paths that the images have, or will have */
   char *root;
   char *binds;
+  char *copies;
   char *kept_dir; /* NULL: the upper goes with the VM */
   int kept_lock_fd;
 };
@@ -37,6 +44,8 @@ struct rcvmi_disks
 
 /* Makes and locks the directory. */
 int rcvmi_disks_open (struct rcvmi_disks *d, const char *state_root, const char *id, rcvm_error **err);
+/* The path of a scratch disk, below 24; to be freed. */
+char *rcvmi_disks_scratch (const struct rcvmi_disks *d, size_t number);
 /* In a worker, which has none of the monitor's fds. */
 int rcvmi_disks_reopen (struct rcvmi_disks *d, rcvm_error **err);
 /* Writes back what a dead monitor of that id should have, and removes the rest of what it left.  For a worker. */
@@ -62,6 +71,34 @@ int rcvmi_disks_check_kept (const struct rcvmi_disks *d, const char *rootfs, con
 /* Writes the changes back into the root that rcvmi_disks_intend named; nothing where there was none.  Takes its time: for
    a worker. */
 int rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err);
+/* A copy whose changes are to go back. */
+struct rcvmi_disks_copy
+{
+  unsigned number;
+  const char *source;
+};
+
+/* disks-copies.c: writes down where the changes of copies belong, before anything can change. */
+int rcvmi_disks_intend_copies (const struct rcvmi_disks *d, const struct rcvmi_disks_copy *copies, size_t n,
+                               rcvm_error **err);
+/* Writes them back; a part of rcvmi_disks_write_back.  What fails does not hold up the others. */
+int rcvmi_disks_write_back_copies (const struct rcvmi_disks *d, rcvm_error **err);
+
+/* A directory as it was meant, told from another one of that name. */
+struct rcvmi_disks_identity
+{
+  uint64_t ino;
+  struct statx_timestamp birth; /* 0 where the file system does not say */
+  bool overlay;
+};
+int rcvmi_disks_identify (const char *path, struct rcvmi_disks_identity *id, rcvm_error **err);
+bool rcvmi_disks_is_same (const struct rcvmi_disks_identity *a, const struct rcvmi_disks_identity *b);
+/* Replaces the file `name` of the directory. */
+struct json_object;
+int rcvmi_disks_write_json (const struct rcvmi_disks *d, const char *name, struct json_object *o, rcvm_error **err);
+/* *out stays NULL where there is none. */
+int rcvmi_disks_read_json (const struct rcvmi_disks *d, const char *name, struct json_object **out, rcvm_error **err);
+
 /* Removes all but what is kept. */
 void rcvmi_disks_remove (struct rcvmi_disks *d);
 void rcvmi_disks_close (struct rcvmi_disks *d);

@@ -99,7 +99,10 @@ rcvmi_nfs_stat (const struct nfs_object *obj, struct statx *st)
     }
   if (statx (obj->fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, st) < 0)
     return errno;
-  /* Only this server's fd keeps it. */
+  /* Only this server's fd keeps it: which is what the volume of a single file is for.  No client takes a file without
+     a name for one that is there. */
+  if (st->stx_nlink == 0 && obj->scope->export->file)
+    st->stx_nlink = 1;
   return st->stx_nlink == 0 ? ESTALE : 0;
 }
 

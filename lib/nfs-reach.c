@@ -188,7 +188,8 @@ rcvmi_nfs_reach_handle (struct nfs_call *c, struct nfs_scope *scope, const struc
       close (fd);
       return NFS3ERR_STALE;
     }
-  if (fd >= 0 && ((S_ISDIR (st.stx_mode) && !rcvmi_nfs_object_is_beneath (c, e, fd)) || st.stx_nlink == 0))
+  if (fd >= 0
+      && ((S_ISDIR (st.stx_mode) && !rcvmi_nfs_object_is_beneath (c, e, fd)) || (st.stx_nlink == 0 && !e->file)))
     {
       close (fd);
       return NFS3ERR_STALE;

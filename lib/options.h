@@ -45,7 +45,7 @@ struct rcvmi_options
   int log_level;
   char *binds;        /* "live", "copy" */
   char **volumes;     /* for each three strings: source, target (both absolute), options "ro,squash=U:G,cached=N"; or
-                         "", target, and mount data: a tmpfs */
+                         "", target, and mount data: a tmpfs; or source, target, and "type=block,ro,fstype=ext4" */
   char *network;      /* "none", "host", a path ... */
   char *network_join; /* "tc", "bridge" */
   char *tap_name;

@@ -76,9 +76,9 @@ static const struct
   [KEY_ROOTFS_SIZE] = { "RUNCVM_ROOTFS_SIZE", PREFIX "rootfs-size", true },
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
   [KEY_BINDS] = { "RUNCVM_BINDS", PREFIX "binds", true },
-  [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", false },
+  [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", true },
   [KEY_NETWORK_MODE] = { "RUNCVM_NETWORK_MODE", PREFIX "network-mode", true },
-  [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", false },
+  [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };
 
@@ -119,6 +119,16 @@ from_config (struct setting *s, const struct rcvmi_plan *plan, enum key key)
 }
 
 const char *
+rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, size_t size)
+{
+  struct setting s = { 0 };
+
+  from_config (&s, plan, KEY_DISKS);
+  snprintf (from, size, "%s", s.from);
+  return s.value;
+}
+
+const char *
 rcvmi_plan_network_word (const struct rcvmi_plan *plan, const struct rcvmi_options *options, char *from, size_t size)
 {
   struct setting s = { 0 };
@@ -134,6 +144,13 @@ is_off (const char *value)
 {
   return strcmp (value, "0") == 0 || strcasecmp (value, "false") == 0
          || strcasecmp (value, "no") == 0 || strcasecmp (value, "off") == 0;
+}
+
+static bool
+is_on (const char *value)
+{
+  return strcmp (value, "1") == 0 || strcasecmp (value, "true") == 0
+         || strcasecmp (value, "yes") == 0 || strcasecmp (value, "on") == 0;
 }
 
 /* What is not there yet, and annotations that are probably misspelt. */
@@ -217,12 +234,18 @@ parse_size (const struct setting *s, const char *what, uint64_t *size, rcvm_erro
 }
 
 static int
-plan_hypervisor (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
+plan_hypervisor (struct rcvmi_plan *plan, const struct rcvmi_options *options, const struct rcvmi_defaults *defaults,
+                 rcvm_error **err)
 {
   struct setting s = { 0 };
 
   from_option (&s, options->hypervisor, "hypervisor");
   from_config (&s, plan, KEY_HYPERVISOR);
+  if (!s.value && defaults && defaults->hypervisor)
+    {
+      s.value = defaults->hypervisor;
+      snprintf (s.from, sizeof s.from, "RUNCVM_HYPERVISOR of the environment");
+    }
   plan->hypervisor = RCVMI_HYPERVISOR_AUTO;
   if (!s.value || strcmp (s.value, "auto") == 0)
     return 0;
@@ -546,6 +569,19 @@ plan_readonly_root (struct rcvmi_plan *plan)
 }
 
 static int
+plan_balloon (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  struct setting s = { 0 };
+
+  from_config (&s, plan, KEY_ENABLE_BALLOON);
+  plan->balloon = s.value && is_on (s.value);
+  if (s.value && !plan->balloon && !is_off (s.value))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only on and off, yes and no, true and false, 1 and 0 are known",
+                       s.from, s.value);
+  return 0;
+}
+
+static int
 plan_digests (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
 {
   if (!options->rootfs_digests)
@@ -598,7 +634,7 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
   int rc = check_keys (plan, err);
 
   if (rc == 0)
-    rc = plan_hypervisor (plan, options, err);
+    rc = plan_hypervisor (plan, options, defaults, err);
   if (rc == 0)
     rc = plan_memory (plan, options, err);
   if (rc == 0)
@@ -623,6 +659,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
     plan_readonly_root (plan);
   if (rc == 0)
     rc = plan_digests (plan, options, err);
+  if (rc == 0)
+    rc = plan_balloon (plan, err);
   if (rc == 0)
     rc = plan_log_level (plan, options, err);
   return rc;

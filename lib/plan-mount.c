@@ -326,13 +326,19 @@ static int
 put_bind_of_disk (struct rcvmi_plan *plan, const struct parsed *p, const char *place, rcvm_error **err)
 {
   const char *source = rcvmi_arena_printf (&plan->spec->arena, RCVMI_PLAN_BINDS_STAGE "%s", place);
+  struct rcvmi_plan_disk disk = { .kind = RCVMI_PLAN_DISK_BINDS };
+  char locator[16];
 
   if (!source)
     return rcvmi_fail_nomem (err);
   if (plan->n_copies == 1)
-    put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE,
-                                       .type = "ext4",
-                                       .source = RCVMI_PLAN_BINDS_DISK });
+    {
+      int rc = rcvmi_plan_add_disk (plan, &disk, locator, err);
+
+      if (rc < 0)
+        return rc;
+      put_mount (plan, &(struct parsed){ .destination = RCVMI_PLAN_BINDS_STAGE, .type = "ext4", .source = locator });
+    }
   return put_bind_of_stage (plan, p, source);
 }
 
@@ -428,44 +434,89 @@ plan_bind (struct rcvmi_plan *plan, struct parsed *p, bool readonly_root,
   return 0;
 }
 
-/* What the caller attached, after config.json's mounts and in the order in which that was done. */
+/* What the caller attached. */
+struct attached
+{
+  char *target;
+  char *const *parts; /* source, target, options */
+  unsigned depth;
+};
+
+/* A volume that is mounted at a directory of another must not be covered by it, whatever the order they were named in. */
+static void
+sort_by_depth (struct attached *all, size_t n)
+{
+  for (size_t i = 1; i < n; i++)
+    {
+      struct attached a = all[i];
+      size_t at = i;
+
+      for (; at > 0 && all[at - 1].depth > a.depth; at--)
+        all[at] = all[at - 1];
+      all[at] = a;
+    }
+}
+
+static int
+plan_attached (struct rcvmi_plan *plan, const struct attached *a, rcvm_error **err)
+{
+  char *source = a->parts[0], *options = a->parts[2];
+  struct rcvmi_volume_flags flags;
+  char stage[48];
+  int rc;
+
+  if (strncmp (options, "type=", 5) == 0 && a->parts[1][0] == '/' && a->target[1])
+    return rcvmi_plan_attach (plan, source, a->target, options + 5, err);
+  if ((*source && *source != '/') || a->parts[1][0] != '/' || !a->target[1])
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "the volume '%.200s' for '%.200s' needs absolute paths, and a target other than '/'", source,
+                       a->parts[1]);
+  if (!*source)
+    {
+      put_mount (plan, &(struct parsed){ .destination = a->target,
+                                         .type = "tmpfs",
+                                         .source = "tmpfs",
+                                         .flags = MS_NOSUID | MS_NODEV,
+                                         .data = options });
+      return 0;
+    }
+  rc = rcvmi_plan_parse_volume (options, &flags, err);
+  if (rc == 0)
+    rc = rcvmi_plan_add_volume (plan, source, a->target, &flags, stage, err);
+  if (rc == 0)
+    rc = put_bind_of_stage (plan,
+                            &(struct parsed){ .destination = a->target, .flags = flags.read_only ? MS_RDONLY : 0 },
+                            stage);
+  return rc;
+}
+
+/* After config.json's mounts. */
 static int
 plan_volumes (struct rcvmi_plan *plan, char *const *list, rcvm_error **err)
 {
   struct rcvmi_arena *arena = &plan->spec->arena;
+  size_t length = rcvmi_strv_length (list), n = length / 3;
+  struct attached *all;
   int rc = 0;
 
-  if (rcvmi_strv_length (list) % 3)
+  if (length % 3)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a volume is not described by source, target and options");
-  for (char *const *v = list; rc == 0 && v && *v; v += 3)
+  if (n > MOUNTS_MAX)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "a VM can have %d volumes at most, and not %zu", MOUNTS_MAX, n);
+  all = rcvmi_arena_alloc (arena, n ? n : 1, sizeof *all);
+  if (!all)
+    return rcvmi_fail_nomem (err);
+  for (size_t i = 0; i < n; i++)
     {
-      char *target = clean_path (arena, v[1]);
-      struct rcvmi_volume_flags flags;
-      char stage[48];
-
-      if (!target)
+      all[i] = (struct attached){ .target = clean_path (arena, list[3 * i + 1]), .parts = list + 3 * i };
+      if (!all[i].target)
         return rcvmi_fail_nomem (err);
-      if (!*v[0] && v[1][0] == '/' && target[1])
-        {
-          put_mount (plan, &(struct parsed){ .destination = target,
-                                             .type = "tmpfs",
-                                             .source = "tmpfs",
-                                             .flags = MS_NOSUID | MS_NODEV,
-                                             .data = v[2] });
-          continue;
-        }
-      if (v[0][0] != '/' || v[1][0] != '/' || !target[1])
-        return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                           "the volume '%.200s' for '%.200s' needs absolute paths, and a target other than '/'", v[0],
-                           v[1]);
-      rc = rcvmi_plan_parse_volume (v[2], &flags, err);
-      if (rc == 0)
-        rc = rcvmi_plan_add_volume (plan, v[0], target, &flags, stage, err);
-      if (rc == 0)
-        rc = put_bind_of_stage (plan,
-                                &(struct parsed){ .destination = target, .flags = flags.read_only ? MS_RDONLY : 0 },
-                                stage);
+      for (const char *c = all[i].target; *c; c++)
+        all[i].depth += *c == '/';
     }
+  sort_by_depth (all, n);
+  for (size_t i = 0; rc == 0 && i < n; i++)
+    rc = plan_attached (plan, &all[i], err);
   return rc;
 }
 
@@ -485,10 +536,14 @@ rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *options,
   for (size_t i = 0; rc == 0 && i < n; i++)
     {
       rc = parse_mount (plan, i, &all[i], err);
+      if (rc == 0 && all[i].is_bind && rcvmi_plan_is_for_disks (plan, all[i].destination))
+        continue;
       if (rc == 0 && all[i].is_bind)
         rc = plan_bind (plan, &all[i], readonly_root, all, err);
       else if (rc == 0)
         rc = plan_virtual (plan, &all[i], err);
     }
+  if (rc == 0)
+    rc = rcvmi_plan_scratch_disks (plan, err);
   return rc < 0 ? rc : plan_volumes (plan, options->volumes, err);
 }

@@ -46,9 +46,38 @@ struct rcvmi_volume_flags
 };
 /* "ro,squash=1000:1000,cached=5" */
 int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err);
+/* Seconds. */
+int rcvmi_plan_parse_cached (const char *text, uint32_t *seconds, rcvm_error **err);
 /* One more volume, staged in the guest; `stage`: its name for binds.  Both paths are absolute. */
 int rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *destination,
                            const struct rcvmi_volume_flags *flags, char stage[48], rcvm_error **err);
+
+/* plan-disk.c: one more disk; *disk is to be filled in.  `locator`: where the guest finds it. */
+int rcvmi_plan_add_disk (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *disk, char locator[16],
+                         rcvm_error **err);
+void rcvmi_plan_disks_clear (struct rcvmi_plan *plan);
+
+/* plan-scratch.c: those of RUNCVM_DISKS ... */
+int rcvmi_plan_scratch_disks (struct rcvmi_plan *plan, rcvm_error **err);
+/* ... and whether a bind mount there is for them, and not for the VM. */
+bool rcvmi_plan_is_for_disks (const struct rcvmi_plan *plan, const char *destination);
+/* Mounted at its target. */
+int rcvmi_plan_add_scratch (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *disk, rcvm_error **err);
+/* plan-machine.c: RUNCVM_DISKS or its annotation, and in `from` which; NULL: neither. */
+const char *rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, size_t size);
+
+/* plan-copy.c: `back`: "none", "exit". */
+int rcvmi_plan_add_copy_volume (struct rcvmi_plan *plan, const char *source, const char *target, bool read_only,
+                                const char *back, rcvm_error **err);
+void rcvmi_plan_copy_volumes_clear (struct rcvmi_plan *plan);
+
+/* plan-share.c */
+int rcvmi_plan_add_share (struct rcvmi_plan *plan, const struct rcvmi_plan_share *share, rcvm_error **err);
+void rcvmi_plan_shares_clear (struct rcvmi_plan *plan);
+
+/* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
+int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,
+                       rcvm_error **err);
 
 /* plan-setup.c */
 int rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options,

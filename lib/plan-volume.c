@@ -57,6 +57,17 @@ parse_option (const char *o, struct rcvmi_volume_flags *f)
 }
 
 int
+rcvmi_plan_parse_cached (const char *text, uint32_t *seconds, rcvm_error **err)
+{
+  const char *rest;
+
+  if (parse_number (text, 0, seconds, &rest) && *seconds <= CACHED_MAX)
+    return 0;
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "a volume cannot be cached for '%.40s' seconds, but for %d at most", text,
+                     CACHED_MAX);
+}
+
+int
 rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err)
 {
   char copy[256], *save, *o;

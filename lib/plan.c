@@ -311,6 +311,9 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
       free (plan->copies[i].destination);
     }
   free (plan->copies);
+  rcvmi_plan_disks_clear (plan);
+  rcvmi_plan_copy_volumes_clear (plan);
+  rcvmi_plan_shares_clear (plan);
   for (size_t i = 0; i < plan->n_volumes; i++)
     {
       free (plan->volumes[i].source);

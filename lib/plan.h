@@ -57,6 +57,52 @@ struct rcvmi_plan_volume
   uint32_t cached; /* seconds; 0: strict */
 };
 
+/* What a disk behind those of the root holds. */
+enum rcvmi_plan_disk_kind
+{
+  RCVMI_PLAN_DISK_BINDS, /* copies of bind mounts */
+  RCVMI_PLAN_DISK_COPIES, /* those of copy volumes */
+  RCVMI_PLAN_DISK_BLOCK, /* a block device or an image of the host */
+  RCVMI_PLAN_DISK_SCRATCH /* empty at first */
+};
+
+/* In the order in which the guest sees them. */
+struct rcvmi_plan_disk
+{
+  enum rcvmi_plan_disk_kind kind;
+  char *source; /* absolute, on the host; NULL: the VM's own */
+  char *store;  /* absolute: a directory that VMs may write to, in which the source lies, which is relative then; or NULL */
+  char *target; /* in the container; NULL: nowhere by itself */
+  char *fstype; /* NULL: what is found on it */
+  bool read_only;
+  bool raw; /* a device node at the target, not mounted */
+  uint64_t size; /* SCRATCH: bytes, of one that has to be made; 0: it is there */
+};
+
+/* When the changes of a copy go back to where it came from. */
+enum rcvmi_plan_copy_back
+{
+  RCVMI_PLAN_COPY_NEVER,
+  RCVMI_PLAN_COPY_EXIT
+};
+
+/* A directory or file of the host that is copied into the disk of copies: number N of them is "/N" in it, and what the VM
+   changes of it is in "/upperN". */
+struct rcvmi_plan_copy_volume
+{
+  char *source; /* absolute, on the host */
+  enum rcvmi_plan_copy_back back;
+};
+
+/* A directory of the host that the VMM shares with the guest by virtiofs, under the tag "volumeN". */
+struct rcvmi_plan_share
+{
+  char *source; /* absolute, on the host */
+  char *target;
+  bool read_only;
+  uint32_t cached; /* seconds; 0: strict */
+};
+
 enum rcvmi_plan_net_mode
 {
   RCVMI_PLAN_NET_NONE,
@@ -92,6 +138,7 @@ struct rcvmi_plan
   char *kernel_args; /* what is appended; may be NULL */
   uint64_t memory;   /* bytes */
   unsigned cpus;
+  bool balloon; /* what the guest frees goes back to the host */
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;
@@ -101,6 +148,12 @@ struct rcvmi_plan
   struct rcvmi_plan_copy *copies;
   size_t n_copies;
   bool binds_are_live;
+  struct rcvmi_plan_disk *disks; /* those of the root are not among them */
+  size_t n_disks;
+  struct rcvmi_plan_copy_volume *copy_volumes;
+  size_t n_copy_volumes;
+  struct rcvmi_plan_share *shares;
+  size_t n_shares;
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
 
@@ -121,18 +174,26 @@ struct rcvmi_defaults
 {
   const char *kernel;
   const char *initramfs;
+  const char *hypervisor; /* what the environment says */
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */
 #define RCVMI_PLAN_ROOT_DISK "dev:vda"
 #define RCVMI_PLAN_UPPER_DISK "dev:vdb"
-#define RCVMI_PLAN_BINDS_DISK "dev:vdc"
+#define RCVMI_PLAN_DISK "dev:vd%c"
 #define RCVMI_PLAN_BINDS_STAGE "stage:binds"
 #define RCVMI_PLAN_VOLUME_STAGE "stage:volume%zu"
+#define RCVMI_PLAN_SHARE_TAG "volume%zu"
+
+/* Whether anything has to be written back of the copy volumes. */
+bool rcvmi_plan_copies_go_back (const struct rcvmi_plan *plan);
 
 /* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor
    "..". */
 int rcvmi_plan_check_id (const char *id, rcvm_error **err);
+
+/* Where the guest finds plan->disks[index]. */
+void rcvmi_plan_disk_locator (const struct rcvmi_plan *plan, size_t index, char locator[16]);
 
 /* Takes `spec` over, also on failure.  The options win over annotations ("org.runcvm.mem-size"),
    which win over RUNCVM_* variables of process.env, which win over linux.resources and the

@@ -66,49 +66,50 @@ adopt (struct rcvmi_proc *proc, pid_t pid, rcvm_error **err)
 
 /* In the child: moves all fds out of the way first, so that no dup2 overwrites one that is still needed. */
 static int
-place_fds (const int *fds, size_t n_fds, int output_fd, int *status_fd)
+place_fds (const struct rcvmi_proc_how *how, int *status_fd)
 {
-  int high[MAX_FDS + 2], null_fd;
-  int base = FIRST_FD + (int) n_fds + 1;
+  int high[MAX_FDS + 3], null_fd;
+  size_t n = how->n_fds;
+  int base = FIRST_FD + (int) n + 1;
 
   null_fd = open ("/dev/null", O_RDWR | O_CLOEXEC);
   if (null_fd < 0)
     return -1;
-  for (size_t i = 0; i < n_fds; i++)
-    if ((high[i] = fcntl (fds[i], F_DUPFD_CLOEXEC, base)) < 0)
+  for (size_t i = 0; i < n; i++)
+    if ((high[i] = fcntl (how->fds[i], F_DUPFD_CLOEXEC, base)) < 0)
       return -1;
-  if ((high[n_fds] = fcntl (output_fd >= 0 ? output_fd : null_fd, F_DUPFD_CLOEXEC, base)) < 0
-      || (high[n_fds + 1] = fcntl (*status_fd, F_DUPFD_CLOEXEC, base)) < 0)
+  if ((high[n] = fcntl (how->stdout_fd >= 0 ? how->stdout_fd : null_fd, F_DUPFD_CLOEXEC, base)) < 0
+      || (high[n + 1] = fcntl (how->stderr_fd >= 0 ? how->stderr_fd : null_fd, F_DUPFD_CLOEXEC, base)) < 0
+      || (high[n + 2] = fcntl (*status_fd, F_DUPFD_CLOEXEC, base)) < 0)
     return -1;
-  if (dup2 (null_fd, 0) < 0 || dup2 (high[n_fds], 1) < 0 || dup2 (high[n_fds], 2) < 0)
+  if (dup2 (null_fd, 0) < 0 || dup2 (high[n], 1) < 0 || dup2 (high[n + 1], 2) < 0)
     return -1;
-  for (size_t i = 0; i < n_fds; i++)
+  for (size_t i = 0; i < n; i++)
     if (dup2 (high[i], FIRST_FD + (int) i) < 0)
       return -1;
-  if (dup3 (high[n_fds + 1], FIRST_FD + (int) n_fds, O_CLOEXEC) < 0)
+  if (dup3 (high[n + 2], FIRST_FD + (int) n, O_CLOEXEC) < 0)
     return -1;
-  *status_fd = FIRST_FD + (int) n_fds;
+  *status_fd = FIRST_FD + (int) n;
   close_range ((unsigned) *status_fd + 1, ~0U, 0);
   return 0;
 }
 
 int
-rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[], int output_fd,
-                  const int *fds, size_t n_fds, rcvm_error **err)
+rcvmi_proc_spawn_as (struct rcvmi_proc *proc, const struct rcvmi_proc_how *how, rcvm_error **err)
 {
   autoclose int status_read = -1;
   int status[2], errnum = 0, code;
   pid_t pid, parent = getpid ();
 
-  if (n_fds > MAX_FDS)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d fds for '%s'", MAX_FDS, path);
+  if (how->n_fds > MAX_FDS)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d fds for '%s'", MAX_FDS, how->path);
   if (pipe2 (status, O_CLOEXEC) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make a pipe");
   status_read = status[0];
   pid = fork ();
   if (pid < 0)
     {
-      code = rcvmi_fail_errno (err, errno, "cannot fork for '%s'", path);
+      code = rcvmi_fail_errno (err, errno, "cannot fork for '%s'", how->path);
       close (status[1]);
       return code;
     }
@@ -117,8 +118,8 @@ rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[],
       die_with_parent (parent);
       reset_signals ();
       setsid ();
-      if (place_fds (fds, n_fds, output_fd, &status[1]) == 0)
-        execv (path, argv);
+      if ((how->dir_fd < 0 || fchdir (how->dir_fd) == 0) && place_fds (how, &status[1]) == 0)
+        execv (how->path, how->argv);
       errnum = errno;
       if (write (status[1], &errnum, sizeof errnum) != sizeof errnum)
         _exit (126);
@@ -129,9 +130,24 @@ rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[],
   if (read (status_read, &errnum, sizeof errnum) == sizeof errnum)
     {
       waitpid (pid, NULL, 0);
-      return rcvmi_fail_errno (err, errnum, "cannot execute '%s'", path);
+      return rcvmi_fail_errno (err, errnum, "cannot execute '%s'", how->path);
     }
   return adopt (proc, pid, err);
+}
+
+int
+rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[], int output_fd,
+                  const int *fds, size_t n_fds, rcvm_error **err)
+{
+  return rcvmi_proc_spawn_as (proc,
+                              &(struct rcvmi_proc_how){ .path = path,
+                                                        .argv = argv,
+                                                        .stdout_fd = output_fd,
+                                                        .stderr_fd = output_fd,
+                                                        .dir_fd = -1,
+                                                        .fds = fds,
+                                                        .n_fds = n_fds },
+                              err);
 }
 
 /* The report: code, errno and exit code, then stage and message with their NULs. */

@@ -22,6 +22,18 @@ struct rcvmi_proc
 int rcvmi_proc_spawn (struct rcvmi_proc *proc, const char *path, char *const argv[], int output_fd,
                       const int *fds, size_t n_fds, rcvm_error **err);
 
+/* The same where there is more to say. */
+struct rcvmi_proc_how
+{
+  const char *path;
+  char *const *argv;
+  int stdout_fd, stderr_fd; /* -1: /dev/null */
+  int dir_fd;               /* its working directory; -1: the caller's */
+  const int *fds;
+  size_t n_fds;
+};
+int rcvmi_proc_spawn_as (struct rcvmi_proc *proc, const struct rcvmi_proc_how *how, rcvm_error **err);
+
 /* Runs `fn` in a forked child; its return value is the child's exit code.  Its error, if any, goes through the
    pipe whose read end is stored in *error_fd: see rcvmi_proc_read_error. */
 int rcvmi_proc_fork (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error **err), void *user,

@@ -21,6 +21,7 @@
 #include "cleanup.h"
 #include "err.h"
 #include "rootfs-ext4.h"
+#include "rootfs.h"
 #include "visibility.h"
 
 static void
@@ -161,6 +162,24 @@ print (blkid_probe probe, const char *type, uint64_t size, const char *details, 
       return NULL;
     }
   return json;
+}
+
+int
+rcvmi_rootfs_probe (int fd, const char *where, char type[RCVMI_ROOTFS_TYPE], char usage[RCVMI_ROOTFS_TYPE],
+                    rcvm_error **err)
+{
+  __attribute__ ((cleanup (free_probe))) blkid_probe probe = blkid_new_probe ();
+  int r;
+
+  *type = *usage = 0;
+  if (!probe)
+    return rcvmi_fail_nomem (err);
+  r = probe_image (probe, fd, where, err);
+  if (r < 0)
+    return r;
+  snprintf (type, RCVMI_ROOTFS_TYPE, "%s", value_of (probe, "TYPE"));
+  snprintf (usage, RCVMI_ROOTFS_TYPE, "%s", value_of (probe, "USAGE"));
+  return 0;
 }
 
 RCVM_PUBLIC char *

@@ -55,6 +55,16 @@ int rcvmi_rootfs_build (const char *source, const char *image,
 int rcvmi_rootfs_build_layers (const char *const *layers, const char *image,
                                const struct rcvmi_rootfs_params *params, rcvm_error **err);
 
+enum
+{
+  RCVMI_ROOTFS_TYPE = 32
+};
+
+/* What is on a disk, by libblkid's name ("ext4"), and what that is for ("filesystem", "crypto", "raid"); both "" where it
+   is nothing that is known.  `where` is for messages. */
+int rcvmi_rootfs_probe (int fd, const char *where, char type[RCVMI_ROOTFS_TYPE], char usage[RCVMI_ROOTFS_TYPE],
+                        rcvm_error **err);
+
 /* What is passed down through the steps to report on them. */
 struct rcvmi_rootfs_progress
 {

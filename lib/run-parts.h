@@ -81,6 +81,8 @@ struct rcvmi_run
   struct rcvmi_limits limits;
   int host_netns_fd;          /* where the monitor came from; -1: it is there still */
   struct rcvmi_run_hooks hooks;
+  struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
   bool names;                      /* the guest may ask the namespace's name server */
@@ -94,6 +96,7 @@ struct rcvmi_run
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
   struct rcvmi_vmm vmm;
+  bool takes_channels; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;
@@ -152,6 +155,23 @@ enum rcvmi_run_step rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **
 void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
+
+/* run-disks.c */
+enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_disks (struct rcvmi_run *run);
+/* In the worker of stage "rootfs": makes those that are not there yet. */
+int rcvmi_run_build_scratch (struct rcvmi_run *run, rcvm_error **err);
+/* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
+struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
+
+/* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
+int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-shares.c */
+enum rcvmi_run_step rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_shares (struct rcvmi_run *run);
+void rcvmi_run_put_shares (struct rcvmi_run *run, struct rcvmi_vmm_config *config);
 
 /* run-volumes.c */
 enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err);

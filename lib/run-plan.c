@@ -27,7 +27,7 @@ enum rcvmi_run_step
 rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
 {
   autofree char *kernel = rcvmi_default_kernel (), *initramfs = rcvmi_default_initramfs ();
-  struct rcvmi_defaults defaults = { .kernel = kernel, .initramfs = initramfs };
+  struct rcvmi_defaults defaults = { .kernel = kernel, .initramfs = initramfs, .hypervisor = rcvmi_default_hypervisor () };
   struct rcvmi_plan *plan;
 
   if (!kernel || !initramfs)
@@ -46,8 +46,9 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   run->state.oci_version = strdup (rcvmi_spec_get_oci_version (plan->spec));
   run->state.memory = plan->memory;
   run->state.cpus = plan->cpus;
-  /* Before the long work: what cannot boot is said at once, and no image is built for it. */
-  if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, err) < 0
+  /* Engines fill the empty namespace of a bundle between create and start.
+     Before the long work: what cannot boot is said at once, and no image is built for it. */
+  if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, plan->bundle && plan->net.mode == RCVMI_PLAN_NET_OWN, err) < 0
       || rcvmi_vmm_check_files (plan->kernel, plan->initramfs, plan->memory, err) < 0)
     return RCVMI_STEP_FAILED;
   run->state.vmm = strdup (run->vmm.ops->name);

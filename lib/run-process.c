@@ -27,7 +27,7 @@ enum
 static unsigned
 shutdown_timeout (const struct rcvmi_run *run)
 {
-  return run->plan->changes == RCVMI_CHANGES_DISCARD ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
+  return run->plan->changes == RCVMI_CHANGES_DISCARD && !rcvmi_plan_copies_go_back (run->plan) ? RCVMI_RUN_SHUTDOWN_TIMEOUT_MS : SHUTDOWN_LASTING_TIMEOUT_MS;
 }
 
 static void
@@ -237,6 +237,7 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
 void
 rcvmi_run_stop_gently (struct rcvmi_run *run)
 {
+  rcvmi_run_abort_hooks (run);
   /* One that shuts down already has its own time for that. */
   if (run->process_ended && !run->ending)
     return;

@@ -228,7 +228,11 @@ build_disks (void *user, rcvm_error **err)
 
   if (r == 0)
     r = rcvmi_disks_settle (&run->disks, &e);
-
+  /* Before the root: the last thing that its stage does says that there is something to be written back. */
+  if (r == 0)
+    r = rcvmi_run_build_scratch (run, &e);
+  if (r == 0)
+    r = rcvmi_run_build_copies (run, &e);
   if (r == 0 && run->plan->root_disk == RCVMI_ROOT_SINGLE)
     r = build_single (run, &e);
   else if (r == 0)
@@ -246,6 +250,8 @@ build_disks (void *user, rcvm_error **err)
         }
       rcvmi_overlay_mount_clear (&overlay);
     }
+  if (r == 0)
+    r = rcvmi_run_intend_copies (run, &e);
   return r < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 
@@ -331,7 +337,7 @@ on_disks_built (void *user, uint32_t events)
       rcvmi_run_fail (run, e);
       return;
     }
-  run->changes_wanted = run->plan->changes == RCVMI_CHANGES_WRITE_BACK;
+  run->changes_wanted = run->plan->changes == RCVMI_CHANGES_WRITE_BACK || rcvmi_plan_copies_go_back (run->plan);
   rcvmi_run_advance (run);
 }
 
@@ -402,7 +408,7 @@ on_written_back (void *user, uint32_t events)
   rcvm_error *e = NULL;
 
   (void) events;
-  if (end_worker (run, "the worker that writes the root's changes back", &e) == 0)
+  if (end_worker (run, "the worker that writes the VM's changes back", &e) == 0)
     run->changes_wanted = false;
   else
     rcvmi_log_at (run->log, RCVM_LOG_ERROR, "rootfs", "%s", rcvm_error_get_message (e));

@@ -47,7 +47,10 @@ on_vmm_died (void *user, rcvm_error *err)
   rcvmi_run_fail (run, err);
 }
 
-const struct rcvmi_vmm_handler rcvmi_run_vmm_handler = { .running = on_vmm_running, .died = on_vmm_died };
+static void on_vmm_connected (void *user);
+
+const struct rcvmi_vmm_handler rcvmi_run_vmm_handler
+    = { .running = on_vmm_running, .connected = on_vmm_connected, .died = on_vmm_died };
 
 static void
 on_vmm_timeout (void *user, uint32_t events)
@@ -73,9 +76,8 @@ put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
       *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.upper,
                                         .serial = "upper",
                                         .passing = run->plan->changes == RCVMI_CHANGES_DISCARD };
-      if (run->plan->n_copies)
-        *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds", .passing = true };
     }
+  disk = rcvmi_run_put_disks (run, disk);
   config->n_disks = (size_t) (disk - config->disks);
 }
 
@@ -84,16 +86,19 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_vmm_config config = {
     .id = run->plan->id,
+    .dir_fd = run->dir.fd,
     .kernel = run->plan->kernel,
     .initramfs = run->plan->initramfs,
     .kernel_args = run->plan->kernel_args,
     .memory = run->plan->memory,
     .cpus = run->plan->cpus,
+    .balloon = run->plan->balloon,
     .volumes = run->plan->n_volumes > 0,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
   put_disks (run, &config);
+  rcvmi_run_put_shares (run, &config);
   if (rcvmi_run_net_config (run, &config, err) < 0)
     return RCVMI_STEP_FAILED;
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);
@@ -117,13 +122,17 @@ rcvmi_run_undo_vmm (struct rcvmi_run *run)
 static void
 on_boot_timeout (void *user, uint32_t events)
 {
+  struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
+  char line[400];
 
   (void) events;
-  rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0,
-                 "the guest's agent said nothing for %d seconds: look at the guest's console with --log-level debug",
-                 RCVMI_RUN_BOOT_TIMEOUT_MS / 1000);
-  rcvmi_run_fail (user, e);
+  rcvmi_vmm_last_words (&run->vmm, line, sizeof line);
+  rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0, "the guest's agent said nothing for %d seconds%s%s",
+                 RCVMI_RUN_BOOT_TIMEOUT_MS / 1000,
+                 line[0] ? "; its console's last word: " : "; --log-level debug lets its kernel speak",
+                 line);
+  rcvmi_run_fail (run, e);
 }
 
 static void
@@ -199,13 +208,37 @@ static const struct rcvmi_agent_ops agent_ops = {
   .broken = on_agent_broken,
 };
 
+/* Whichever is later: the stage, or the guest's connections. */
+static int
+take_channels (struct rcvmi_run *run, rcvm_error **err)
+{
+  int fd = rcvmi_vmm_take_agent (&run->vmm);
+
+  if (fd >= 0)
+    {
+      run->agent = rcvmi_agent_new (run->ev, fd, run->log, &agent_ops, run, err);
+      if (!run->agent)
+        return RCVM_E_SYSTEM;
+    }
+  return rcvmi_run_carry_volumes (run, err);
+}
+
+static void
+on_vmm_connected (void *user)
+{
+  struct rcvmi_run *run = user;
+  rcvm_error *e = NULL;
+
+  if (run->takes_channels && take_channels (run, &e) < 0)
+    rcvmi_run_fail (run, e);
+}
+
 enum rcvmi_run_step
 rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
 {
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_boot_timeout);
-  run->agent
-      = rcvmi_agent_new (run->ev, rcvmi_vmm_take_agent (&run->vmm), run->log, &agent_ops, run, err);
-  return run->agent && rcvmi_run_carry_volumes (run, err) == 0 ? RCVMI_STEP_PENDING : RCVMI_STEP_FAILED;
+  run->takes_channels = true;
+  return take_channels (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
 }
 
 void
@@ -215,6 +248,7 @@ rcvmi_run_undo_agent (struct rcvmi_run *run)
   rcvmi_run_undo_requests (run);
   rcvmi_run_undo_names (run);
   rcvmi_agent_free (steal_ptr (run->agent));
+  run->takes_channels = false;
 }
 
 /* Stage "agent": the guest mounts and prepares what the plan says. */

@@ -593,10 +593,11 @@ rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err)
 {
   static const struct rcvmi_tunnels_ops ops = { .connect = on_connect, .progress = on_progress, .broken = on_broken };
   struct rcvmi_run_volumes *v = run->volumes;
+  int fd = v ? rcvmi_vmm_take_volumes (&run->vmm) : -1;
 
-  if (!v)
+  if (fd < 0)
     return 0;
-  v->tunnels = rcvmi_tunnels_new (run->ev, rcvmi_vmm_take_volumes (&run->vmm), &ops, v, err);
+  v->tunnels = rcvmi_tunnels_new (run->ev, fd, &ops, v, err);
   return v->tunnels ? 0 : RCVM_E_SYSTEM;
 }
 

@@ -60,6 +60,8 @@ static const struct stage
   { "netns", rcvmi_run_begin_netns, NULL },
   { "hooks", rcvmi_run_begin_hooks, rcvmi_run_undo_hooks },
   { "rootfs", rcvmi_run_begin_rootfs, rcvmi_run_undo_rootfs },
+  { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
+  { "virtiofs", rcvmi_run_begin_shares, rcvmi_run_undo_shares },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
@@ -265,12 +267,10 @@ rcvmi_run_undo (struct rcvmi_run *run)
 void
 rcvmi_run_stop (struct rcvmi_run *run)
 {
+  /* Nobody waits for hooks then. */
+  rcvmi_run_abort_hooks (run);
   if (run->ending)
-    {
-      /* Nor does anybody wait for hooks then. */
-      rcvmi_run_abort_hooks (run);
-      return;
-    }
+    return;
   if (run->state.status == RCVM_STATUS_CREATING)
     rcvmi_fail (&run->error, RCVM_E_CANCELLED, 0, "the start of VM '%s' was cancelled", run->options.id);
   else if (!run->state.has_exit && !run->error)
@@ -337,8 +337,9 @@ rcvmi_run_new (struct rcvmi_ev *ev, const struct rcvmi_log *log, struct rcvmi_op
                                  .proc = RCVMI_PROC_INIT,
                                  .agent_fd = -1,
                                  .volumes_fd = -1,
-                                 .output = { .fd = -1 },
-                                 .console = { .fd = -1 } };
+                                 .listeners = RCVMI_VMM_LISTENERS_INIT,
+                                 .output = RCVMI_VMM_TEXT_INIT,
+                                 .console = RCVMI_VMM_TEXT_INIT };
   return run;
 }
 

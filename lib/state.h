@@ -6,6 +6,7 @@
  *   state.json  the OCI state and ours, replaced atomically
  *   control     the monitor's socket
  *   *.img       disks of the running VM
+ *   console.log what its guest's console has shown (vmm.h)
  *
  * ROOT/.lock is held, for moments, by whoever makes or removes a directory below ROOT.  A directory whose lock is
  * free and whose state is not "stopped" is what a dead monitor left: whoever comes next cleans it.

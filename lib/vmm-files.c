@@ -89,6 +89,15 @@ elf_memory (int fd)
   return high > low ? high - low : 0;
 }
 
+bool
+rcvmi_vmm_kernel_is_elf (const char *kernel)
+{
+  autoclose int fd = open (kernel, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  char magic[SELFMAG];
+
+  return fd >= 0 && pread (fd, magic, sizeof magic, 0) == sizeof magic && memcmp (magic, ELFMAG, SELFMAG) == 0;
+}
+
 int
 rcvmi_vmm_check_files (const char *kernel, const char *initramfs, uint64_t memory, rcvm_error **err)
 {

@@ -32,7 +32,7 @@ enum
   AGENT_FD = 4,
   VOLUMES_FD = 5,
   QMP_FD = 6,
-  FIRST_TAP_FD = 7,
+  FIRST_TAP_FD = 7, /* those of shares come after the NICs' */
   ROOT_PORTS = RCVMI_VMM_NICS + RCVMI_VMM_SPARE_NICS
 };
 
@@ -45,16 +45,14 @@ struct qemu
   unsigned number[ROOT_PORTS]; /* of the NIC in that port */
 };
 
-static char *
-probe (rcvm_error **err)
+static int
+probe (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  char *program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
-
-  if (!program)
-    rcvmi_fail (err, RCVM_E_HOST, 0,
-                "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where "
-                "qemu-system-x86_64 is");
-  return program;
+  vmm->program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
+  if (!vmm->program)
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where qemu-system-x86_64 is");
+  return 0;
 }
 
 /* A command line that grows; the first failure sticks. */
@@ -117,7 +115,8 @@ add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index)
       a->failed = true;
       return;
     }
-  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=file,file.filename=%s%s", index, path,
+  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=%s,file.filename=%s%s", index,
+              disk->device ? "host_device" : "file", path,
               disk->readonly  ? ",readonly=on,file.locking=off"
               : disk->passing ? ",discard=unmap,cache.no-flush=on"
                               : ",discard=unmap");
@@ -153,6 +152,17 @@ add_nics (struct args *a, const struct rcvmi_vmm_config *c, struct qemu *q)
     }
 }
 
+/* The server looks into the guest's memory itself. */
+static void
+add_shares (struct args *a, const struct rcvmi_vmm_config *c)
+{
+  for (size_t i = 0; i < c->n_shares; i++)
+    {
+      add_option (a, "-chardev", "socket,id=share%zu,fd=%zu", i, FIRST_TAP_FD + c->n_nics + i);
+      add_option (a, "-device", "vhost-user-fs-device,chardev=share%zu,tag=%s", i, c->shares[i].tag);
+    }
+}
+
 static char **
 make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct qemu *q)
 {
@@ -161,8 +171,13 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
 
   add (&a, vmm->program);
   add_option (&a, "-name", "%s", c->id);
-  add_option (&a, "-machine", "microvm,x-option-roms=off,isa-serial=on,rtc=on%s",
-              c->n_nics || c->nic_hotplug ? ",pcie=on" : "");
+  add_option (&a, "-machine", "microvm,x-option-roms=off,isa-serial=on,rtc=on%s%s",
+              c->n_nics || c->nic_hotplug ? ",pcie=on" : "", c->n_shares ? ",memory-backend=memory" : "");
+  /* vhost-user has no devices of before virtio 1.0, and memory that others can map. */
+  if (c->n_shares)
+    add_option (&a, "-global", "virtio-mmio.force-legacy=false");
+  if (c->n_shares)
+    add_option (&a, "-object", "memory-backend-memfd,id=memory,share=on,size=%" PRIu64 "M", c->memory / MIB);
   add_option (&a, "-accel", "%s", kvm           ? "kvm"
                                  : c->cpus > 1 ? "tcg,tb-size=" TRANSLATED ",thread=multi"
                                                : "tcg,tb-size=" TRANSLATED);
@@ -190,11 +205,14 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
       add_option (&a, "-chardev", "socket,id=volumes,fd=%d", VOLUMES_FD);
       add_option (&a, "-device", "virtserialport,chardev=volumes,name=" AGENT_VOLUMES_PORT_NAME);
     }
+  if (c->balloon)
+    add_option (&a, "-device", "virtio-balloon-device,deflate-on-oom=on,free-page-reporting=on");
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)
     add_disk (&a, &c->disks[i], i);
   add_nics (&a, c, q);
+  add_shares (&a, c);
   if (!a.failed)
     return a.list;
   rcvmi_strv_free (a.list);
@@ -222,19 +240,21 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
 {
   struct qemu *q = calloc (1, sizeof *q);
   char **argv = q ? make_args (vmm, config, q) : NULL;
-  int qmp[2] = { -1, -1 }, fds[1 + RCVMI_VMM_NICS], code;
+  int qmp[2] = { -1, -1 }, fds[1 + RCVMI_VMM_NICS + RCVMI_VMM_SHARES], code;
 
   vmm->state = q;
   if (!argv)
     return rcvmi_fail_nomem (err);
   for (size_t i = 0; i < config->n_nics; i++)
     fds[1 + i] = config->nics[i].tap_fd;
+  for (size_t i = 0; i < config->n_shares; i++)
+    fds[1 + config->n_nics + i] = config->shares[i].fd;
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make QEMU's control socket");
   else
     {
       fds[0] = qmp[1];
-      code = rcvmi_vmm_spawn (vmm, argv, fds, 1 + config->n_nics, err);
+      code = rcvmi_vmm_spawn (vmm, argv, fds, 1 + config->n_nics + config->n_shares, err);
     }
   if (code == 0)
     {
@@ -348,6 +368,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   /* docs/cgroups.md has what was measured. */
   .overhead = 256 * (uint64_t) MIB,
   .overhead_per_cpu = 8 * (uint64_t) MIB,
+  .has_virtiofs = true,
   .probe = probe,
   .start = start,
   .pause = pause_vm,

@@ -5,9 +5,11 @@
 #include "vmm.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,63 +17,71 @@
 #include "err.h"
 
 /* In the order in which "auto" tries them. */
-static const struct rcvmi_vmm_ops *const drivers[] = { &rcvmi_vmm_qemu };
+static const struct rcvmi_vmm_ops *const drivers[] = { &rcvmi_vmm_firecracker, &rcvmi_vmm_qemu };
 
-char *
-rcvmi_vmm_find_program (const char *variable, const char *name)
+enum
 {
-  const char *asked = secure_getenv (variable), *path = getenv ("PATH");
-  char candidate[4096];
+  N_DRIVERS = sizeof drivers / sizeof drivers[0]
+};
 
-  if (asked && *asked)
-    return access (asked, X_OK) == 0 ? strdup (asked) : NULL;
-  if (!path || !*path)
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  while (*path)
-    {
-      size_t len = strcspn (path, ":");
+static int
+choose_this (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_ops *ops, bool kvm, rcvm_error **err)
+{
+  int code;
 
-      snprintf (candidate, sizeof candidate, "%.*s/%s", (int) len, path, name);
-      if (len > 0 && access (candidate, X_OK) == 0)
-        return strdup (candidate);
-      path += len + (path[len] == ':');
-    }
-  return NULL;
+  if (ops->needs_kvm && !kvm)
+    return rcvmi_fail (err, RCVM_E_HOST, 0, "the VMM driver '%s' needs KVM, and %s", ops->name,
+                       vmm->accel_reason ? vmm->accel_reason : "it is not usable here");
+  code = ops->probe (vmm, err);
+  if (code < 0)
+    return code;
+  vmm->ops = ops;
+  vmm->accel = kvm ? "kvm" : "tcg";
+  return 0;
 }
 
 int
-rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_error **err)
+rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err)
 {
   bool kvm = rcvmi_vmm_kvm_usable (&vmm->accel_reason);
 
   if (wanted == RCVMI_HYPERVISOR_FIRECRACKER)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "this version has no driver for Firecracker: use --hypervisor qemu or auto");
-  for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
+    return choose_this (vmm, &rcvmi_vmm_firecracker, kvm, err);
+  if (wanted == RCVMI_HYPERVISOR_QEMU)
+    return choose_this (vmm, &rcvmi_vmm_qemu, kvm, err);
+  for (size_t i = 0; i + 1 < N_DRIVERS; i++)
     {
-      const struct rcvmi_vmm_ops *ops = drivers[i];
       rcvm_error *e = NULL;
 
-      if (ops->needs_kvm && !kvm)
+      if (nic_hotplug && !drivers[i]->add_nic)
         continue;
-      vmm->program = ops->probe (&e);
-      if (!vmm->program)
-        {
-          if (i + 1 < sizeof drivers / sizeof drivers[0] && wanted == RCVMI_HYPERVISOR_AUTO)
-            {
-              rcvm_error_free (e);
-              continue;
-            }
-          return rcvmi_error_pass (err, e);
-        }
-      vmm->ops = ops;
-      vmm->accel = kvm ? "kvm" : "tcg";
-      return 0;
+      if (choose_this (vmm, drivers[i], kvm, &e) == 0)
+        return 0;
+      rcvmi_log (vmm->log, RCVM_LOG_DEBUG, "%s", rcvm_error_get_message (e));
+      rcvm_error_free (e);
     }
-  return rcvmi_fail (err, RCVM_E_HOST, 0, "no VMM can run here: install qemu-system-x86");
+  return choose_this (vmm, drivers[N_DRIVERS - 1], kvm, err);
 }
 
 /* Text. */
+
+/* The log starts over with what is kept when it is full: a guest that talks for months takes no more of the disk. */
+static void
+log_text (struct rcvmi_vmm_text *t, const char *piece, size_t n)
+{
+  if (t->log_fd < 0)
+    t->log_fd = openat (t->dir_fd, RCVMI_VMM_CONSOLE_LOG, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (t->log_fd >= 0 && t->logged + n > RCVMI_VMM_LOG && ftruncate (t->log_fd, 0) == 0 && lseek (t->log_fd, 0, SEEK_SET) == 0)
+    {
+      piece = t->buf;
+      n = t->len;
+      t->logged = 0;
+    }
+  t->logged += n;
+  /* A full disk ends the log, not the VM. */
+  if (t->log_fd < 0 || write (t->log_fd, piece, n) != (ssize_t) n)
+    t->dir_fd = -1;
+}
 
 static void
 on_text (void *user, uint32_t events)
@@ -98,6 +108,8 @@ on_text (void *user, uint32_t events)
     }
   memcpy (t->buf + t->len, piece, (size_t) n);
   t->len += (size_t) n;
+  if (t->dir_fd >= 0)
+    log_text (t, piece, (size_t) n);
 }
 
 static int
@@ -119,8 +131,10 @@ close_text (struct rcvmi_vmm_text *t)
   rcvmi_ev_remove (t->source);
   if (t->fd >= 0)
     close (t->fd);
+  if (t->log_fd >= 0)
+    close (t->log_fd);
   free (t->buf);
-  *t = (struct rcvmi_vmm_text){ .fd = -1 };
+  *t = RCVMI_VMM_TEXT_INIT;
 }
 
 /* The last line that is not empty, or the first that holds `needle` from there on; in printable ASCII, for it goes to
@@ -184,7 +198,9 @@ describe_death (struct rcvmi_vmm *vmm, pid_t pid, int status, rcvm_error **err)
       return;
     }
   rcvmi_proc_describe (status, how, sizeof how);
-  find_line (&vmm->output, NULL, line, sizeof line);
+  find_line (&vmm->output, vmm->ops->complaint, line, sizeof line);
+  if (!line[0])
+    find_line (&vmm->output, NULL, line, sizeof line);
   if (WIFSIGNALED (status))
     rcvmi_fail (err, RCVM_E_VMM, 0, "the VMM (%s, pid %d) was killed by %s%s", vmm->ops->name, pid, how,
                 WTERMSIG (status) == SIGKILL ? "; if nobody did that, the host may be out of memory" : "");
@@ -204,6 +220,20 @@ on_proc_ended (void *user, uint32_t events)
   rcvmi_ev_remove (steal_ptr (vmm->proc_source));
   describe_death (vmm, pid, rcvmi_proc_reap (&vmm->proc), &e);
   vmm->handler->died (vmm->user, e);
+}
+
+/* What all VMMs have: `output` for what it says itself, `console` for what the guest does. */
+static int
+watch_child (struct rcvmi_vmm *vmm, int *console, int *output, rcvm_error **err)
+{
+  int code = open_text (vmm, &vmm->console, steal_fd (console), err);
+
+  if (code == 0)
+    code = open_text (vmm, &vmm->output, steal_fd (output), err);
+  if (code < 0)
+    return code;
+  vmm->proc_source = rcvmi_ev_add (vmm->ev, vmm->proc.pidfd, EPOLLIN, on_proc_ended, vmm, err);
+  return vmm->proc_source ? 0 : RCVM_E_SYSTEM;
 }
 
 int
@@ -232,14 +262,7 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
     goto out;
   vmm->agent_fd = steal_fd (&agent[0]);
   vmm->volumes_fd = steal_fd (&volumes[0]);
-  code = open_text (vmm, &vmm->console, steal_fd (&console[0]), err);
-  if (code == 0)
-    code = open_text (vmm, &vmm->output, steal_fd (&output[0]), err);
-  if (code == 0)
-    {
-      vmm->proc_source = rcvmi_ev_add (vmm->ev, vmm->proc.pidfd, EPOLLIN, on_proc_ended, vmm, err);
-      code = vmm->proc_source ? 0 : RCVM_E_SYSTEM;
-    }
+  code = watch_child (vmm, &console[0], &output[0], err);
 out:
   for (int i = 0; i < 2; i++)
     {
@@ -252,10 +275,82 @@ out:
 }
 
 int
+rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err)
+{
+  int console[2] = { -1, -1 }, output[2] = { -1, -1 }, code = 0;
+  struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = dir_fd };
+
+  if (pipe2 (console, O_CLOEXEC) < 0 || pipe2 (output, O_CLOEXEC) < 0)
+    code = rcvmi_fail_errno (err, errno, "cannot make the VMM's channels");
+  how.stdout_fd = console[1];
+  how.stderr_fd = output[1];
+  if (code == 0)
+    code = rcvmi_proc_spawn_as (&vmm->proc, &how, err);
+  if (code == 0)
+    code = watch_child (vmm, &console[0], &output[0], err);
+  for (int i = 0; i < 2; i++)
+    {
+      cleanup_close (&console[i]);
+      cleanup_close (&output[i]);
+    }
+  return code;
+}
+
+/* The channels where the guest connects. */
+
+static void
+stop_listening (struct rcvmi_vmm_listener *l)
+{
+  rcvmi_ev_remove (steal_ptr (l->source));
+  cleanup_close (&l->fd);
+  l->fd = -1;
+}
+
+static void
+on_guest_connects (void *user, uint32_t events)
+{
+  struct rcvmi_vmm_listener *l = user;
+  struct rcvmi_vmm *vmm = l->vmm;
+  int fd = accept4 (l->fd, NULL, NULL, SOCK_CLOEXEC);
+
+  (void) events;
+  if (fd < 0)
+    return;
+  /* The first process of the guest has come before the container could; nobody else is let in. */
+  stop_listening (l);
+  if (l == &vmm->listeners[RCVMI_VMM_AGENT])
+    vmm->agent_fd = fd;
+  else
+    vmm->volumes_fd = fd;
+  vmm->handler->connected (vmm->user);
+}
+
+int
+rcvmi_vmm_listen (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, const char *name, rcvm_error **err)
+{
+  struct rcvmi_vmm_listener *l = &vmm->listeners[channel];
+  struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+  /* Through /proc, so that the length of the path does not matter. */
+  snprintf (sun.sun_path, sizeof sun.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
+  l->vmm = vmm;
+  l->fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (l->fd < 0 || bind (l->fd, (struct sockaddr *) &sun, sizeof sun) < 0 || listen (l->fd, 1) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make the socket '%s' for the guest's connection", name);
+  l->source = rcvmi_ev_add (vmm->ev, l->fd, EPOLLIN, on_guest_connects, l, err);
+  return l->source ? 0 : RCVM_E_SYSTEM;
+}
+
+int
 rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
 {
   int code = rcvmi_vmm_check_files (config->kernel, config->initramfs, config->memory, err);
 
+  if (code == 0 && config->n_shares && !vmm->ops->has_virtiofs)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot share directories by virtiofs: use live volumes (NFS), or QEMU",
+                       vmm->ops->name);
+  vmm->console.dir_fd = config->dir_fd;
   return code < 0 ? code : vmm->ops->start (vmm, config, err);
 }
 
@@ -281,11 +376,17 @@ rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err)
   return vmm->ops->resume (vmm, err);
 }
 
+void
+rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size)
+{
+  find_line (&vmm->console, NULL, line, size);
+}
+
 int
 rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
 {
   if (!vmm->ops->add_nic)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot attach network interfaces to a VM that runs",
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot attach network interfaces to a VM that was started without them: choose qemu for it",
                        vmm->ops->name);
   return vmm->ops->add_nic (vmm, nic, err);
 }
@@ -318,6 +419,8 @@ rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
   rcvmi_proc_kill (&vmm->proc);
   if (vmm->ops && vmm->ops->clear)
     vmm->ops->clear (vmm);
+  for (int i = 0; i < RCVMI_VMM_CHANNELS; i++)
+    stop_listening (&vmm->listeners[i]);
   cleanup_close (&vmm->agent_fd);
   cleanup_close (&vmm->volumes_fd);
   vmm->agent_fd = vmm->volumes_fd = -1;

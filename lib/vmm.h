@@ -23,10 +23,15 @@
 enum
 {
   RCVMI_VMM_DISKS = 24,
+  RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
-  RCVMI_VMM_TEXT = 16 * 1024 /* what is kept of the console and of the VMM's own output */
+  RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
+  RCVMI_VMM_LOG = 1024 * 1024   /* and of the console in a file */
 };
+
+/* In the VM's directory, from the guest's first word on. */
+#define RCVMI_VMM_CONSOLE_LOG "console.log"
 
 /* The last RCVMI_VMM_TEXT bytes of a stream of text. */
 struct rcvmi_vmm_text
@@ -35,27 +40,42 @@ struct rcvmi_vmm_text
   struct rcvmi_ev_source *source;
   char *buf;
   size_t len;
+  int dir_fd; /* where the log is to be; -1: it is not wanted, or could not be written */
+  int log_fd;
+  size_t logged;
 };
+
+#define RCVMI_VMM_TEXT_INIT ((struct rcvmi_vmm_text){ .fd = -1, .dir_fd = -1, .log_fd = -1 })
 
 struct rcvmi_vmm_disk
 {
   const char *path;
   const char *serial; /* what the guest finds it by; at most 20 characters */
   bool readonly;
+  bool device;  /* a block device of the host */
   bool passing; /* gone with the VM: nothing of it need ever be on the disk of the host */
 };
 
 struct rcvmi_vmm_nic
 {
   unsigned number; /* of the VM's NICs; not used twice */
-  int tap_fd;      /* stays the caller's */
+  int tap_fd;      /* stays the caller's; -1 for drivers that open TAPs by name */
+  const char *tap_name;
   uint8_t mac[6];
   unsigned mtu; /* 0: the VMM's own idea */
+};
+
+/* A directory of the host that a server of its own shares with the guest. */
+struct rcvmi_vmm_share
+{
+  int fd;       /* a connection to the server (vhost-user); stays the caller's */
+  char tag[36]; /* by which the guest mounts it */
 };
 
 struct rcvmi_vmm_config
 {
   const char *id;
+  int dir_fd; /* the VM's directory, where sockets may be made; the driver removes them */
   const char *kernel;
   const char *initramfs;
   const char *kernel_args; /* of the user; may be NULL */
@@ -65,18 +85,40 @@ struct rcvmi_vmm_config
   size_t n_disks;
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
+  struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
+  size_t n_shares;
   bool nic_hotplug; /* NICs may come later */
+  bool balloon;     /* memory that the guest frees goes back to the host */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
 };
 
 struct rcvmi_vmm_ops;
 
+enum rcvmi_vmm_channel
+{
+  RCVMI_VMM_AGENT,
+  RCVMI_VMM_VOLUMES,
+  RCVMI_VMM_CHANNELS
+};
+
+/* Where the guest connects to a channel, until it has. */
+struct rcvmi_vmm_listener
+{
+  struct rcvmi_vmm *vmm;
+  int fd;
+  struct rcvmi_ev_source *source;
+};
+
+#define RCVMI_VMM_LISTENERS_INIT { { .fd = -1 }, { .fd = -1 } }
+
 /* What a VMM reports.  None is called from within a function of this header. */
 struct rcvmi_vmm_handler
 {
   /* The VMM has accepted its configuration and runs the guest. */
   void (*running) (void *user);
+  /* The guest has connected to a channel: rcvmi_vmm_take_agent, rcvmi_vmm_take_volumes. */
+  void (*connected) (void *user);
   /* It has ended, by whatever cause but rcvmi_vmm_stop. */
   void (*died) (void *user, rcvm_error *err);
 };
@@ -90,12 +132,14 @@ struct rcvmi_vmm
   void *user;
 
   char *program; /* path of the VMM's executable */
+  unsigned version; /* of it, as RCVMI_VMM_VERSION; 0: not asked */
   const char *accel; /* "kvm" or "tcg" */
   char *accel_reason; /* why it is not kvm, or NULL */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
-  int agent_fd;   /* our end of the agent channel, until it is taken */
+  int agent_fd;   /* our end of the agent channel, until it is taken; -1: not yet there */
   int volumes_fd; /* and of the volumes' */
+  struct rcvmi_vmm_listener listeners[RCVMI_VMM_CHANNELS];
   struct rcvmi_vmm_text output;
   struct rcvmi_vmm_text console;
   void *state; /* of the driver */
@@ -107,8 +151,11 @@ struct rcvmi_vmm_ops
   bool needs_kvm;
   uint64_t overhead;         /* bytes that the VMM and its helpers take beyond the guest's memory, at most */
   uint64_t overhead_per_cpu;
-  /* Finds the program: a path to free, or NULL. */
-  char *(*probe) (rcvm_error **err);
+  const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
+  bool has_virtiofs;
+  bool opens_taps; /* by their names, in the caller's network namespace */
+  /* Finds vmm->program, and asks it for what has to be known. */
+  int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Starts the process; `running` follows. */
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
@@ -120,17 +167,21 @@ struct rcvmi_vmm_ops
   void (*clear) (struct rcvmi_vmm *vmm);
 };
 
+extern const struct rcvmi_vmm_ops rcvmi_vmm_firecracker;
 extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 
-/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here. */
-int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, rcvm_error **err);
+/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here.  `nic_hotplug`: network
+   interfaces will probably come later, so "auto" passes over drivers that cannot attach them. */
+int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
 /* Starts the guest.  The caller has set ev, log, handler and user. */
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
-/* Our end of the agent channel; the caller's from then on. */
+/* Our end of a channel, the caller's from then on; -1: `connected` of the handler will say when. */
 int rcvmi_vmm_take_agent (struct rcvmi_vmm *vmm);
 /* What is to be added to the guest's memory for a limit that the VMM does not run into. */
 uint64_t rcvmi_vmm_overhead (const struct rcvmi_vmm *vmm, unsigned cpus);
 int rcvmi_vmm_take_volumes (struct rcvmi_vmm *vmm);
+/* The last line that the guest's console has shown, in printable ASCII; "" for none. */
+void rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
@@ -144,14 +195,32 @@ void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 /* Spawns vmm->program with `argv`, the console's, the agent's and the volumes' ends as fd 3, 4 and 5, then `more`. */
 int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                      rcvm_error **err);
+/* The same for a VMM whose standard output is the console, in the directory `dir_fd`, and without channels. */
+int rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err);
+/* Makes the socket dir_fd/NAME, to which the VMM connects for the guest; `connected` follows.  One connection is taken. */
+int rcvmi_vmm_listen (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, const char *name, rcvm_error **err);
+
+/* vmm-program.c */
+
+enum
+{
+  RCVMI_VMM_MINOR = 1000
+};
+#define RCVMI_VMM_VERSION(major, minor) ((unsigned) (major) * RCVMI_VMM_MINOR + (unsigned) (minor))
+
 /* Looks for a program: the environment's variable, then PATH.  A path to free, or NULL. */
 char *rcvmi_vmm_find_program (const char *variable, const char *name);
+/* Runs PROGRAM --version, and reads "PREFIX1.7" in what it says as RCVMI_VMM_VERSION (1, 7). */
+int rcvmi_vmm_ask_version (const char *program, const char *prefix, unsigned *version, rcvm_error **err);
 
 /* Whether a guest can really run on /dev/kvm; if not, *reason (to be freed) says why. */
 bool rcvmi_vmm_kvm_usable (char **reason);
 
 /* The number of modules that a guest.json lists, and the kernel's release (to be freed); -1 if it cannot be read. */
 int rcvmi_vmm_guest_modules (const char *path, char **release);
+
+/* Whether it is a vmlinux (and no bzImage). */
+bool rcvmi_vmm_kernel_is_elf (const char *kernel);
 
 /* What the files at hand allow: RCVM_E_HOST for a kernel that is none and an initramfs that is missing,
    RCVM_E_INVALID for memory below what they need. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Walks the directory "upper" of an image, which overlayfs has written, and tells what it finds as records.
+ * Walks the directory "upper" (or another that is named) of an image, which overlayfs has written, and tells what it finds as records.
  *
  * Every directory: first what is new or changed in it, then its directories, and last what is gone; so that
  * nothing is removed before what replaces it is there.
@@ -480,13 +480,13 @@ parse (struct rcvmi_wb_walk *walk, int base)
   walk->inode = calloc (1, EXT2_INODE_SIZE (walk->fs->super) + sizeof (struct ext2_inode_large));
   if (!walk->inode)
     return rcvmi_fail_nomem (walk->err);
-  top = rcvmi_wb_lookup (walk->fs, EXT2_ROOT_INO, "upper", &code);
+  top = rcvmi_wb_lookup (walk->fs, EXT2_ROOT_INO, walk->scope->top, &code);
   if (code)
     return rcvmi_wb_damaged (walk, EXT2_ROOT_INO, "its root cannot be read", code);
   if (!top)
     return rcvmi_fail (walk->err, RCVM_E_IMAGE, 0,
-                       "the image '%s' has no directory \"upper\": it is no upper layer of a VM's root",
-                       walk->image);
+                       "the image '%s' has no directory \"%s\": it has no upper layer of a VM's there", walk->image,
+                       walk->scope->top);
   r = walk_levels (walk, &levels, top);
   for (size_t i = 0; i < levels.n; i++)
     free (levels.list[i].entries.data);
@@ -499,10 +499,10 @@ parse (struct rcvmi_wb_walk *walk, int base)
 }
 
 int
-rcvmi_wb_parse (int image, int base, const char *name, rcvmi_wb_emit_fn emit, void *user,
-                rcvm_error **err)
+rcvmi_wb_parse (int image, int base, const char *name, const struct rcvmi_wb_scope *scope, rcvmi_wb_emit_fn emit,
+                void *user, rcvm_error **err)
 {
-  struct rcvmi_wb_walk walk = { .image = name, .emit = emit, .user = user, .err = err };
+  struct rcvmi_wb_walk walk = { .image = name, .scope = scope, .emit = emit, .user = user, .err = err };
   int r = rcvmi_wb_source_open (&walk.source, image, name, &walk.fs, err);
 
   if (r < 0)

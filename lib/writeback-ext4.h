@@ -86,6 +86,7 @@ struct rcvmi_wb_walk
   struct rcvmi_wb_source source;
   ext2_filsys fs;
   const char *image; /* for messages */
+  const struct rcvmi_wb_scope *scope;
   rcvmi_wb_emit_fn emit;
   void *user;
   struct tlv_writer out;

@@ -20,6 +20,7 @@ enum
 struct work
 {
   const char *name;
+  const struct rcvmi_wb_scope *scope;
   bool base;
 };
 
@@ -55,14 +56,14 @@ read_image (void *user, rcvm_error **err)
       return rcvmi_fail_errno (err, errno, "cannot open /dev/null");
   close (null);
   code = rcvmi_wb_sandbox (err);
-  return code < 0 ? code : rcvmi_wb_parse (image, base, w->name, emit, &out, err);
+  return code < 0 ? code : rcvmi_wb_parse (image, base, w->name, w->scope, emit, &out, err);
 }
 
 int
-rcvmi_wb_parser_start (struct rcvmi_proc *proc, int image, int base, const char *name,
+rcvmi_wb_parser_start (struct rcvmi_proc *proc, int image, int base, const char *name, const struct rcvmi_wb_scope *scope,
                        int *stream, int *error_fd, rcvm_error **err)
 {
-  struct work w = { .name = name, .base = base >= 0 };
+  struct work w = { .name = name, .scope = scope, .base = base >= 0 };
   autoclose int from = -1, to = -1;
   int ends[2], fds[3], code;
 

@@ -104,7 +104,8 @@ run_parser (struct rcvmi_wb_apply *a, int base, rcvm_error **err)
   struct rcvmi_proc proc = RCVMI_PROC_INIT;
   autoclose int stream = -1, error_fd = -1;
   struct stream s = { 0 };
-  int code = rcvmi_wb_parser_start (&proc, a->image, base, a->image_name, &stream, &error_fd, err);
+  struct rcvmi_wb_scope scope = { .top = a->options && a->options->top ? a->options->top : "upper" };
+  int code = rcvmi_wb_parser_start (&proc, a->image, base, a->image_name, &scope, &stream, &error_fd, err);
 
   if (code < 0)
     return code;
@@ -196,7 +197,7 @@ int
 rcvmi_writeback (const char *image, const char *rootfs,
                  const struct rcvmi_writeback_options *options, rcvm_error **err)
 {
-  const char *base_name = options ? options->base : NULL;
+  const char *base_name = options ? options->base : NULL, *note = options && options->note ? options->note : image;
   autoclose int image_fd = -1, base_fd = -1, lock = -1, root = -1;
   struct rcvmi_wb_intent intent;
   struct stat st, image_st;
@@ -221,7 +222,7 @@ rcvmi_writeback (const char *image, const char *rootfs,
   root = open (rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (root < 0 || fstat (root, &st) < 0)
     return rcvmi_fail_errno (err, errno, "cannot open the rootfs '%s'", rootfs);
-  code = rcvmi_wb_intent_begin (&intent, image, rootfs, &st, &e);
+  code = rcvmi_wb_intent_begin (&intent, note, rootfs, &st, &e);
   if (code == 0)
     {
       rcvmi_wb_apply_init (&a, image_fd, image, root, rootfs, intent.staging, options,
@@ -238,9 +239,9 @@ rcvmi_writeback (const char *image, const char *rootfs,
       rcvmi_wb_apply_clear (&a);
       unchanged = code < 0 && intent.fresh && !a.order.began;
       if (code == 0)
-        code = rcvmi_wb_intent_end (image, &e);
+        code = rcvmi_wb_intent_end (note, &e);
       else if (unchanged)
-        rcvmi_wb_intent_end (image, NULL);
+        rcvmi_wb_intent_end (note, NULL);
       rcvmi_wb_intent_clear (&intent);
       if (code == 0)
         return 0;

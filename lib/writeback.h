@@ -41,6 +41,10 @@ struct rcvmi_writeback_options
      '/' at the end. */
   const char *const *exclude;
   size_t n_exclude;
+  /* The directory of the image that overlayfs has written; NULL: "upper". */
+  const char *top;
+  /* What stands for the image in the name of the note; NULL: the image.  For an image with several such directories. */
+  const char *note;
 };
 
 /* Applies the changes in `image` to the directory `rootfs`.  The VM must have stopped.  After a failure, or a death

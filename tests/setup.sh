@@ -12,7 +12,7 @@ say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
 BUILD_PACKAGES="autoconf automake libtool pkg-config gcc make perl libjson-c-dev libnl-route-3-dev libnftnl-dev
-  libext2fs-dev libblkid-dev libarchive-dev zlib1g-dev libzstd-dev libseccomp-dev nettle-dev libcmocka-dev swig python3-dev musl-tools linux-libc-dev"
+  libext2fs-dev libblkid-dev libarchive-dev zlib1g-dev libzstd-dev libseccomp-dev nettle-dev libcurl4-gnutls-dev libcmocka-dev swig python3-dev musl-tools linux-libc-dev"
 RUN_PACKAGES="qemu-system-x86 busybox-static debootstrap cpio kmod lz4 e2fsprogs"
 TEST_PACKAGES="dnsmasq-base iproute2 iputils-ping nftables g++ xz-utils valgrind clang libclang-rt-14-dev attr acl libcap2-bin abigail-tools xfsprogs zstd python3 procps runc docker.io containerd iptables
   libnfs13 libnfs-utils"
@@ -72,6 +72,12 @@ make_guest() {
   logged guest "$build/guest/runcvm-mkguest" --debian-package --module-list guest/modules.list --init "$build/guest/rcvm-init" --output "$guest"
 }
 
+# What the lab boots (tests/lab/run): another kernel, unpacked from its package.
+make_lab() {
+  say "lab: Debian's kernel with KVM"
+  logged lab tests/lab/make
+}
+
 # A Debian userland, bootstrapped once.
 make_debian() {
   [ -e "$build/debian/etc/os-release" ] && return 0
@@ -79,6 +85,29 @@ make_debian() {
   rm -rf "$build/debian.new"
   logged debootstrap debootstrap --variant=minbase "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$build/debian.new"
   mv "$build/debian.new" "$build/debian"
+}
+
+# Programs that work on volumes, on top of that userland; unpacked alone, for their set-up would start servers.
+PROGRAMS="git sqlite3 fio dbench stress-ng postgresql-15 mariadb-server procps"
+make_programs() {
+  [ -e "$build/programs/.packages" ] && [ "$(cat "$build/programs/.packages")" = "$PROGRAMS" ] && return 0
+  say "programs: unpacking $PROGRAMS"
+  local tree=$build/programs.new
+  rm -rf "$tree"
+  cp -a "$build/debian/." "$tree"
+  rm -rf "$tree/var/lib/apt/lists" "$tree"/usr/share/{doc,locale,man}
+  mkdir -p "$tree/var/cache/apt/archives/partial"
+  # shellcheck disable=SC2086
+  logged programs apt-get -o "Dir::State::status=$tree/var/lib/dpkg/status" -o "Dir::Cache::archives=$tree/var/cache/apt/archives" \
+    -o APT::Sandbox::User=root -y --no-install-recommends --download-only install $PROGRAMS
+  printf '%s\0' "$tree"/var/cache/apt/archives/*.deb | logged programs-unpack xargs -0 -n 1 -P "$(nproc)" sh -c \
+    'dpkg-deb --fsys-tarfile "$2" | tar -x -C "$1" --exclude=./usr/share/doc --exclude=./usr/share/locale --exclude=./usr/share/man --exclude="*libLLVM*"' sh "$tree"
+  rm -rf "$tree/var/cache/apt/archives"
+  printf '%s\n' postgres:x:70:70::/var/lib/postgresql:/bin/sh mysql:x:71:71::/var/lib/mysql:/bin/sh >>"$tree/etc/passwd"
+  printf '%s\n' postgres:x:70: mysql:x:71: >>"$tree/etc/group"
+  echo "$PROGRAMS" >"$tree/.packages"
+  rm -rf "$build/programs"
+  mv "$tree" "$build/programs"
 }
 
 # A tree of one static program with many names.

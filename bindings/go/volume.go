@@ -5,11 +5,13 @@ package runcvm
 // #include <runcvm/runcvm.h>
 import "C"
 
-// VolumeOptions are the options of AttachNFS; the zero value is the default.
+// VolumeOptions are the options of volumes; the zero value is the default.  One that means nothing to a kind is an error.
 type VolumeOptions struct {
-	ReadOnly bool
-	Squash   *Owner // everyone in the VM is this one of the host
-	Cached   uint   // seconds for which the VM may rely on what it has seen
+	ReadOnly  bool
+	Squash    *Owner // everyone in the VM is this one of the host
+	Cached    uint   // seconds for which the VM may rely on what it has seen
+	FSType    string // of a disk: "raw" for the disk itself, "" for what is found on it
+	WriteBack string // of a copy: "none" or "exit"
 }
 
 func (o *VolumeOptions) apply(coptions *C.rcvm_volume_options) error {
@@ -21,11 +23,22 @@ func (o *VolumeOptions) apply(coptions *C.rcvm_volume_options) error {
 	if result == 0 {
 		result = C.rcvm_volume_options_set_cached(coptions, C.uint(o.Cached), &cerr)
 	}
+	if result == 0 && o.FSType != "" {
+		text := C.CString(o.FSType)
+		result = C.rcvm_volume_options_set_fstype(coptions, text, &cerr)
+		freeString(text)
+	}
+	if result == 0 && o.WriteBack != "" {
+		text := C.CString(o.WriteBack)
+		result = C.rcvm_volume_options_set_write_back(coptions, text, &cerr)
+		freeString(text)
+	}
 	return status(result, cerr)
 }
 
-// AttachNFS shares a directory or file of the host, live, with a VM that has not been created.  options may be nil.
-func (vm *VM) AttachNFS(source, target string, options *VolumeOptions) error {
+// attach is one of the calls that take a source, a target and options.
+func (vm *VM) attach(source, target string, options *VolumeOptions,
+	call func(vm *C.rcvm_vm, source, target *C.char, options *C.rcvm_volume_options, err **C.rcvm_error) C.int) error {
 	var cerr *C.rcvm_error
 	coptions := C.rcvm_volume_options_new(&cerr)
 	if coptions == nil {
@@ -40,7 +53,44 @@ func (vm *VM) AttachNFS(source, target string, options *VolumeOptions) error {
 	ctarget := C.CString(target)
 	defer freeString(ctarget)
 	return vm.callString(source, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
-		return C.rcvm_volume_attach_nfs(p, s, ctarget, coptions, e)
+		return call(p, s, ctarget, coptions, e)
+	})
+}
+
+// AttachNFS shares a directory or file of the host, live, with a VM that has not been created.  options may be nil.
+func (vm *VM) AttachNFS(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_nfs(p, s, t, o, e)
+	})
+}
+
+// AttachVirtiofs shares a directory of the host, live, with a VM that QEMU runs.  options may be nil.
+func (vm *VM) AttachVirtiofs(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_virtiofs(p, s, t, o, e)
+	})
+}
+
+// AttachBlock gives the VM a block device or an image file of the host.  options may be nil.
+func (vm *VM) AttachBlock(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_block(p, s, t, o, e)
+	})
+}
+
+// AttachCopy gives the VM a copy of a directory or file of the host.  options may be nil.
+func (vm *VM) AttachCopy(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_copy(p, s, t, o, e)
+	})
+}
+
+// AttachScratch gives the VM a disk that is empty at first: its own where source is "", else that image file, which stays.
+func (vm *VM) AttachScratch(source, target string, size uint64) error {
+	ctarget := C.CString(target)
+	defer freeString(ctarget)
+	return vm.callString(source, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_scratch(p, s, ctarget, C.uint64_t(size), e)
 	})
 }
 

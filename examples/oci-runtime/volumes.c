@@ -8,7 +8,7 @@
 
 struct mount
 {
-  const char *type, *source, *target;
+  const char *type, *source, *target, *fstype, *write_back;
   int readonly;
   long uid, gid;
   unsigned cached, mode;
@@ -45,6 +45,12 @@ parse_unsigned (const char *text, int base, unsigned *value)
 static int
 parse_common (const char *key, const char *value, struct mount *m)
 {
+  /* Of --volume: another way to share the same. */
+  if (strcmp (key, "virtiofs") == 0 && !value && m->type && strcmp (m->type, "bind") == 0)
+    {
+      m->type = key;
+      return 0;
+    }
   if (strcmp (key, "ro") == 0 || strcmp (key, "readonly") == 0)
     {
       m->readonly = !value || strcmp (value, "true") == 0 || strcmp (value, "1") == 0;
@@ -70,7 +76,11 @@ parse_mount_field (const char *key, const char *value, struct mount *m)
     m->source = value;
   else if (strcmp (key, "dst") == 0 || strcmp (key, "destination") == 0 || strcmp (key, "target") == 0)
     m->target = value;
-  else if (strcmp (key, "tmpfs-size") == 0)
+  else if (strcmp (key, "fstype") == 0)
+    m->fstype = value;
+  else if (strcmp (key, "write-back") == 0)
+    m->write_back = value;
+  else if (strcmp (key, "tmpfs-size") == 0 || strcmp (key, "size") == 0)
     return parse_bytes (value, &m->size);
   else if (strcmp (key, "tmpfs-mode") == 0)
     return parse_unsigned (value, 8, &m->mode);
@@ -81,18 +91,79 @@ parse_mount_field (const char *key, const char *value, struct mount *m)
 }
 
 static int
+attach_bind (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_nfs (vm, m->source, m->target, options, err);
+}
+
+static int
+attach_block (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_block (vm, m->source, m->target, options, err);
+}
+
+static int
+attach_copy (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_copy (vm, m->source, m->target, options, err);
+}
+
+static int
+attach_virtiofs (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_virtiofs (vm, m->source, m->target, options, err);
+}
+
+static int
+attach_scratch (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  (void) options;
+  return rcvm_volume_attach_scratch (vm, m->source, m->target, m->size, err);
+}
+
+static int
+attach_tmpfs (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  (void) options;
+  return rcvm_volume_attach_tmpfs (vm, m->target, m->size, m->mode, err);
+}
+
+/* What --mount has. */
+static const struct mount_kind
+{
+  const char *type;
+  int (*attach) (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err);
+  int has_source; /* -1: may have one */
+} kinds[] = {
+  { "bind", attach_bind, 1 },
+  { "block", attach_block, 1 },
+  { "copy", attach_copy, 1 },
+  { "scratch", attach_scratch, -1 },
+  { "tmpfs", attach_tmpfs, 0 },
+  { "virtiofs", attach_virtiofs, 1 },
+};
+
+static const struct mount_kind *
+find_kind (const char *type)
+{
+  for (size_t i = 0; type && i < sizeof kinds / sizeof kinds[0]; i++)
+    if (strcmp (kinds[i].type, type) == 0)
+      return &kinds[i];
+  return NULL;
+}
+
+static int
 attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
 {
-  rcvm_volume_options *options;
+  rcvm_volume_options *options = rcvm_volume_options_new (err);
   int code = -1;
 
-  if (strcmp (m->type, "tmpfs") == 0)
-    return rcvm_volume_attach_tmpfs (vm, m->target, m->size, m->mode, err);
-  options = rcvm_volume_options_new (err);
   if (options && rcvm_volume_options_set_readonly (options, m->readonly, err) == 0
       && rcvm_volume_options_set_squash (options, m->uid, m->gid, err) == 0
-      && rcvm_volume_options_set_cached (options, m->cached, err) == 0)
-    code = rcvm_volume_attach_nfs (vm, m->source, m->target, options, err);
+      && rcvm_volume_options_set_cached (options, m->cached, err) == 0
+      && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0
+      && rcvm_volume_options_set_write_back (options, m->write_back, err) == 0)
+    code = find_kind (m->type)->attach (vm, m, options, err);
   rcvm_volume_options_free (options);
   return code;
 }
@@ -153,6 +224,7 @@ static int
 attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
 {
   struct mount m = { .uid = -1, .gid = -1 };
+  const struct mount_kind *kind = NULL;
   char *copy = strdup (text);
   int code = -1;
 
@@ -160,12 +232,14 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
     complain ("cli", "out of memory");
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
-  else if (!m.type || (strcmp (m.type, "bind") != 0 && strcmp (m.type, "tmpfs") != 0))
-    complain ("cli", "--mount needs type=bind or type=tmpfs, in '%s'", text);
-  else if (!m.target || (!m.source && m.type[0] == 'b'))
+  else if (!(kind = find_kind (m.type)))
+    complain ("cli", "--mount needs type=bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
+  else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
-  else if (m.source && m.type[0] == 't')
-    complain ("cli", "a tmpfs has no source, in '%s'", text);
+  else if (m.source && !kind->has_source)
+    complain ("cli", "a %s has no source, in '%s'", kind->type, text);
+  else if (m.readonly && kind->has_source != 1)
+    complain ("cli", "a %s that cannot be written to would stay empty, in '%s'", kind->type, text);
   else
     code = attach (vm, &m, err);
   free (copy);

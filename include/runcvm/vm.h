@@ -222,7 +222,7 @@ int rcvm_vm_get_pid (rcvm_vm *vm);
 /* The OCI state (runtime.md#state) as JSON, with an "org.runcvm" object: vmm, kernel, phases, exit code or
    error.  Asks the monitor where one runs. */
 char *rcvm_vm_state (rcvm_vm *vm, rcvm_error **err);
-/* The phases of the start, in order: "spec", "plan", "cgroup", "netns", "hooks", "rootfs", "net", "vmm", "kernel", "agent",
+/* The phases of the start, in order: "spec", "plan", "cgroup", "netns", "hooks", "rootfs", "volumes", "net", "vmm", "kernel", "agent",
    "process".
    `usec` is the duration in microseconds; -1 for an index out of range. */
 size_t rcvm_vm_phase_count (rcvm_vm *vm);

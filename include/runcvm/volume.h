@@ -27,9 +27,17 @@ int rcvm_volume_options_set_squash (rcvm_volume_options *options, long uid, long
    others is seen at the next access.  Since 0.1. */
 int rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned seconds, rcvm_error **err);
 
+/* Of a disk: the file system on it, by the kernel's name ("ext4", "squashfs"); "raw": it is not mounted, the VM gets the disk
+   itself; NULL (default): what is found on it.  Since 0.1. */
+int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype, rcvm_error **err);
+
+/* Of a copy: when what the VM changes of it goes back to its source: "none" (default; NULL), "exit": when the VM has stopped.
+   Since 0.1. */
+int rcvm_volume_options_set_write_back (rcvm_volume_options *options, const char *when, rcvm_error **err);
+
 /* Shares the directory or regular file `source` of the host with the VM, at the absolute path `target` in it, which is
-   made if it is missing.  Before the VM is created; those attached later are mounted later, after config.json's mounts.
-   A relative `source` is made absolute now, and opened when the VM is created: that fails if it is not there.  `options`
+   made if it is missing.  Before the VM is created.  They are mounted after config.json's mounts, those with the shorter
+   targets first; of the same depth, in the order in which they were attached.  A relative `source` is made absolute now, and opened when the VM is created: that fails if it is not there.  `options`
    may be NULL, and stay the caller's.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
 int rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                             rcvm_error **err);
@@ -37,6 +45,35 @@ int rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target,
 /* A tmpfs of the VM's own at `target`: `size` in bytes, 0: half of the VM's memory; `mode`: permissions of its root, of
    01777 (what Docker makes it) where that is 0.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
 int rcvm_volume_attach_tmpfs (rcvm_vm *vm, const char *target, uint64_t size, unsigned mode, rcvm_error **err);
+
+/* A block device or an image file of the host as a disk of the VM, mounted at `target`; with the file system "raw",
+   `target` is where its device node appears.  Options that count: readonly, fstype.  Opened when the VM is created: that
+   fails with RCVM_E_STATE where the host has it mounted or in use, or where another VM has it (any number of VMs may
+   have one that all of them only read), and with RCVM_E_INVALID where there is no known file system on it.
+   RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                              rcvm_error **err);
+
+/* A copy of the directory or file `source` of the host, as it is when the VM is created, at `target`; all copies lie on
+   one disk.  Options that count: readonly, write_back.  What is written back wins over what the host has done to the same
+   file meanwhile; what the VM has not touched stays as the host has it (docs/volumes.md).  RCVM_E_INVALID, RCVM_E_STATE.
+   Since 0.1. */
+int rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                             rcvm_error **err);
+
+/* Shares the directory `source` of the host with the VM by virtiofs: as rcvm_volume_attach_nfs, but with all that the host's
+   file system can (extended attributes, locks that others see), users who they are in the VM, and with a server (virtiofsd, of
+   Debian's qemu-system-common) that runs with root's rights in namespaces of its own.  Only root can, and only where the
+   VMM is QEMU ("auto" is then QEMU): RCVM_E_UNSUPPORTED when the VM is created.  Options that count: readonly, cached.
+   RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                                 rcvm_error **err);
+
+/* A disk that is empty at first, with an ext4 of `size` bytes, at `target`.  It takes up on the host what is written to it, and
+   goes with the VM; or it is the image file `source`, which stays, and is made when the VM is created if it is not there: with
+   `size` 0 it has to be.  `source` may be NULL.  One of `source` is for one VM at a time.  RCVM_E_INVALID, RCVM_E_STATE;
+   and as rcvm_volume_attach_block when the VM is created.  Since 0.1. */
+int rcvm_volume_attach_scratch (rcvm_vm *vm, const char *source, const char *target, uint64_t size, rcvm_error **err);
 
 /* The volumes of a VM that runs, and what their server has done since it was started: operations, errors, bytes,
    latencies.  JSON, to be freed with rcvm_free.  RCVM_E_STATE.  Since 0.1. */

@@ -11,7 +11,7 @@
 
 #define MIB (UINT64_C (1) << 20)
 
-static const struct rcvmi_defaults defaults = { "/usr/lib/k", "/usr/lib/i" };
+static const struct rcvmi_defaults defaults = { .kernel = "/usr/lib/k", .initramfs = "/usr/lib/i" };
 
 static inline struct rcvmi_plan *
 plan_try (const char *json, struct rcvmi_options o, rcvm_error **err)

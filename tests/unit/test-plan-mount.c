@@ -383,7 +383,7 @@ test_live_binds (void **state)
               RCVM_E_INVALID, "plan", "'dead' of bind mounts, and only live and copy are known");
 }
 
-/* What the caller attaches comes after config.json's mounts. */
+/* What the caller attaches comes after config.json's mounts, by depth. */
 static void
 test_volumes (void **state)
 {
@@ -398,19 +398,21 @@ test_volumes (void **state)
 
   (void) state;
   assert_int_equal (p->n_volumes, 2);
-  assert_string_equal (p->volumes[0].destination, "/a/b");
-  assert_false (p->volumes[0].squash);
-  assert_true (p->volumes[1].squash && p->volumes[1].read_only);
-  assert_int_equal (p->volumes[1].uid, 1000);
-  assert_int_equal (p->volumes[1].gid, 100);
-  assert_int_equal (p->volumes[1].cached, 7);
+  assert_string_equal (p->volumes[1].destination, "/a/b");
+  assert_false (p->volumes[1].squash);
+  assert_true (p->volumes[0].squash && p->volumes[0].read_only);
+  assert_int_equal (p->volumes[0].uid, 1000);
+  assert_int_equal (p->volumes[0].gid, 100);
+  assert_int_equal (p->volumes[0].cached, 7);
   assert_int_equal (count_mounts (p), 6);
-  assert_true (find_mount (p, 3, &f));
+  assert_true (find_mount (p, 1, &f));
   assert_non_null (strstr (get_str (f.data, f.len, M_DATA, 0), "actimeo=7"));
   assert_null (strstr (get_str (f.data, f.len, M_DATA, 0), "lookupcache"));
-  assert_true (find_mount (p, 5, &f));
+  assert_true (find_mount (p, 3, &f));
   assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "tmpfs");
   assert_string_equal (get_str (f.data, f.len, M_DATA, 0), "mode=1777,size=4096");
+  assert_true (find_mount (p, 5, &f));
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/a/b");
   rcvmi_plan_free (p);
 
   plan_fails (mounts (""), OPTIONS (.volumes = (char **) odd), RCVM_E_INVALID, "plan", "source, target and options");

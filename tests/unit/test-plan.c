@@ -295,13 +295,12 @@ test_machine_errors (void **state)
     { "'org.runcvm.kernel-args':'a\\nb'", 0, RCVM_E_INVALID, "with a control character" },
     { "'org.runcvm.rootfs-size':'0'", 0, RCVM_E_INVALID, "gives the root disk size '0'" },
     { 0, "RUNCVM_LOG_LEVEL=loud", RCVM_E_INVALID, "names the log level 'loud'" },
-    { "'org.runcvm.disks':'/disk,ext4,1G'", 0, RCVM_E_UNSUPPORTED,
-      "the annotation org.runcvm.disks" },
-    { 0, "RUNCVM_DISKS=/disk", RCVM_E_UNSUPPORTED, "RUNCVM_DISKS of the container's environment" },
+    { "'org.runcvm.disks':'/disk,ext4,1G'", 0, RCVM_E_INVALID,
+      "the annotation org.runcvm.disks has a disk '/disk' that is not of the form" },
+    { 0, "RUNCVM_DISKS=/disk", RCVM_E_INVALID, "RUNCVM_DISKS of the container's environment" },
     { 0, "RUNCVM_NETWORK_MODE=wifi", RCVM_E_INVALID, "RUNCVM_NETWORK_MODE" },
     { "'org.runcvm.network-mode':'x'", 0, RCVM_E_INVALID, "org.runcvm.network-mode" },
-    { 0, "RUNCVM_ENABLE_BALLOON=1", RCVM_E_UNSUPPORTED, "RUNCVM_ENABLE_BALLOON" },
-    { "'org.runcvm.enable-balloon':'true'", 0, RCVM_E_UNSUPPORTED, "org.runcvm.enable-balloon" },
+    { 0, "RUNCVM_ENABLE_BALLOON=big", RCVM_E_INVALID, "RUNCVM_ENABLE_BALLOON" },
     { 0, "RUNCVM_BREAK=prenet", RCVM_E_UNSUPPORTED, "RUNCVM_BREAK" },
     { "'org.runcvm.break':'x'", 0, RCVM_E_UNSUPPORTED, "org.runcvm.break" },
   };
@@ -358,6 +357,11 @@ test_machine_errors (void **state)
                             NULL),
                NO_OPTIONS);
   assert_null (p->warnings);
+  assert_false (p->balloon);
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text ("'annotations':{'org.runcvm.enable-balloon':'on'}", "'env':['RUNCVM_ENABLE_BALLOON=no']", NULL),
+               NO_OPTIONS);
+  assert_true (p->balloon);
   rcvmi_plan_free (p);
   p = plan_ok (config_text ("'annotations':{'org.runcvm.memsize':'1G','org.runcvmx':''}", NULL,
                             NULL),
@@ -373,14 +377,29 @@ test_machine_errors (void **state)
     json = config_text (NULL, NULL, NULL);
     o.config_json = json;
     assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
-                                 &(struct rcvmi_defaults){ NULL, "/i" }, &err));
+                                 &(struct rcvmi_defaults){ .initramfs = "/i" }, &err));
     assert_error (&err, RCVM_E_HOST, "plan", "no guest kernel");
     assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
-                                 &(struct rcvmi_defaults){ "/k", NULL }, &err));
+                                 &(struct rcvmi_defaults){ .kernel = "/k" }, &err));
     assert_error (&err, RCVM_E_HOST, "plan", "no guest initramfs");
     p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o, NULL, &err);
     assert_non_null (p);
     assert_null (p->kernel);
+    rcvmi_plan_free (p);
+    /* The environment's hypervisor counts where nobody else names one. */
+    p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                        &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .hypervisor = "qemu" }, &err);
+    assert_non_null (p);
+    assert_int_equal (p->hypervisor, RCVMI_HYPERVISOR_QEMU);
+    rcvmi_plan_free (p);
+    assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                                 &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .hypervisor = "xen" }, &err));
+    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_HYPERVISOR of the environment names the hypervisor 'xen'");
+    o.hypervisor = (char *) "auto";
+    p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                        &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .hypervisor = "qemu" }, &err);
+    assert_non_null (p);
+    assert_int_equal (p->hypervisor, RCVMI_HYPERVISOR_AUTO);
     rcvmi_plan_free (p);
     free (json);
   }

@@ -3,10 +3,11 @@
 # Standard streams: whole, apart, ended, and independent of each other.
 . "$(dirname "$0")/functions.sh"
 
-head -c 100000000 /dev/urandom >"$work/random"
+mb=$(scaled 100 5)
+head -c ${mb}000000 /dev/urandom >"$work/random"
 wanted=$(sha256sum <"$work/random")
-is "$(busybox_run big cat <"$work/random" | sha256sum)" "$wanted" "100 MB from stdin to stdout, from a file"
-is "$(cat "$work/random" | busybox_run pipe cat | sha256sum)" "$wanted" "100 MB from stdin to stdout, through pipes"
+is "$(busybox_run big cat <"$work/random" | sha256sum)" "$wanted" "$mb MB from stdin to stdout, from a file"
+is "$(cat "$work/random" | busybox_run pipe cat | sha256sum)" "$wanted" "$mb MB from stdin to stdout, through pipes"
 rm "$work/random"
 
 busybox_run apart sh -c 'echo to-stdout; echo to-stderr >&2' >"$work/out" 2>"$work/err"

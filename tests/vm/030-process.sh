@@ -6,7 +6,7 @@
 # One VM for what can be shown by execs, one run each for what belongs to the container.
 run() { runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" "$@"; }
 
-run --detach main -- sh -c 'while :; do sleep 100000 & wait; done'
+run --detach --kernel-args loglevel=7 main -- sh -c 'while :; do sleep 100000 & wait; done'
 is "$(runcvm exec --user 1000:44 main probe ids)" "uid=1000 gid=44 groups= cwd=/ umask=0022" "--user with numbers"
 is "$(runcvm exec --user app main probe ids)" "uid=1000 gid=1000 groups=29,44 cwd=/ umask=0022" \
   "--user with a name has its groups"
@@ -26,6 +26,7 @@ is "$(runcvm exec -e $'A=two\nlines' -e 'B=a=b="c d"' -e C= main probe env A B C
 is "$(runcvm exec main probe double-fork; echo $?)" 0 "a double fork"
 like "$(runcvm exec main ps -o pid,args)" '^ *1 sh -c while' "PID 1 is the container's process"
 is "$(runcvm exec main ps -o stat | grep -c Z)" 0 "and nothing stays a zombie"
+like "$(cat "$RUNCVM_ROOT/main/console.log")" 'Linux version.*' "what the console has shown is in a file"
 runcvm delete --force main
 
 is "$(run --user app --cwd /tmp a -- probe ids)" "uid=1000 gid=1000 groups=29,44 cwd=/tmp umask=0022" \

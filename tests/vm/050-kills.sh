@@ -98,7 +98,7 @@ ours = s.get("org.runcvm", {})
 victims = {
     "cli": [tool_process.pid],
     "monitor": [ours.get("monitorPid")],
-    "vmm": [ours.get("vmmPid")] if ours.get("vmmPid") else processes("qemu-system.*-name %s " % vm),
+    "vmm": [ours.get("vmmPid")] if ours.get("vmmPid") else processes("(qemu-system.*-name|firecracker.*--id) %s " % vm),
     "process": [],
 }[who]
 if who == "process":
@@ -143,7 +143,7 @@ if bundle:
     subprocess.run(["rm", "-rf", bundle])
 PY
 
-points="rootfs kernel created running output"
+points=$(scaled "rootfs kernel created running output" "kernel running")
 mkdir -p "$work/state"
 for who in cli monitor vmm process; do
   for point in $points; do
@@ -153,7 +153,7 @@ for who in cli monitor vmm process; do
       cli,*) wanted='delete: 0' ;;
       monitor,created) wanted='state: stopped the monitor of VM .* died' ;;
       monitor,*) wanted='monitor' ;;
-      vmm,created) wanted='state: stopped the VMM \(qemu, pid [0-9]+\) was killed by signal 9' ;;
+      vmm,created) wanted='state: stopped the VMM \('"$(hypervisor)"', pid [0-9]+\) was killed by signal 9' ;;
       vmm,*) wanted='tool: 125 .*VMM .* killed by signal 9' ;;
       process,created) wanted='state: stopped 137' ;;
       process,running | process,output) wanted='tool: 137' ;;

@@ -104,6 +104,14 @@ is "$(ip link show "hk$$" 2>/dev/null)" "" "and the namespace goes with the VM"
 bundle hangs "\"prestart\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"sleep 7654 & sleep 7654\"], \"timeout\": 1 } ]"
 like "$(runcvm run --log-level error --bundle "$work/hangs" hangs 2>&1)" 'was killed after its 1 seconds' "one that hangs is killed in time"
 is "$(pgrep -xf 'sleep 7654')" "" "with its children"
+bundle slow "\"poststart\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"echo >$work/slow-runs; sleep 7656\"] } ]"
+runcvm create --log-level error --bundle "$work/slow" slow >/dev/null 2>&1 </dev/null
+runcvm start slow >/dev/null 2>&1 &
+tool=$!
+until [ -e "$work/slow-runs" ]; do sleep 0.05; done
+succeeds "a container whose poststart hook hangs can be deleted" timeout 60 "$BUILD/run" runcvm delete --force slow
+wait $tool
+is "$(pgrep -xf 'sleep 7656')" "" "which ends the hook"
 bundle waits "\"prestart\": [ { \"path\": \"/bin/sh\", \"args\": [\"sh\", \"-c\", \"echo \$PPID >$work/worker; sleep 7655\"] } ]"
 "$BUILD/run" runcvm create --log-level error --bundle "$work/waits" waits >/dev/null 2>&1 &
 tool=$!

@@ -4,7 +4,8 @@
 # each thing that it shows.  It has a state root of its own in $work, and must leave nothing behind: leaving
 # checks that, for every test.
 #
-# From the environment (tests/run-vm sets it): TOP, BUILD, BUSYBOX, DEBIAN (root file systems), RUNCVM_GUEST_DIR.
+# RUNCVM_HYPERVISOR: the VMM that is tested (the library's default without).
+# From the environment (tests/run-vm sets it): TOP, BUILD, BUSYBOX, DEBIAN, PROGRAMS (root file systems), RUNCVM_GUEST_DIR.
 
 set -u
 n_checks=0
@@ -16,6 +17,12 @@ name=$(basename "$0")
 mkdir "$work/busybox"
 cp -a "$BUSYBOX/." "$work/busybox" # also where $BUSYBOX is a symlink, which would lead out of here
 BUSYBOX=$work/busybox
+
+# hypervisor: the one that VMs have here by default.
+hypervisor() { case ${RUNCVM_HYPERVISOR:-qemu} in auto) echo '(qemu|firecracker)' ;; *) echo "${RUNCVM_HYPERVISOR:-qemu}" ;; esac; }
+
+# scaled MANY FEW: on this machine, and in the lab's choice of tests (tests/lab/check), where everything takes ten times as long.
+scaled() { if [ -n "${LAB_QUICK:-}" ]; then echo "$2"; else echo "$1"; fi; }
 
 diag() { sed 's/^/# /' <<<"$*"; }
 
@@ -46,7 +53,8 @@ our_processes() {
   local p
   for p in /proc/[0-9]*; do
     # A zombie has no command line: it is its parent's business.
-    tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -qF "$work/state" && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
+    # Firecracker's names no path, but runs in the VM's directory.
+    { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd" 2>/dev/null; } | grep -qF "$work/state" && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
   done
   return 0
 }

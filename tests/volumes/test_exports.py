@@ -52,6 +52,11 @@ def t_single_file():
         # ... and what is written to the file that it was is seen.
         open(top + "/old", "a").write("!")
         assert c.read(f, 0, 100)[0] == b"NAMESERVER 1!"
+        # ... also when no name of it is left.
+        os.unlink(top + "/old")
+        c.write(f, 0, b"nameserver 2")
+        assert c.lookup(root, "resolv.conf")[0] == f and c.getattr(f)["nlink"] == 1
+        assert c.read(f, 0, 100)[0] == b"nameserver 2!"
         c.fsstat(root), c.fsinfo(root), c.pathconf(root)
         server.stop()
     finally:

@@ -356,21 +356,43 @@ class VM(_Options):
         with self._handle as vm:
             return json.loads(raw.rcvm_vm_net_json(vm))
 
+    def _attach(self, function, source, target, readonly=False, uid=-1, gid=-1, cached=0, fstype=None, write_back=None):
+        options = raw.rcvm_volume_options_new()
+        try:
+            raw.rcvm_volume_options_set_readonly(options, bool(readonly))
+            raw.rcvm_volume_options_set_squash(options, uid, gid)
+            raw.rcvm_volume_options_set_cached(options, cached)
+            raw.rcvm_volume_options_set_fstype(options, fstype)
+            raw.rcvm_volume_options_set_write_back(options, write_back)
+            with self._handle as vm:
+                function(vm, source, target, options)
+        finally:
+            raw.rcvm_volume_options_free(options)
+
     def attach_nfs(self, source, target, *, readonly=False, uid=-1, gid=-1, cached=0):
         """Shares a directory or file of the host, live, with a VM that has not been created.
 
         uid, gid: everyone in the VM is that one of the host.  cached: seconds for which the VM may rely on what it has
         seen.
         """
-        options = raw.rcvm_volume_options_new()
-        try:
-            raw.rcvm_volume_options_set_readonly(options, bool(readonly))
-            raw.rcvm_volume_options_set_squash(options, uid, gid)
-            raw.rcvm_volume_options_set_cached(options, cached)
-            with self._handle as vm:
-                raw.rcvm_volume_attach_nfs(vm, source, target, options)
-        finally:
-            raw.rcvm_volume_options_free(options)
+        self._attach(raw.rcvm_volume_attach_nfs, source, target, readonly, uid, gid, cached)
+
+    def attach_virtiofs(self, source, target, *, readonly=False, cached=0):
+        """Shares a directory of the host, live, with a VM that QEMU runs."""
+        self._attach(raw.rcvm_volume_attach_virtiofs, source, target, readonly, cached=cached)
+
+    def attach_block(self, source, target, *, readonly=False, fstype=None):
+        """Gives the VM a block device or an image file of the host; fstype 'raw': as a device node, and not mounted."""
+        self._attach(raw.rcvm_volume_attach_block, source, target, readonly, fstype=fstype)
+
+    def attach_copy(self, source, target, *, readonly=False, write_back=None):
+        """Gives the VM a copy of a directory or file; write_back 'exit': its changes go back when the VM has stopped."""
+        self._attach(raw.rcvm_volume_attach_copy, source, target, readonly, write_back=write_back)
+
+    def attach_scratch(self, target, size=0, source=None):
+        """Gives the VM a disk that is empty at first: its own, or the image file `source`, which stays."""
+        with self._handle as vm:
+            raw.rcvm_volume_attach_scratch(vm, source, target, size)
 
     def attach_tmpfs(self, target, size=0, mode=0):
         """Gives a VM that has not been created a tmpfs: size 0: half of its memory; mode 0: 01777."""

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a VM is, as requests of Firecracker's API (its src/firecracker/swagger/firecracker.yaml). */
+#include "config.h"
+
+#define RCVMI_STAGE "vmm"
+#include "vmm-firecracker.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  MIB = 1024 * 1024
+};
+
+/* One keyboard controller, which is the reset line and has no keyboard; one serial line, the console; no PCI. */
+#define BOOT_ARGS                                                                                                    \
+  "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "       \
+  "random.trust_cpu=on"
+
+void
+rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body, const char *what)
+{
+  struct rcvmi_fc_request *q = &r->list[r->n];
+  const char *text = body ? json_object_to_json_string_ext (body, JSON_C_TO_STRING_NOSLASHESCAPE) : NULL;
+
+  if (r->n == RCVMI_FC_REQUESTS)
+    r->failed = true;
+  else
+    {
+      *q = (struct rcvmi_fc_request){ .method = method, .path = strdup (path), .body = text ? strdup (text) : NULL };
+      snprintf (q->what_buf, sizeof q->what_buf, "%s", what);
+      q->what = q->what_buf;
+      r->failed |= !q->path || !q->body;
+      r->n++;
+    }
+  json_object_put (body);
+}
+
+void
+rcvmi_fc_requests_clear (struct rcvmi_fc_requests *r)
+{
+  for (size_t i = 0; i < r->n; i++)
+    {
+      free (r->list[i].path);
+      free (r->list[i].body);
+    }
+  *r = (struct rcvmi_fc_requests){ 0 };
+}
+
+/* Objects that grow; a failure shows when they are printed: an object that lacks a member is not sent. */
+struct object
+{
+  struct json_object *o;
+  bool failed;
+};
+
+static struct object
+new_object (void)
+{
+  struct object b = { .o = json_object_new_object () };
+
+  b.failed = !b.o;
+  return b;
+}
+
+static void
+put (struct object *b, const char *name, struct json_object *value)
+{
+  if (b->failed || !value || json_object_object_add (b->o, name, value) < 0)
+    {
+      json_object_put (value);
+      b->failed = true;
+    }
+}
+
+static void
+put_string (struct object *b, const char *name, const char *value)
+{
+  put (b, name, json_object_new_string (value));
+}
+
+static void
+put_int (struct object *b, const char *name, uint64_t value)
+{
+  put (b, name, json_object_new_int64 ((int64_t) value));
+}
+
+static void
+put_bool (struct object *b, const char *name, bool value)
+{
+  put (b, name, json_object_new_boolean (value));
+}
+
+static void
+request (struct rcvmi_fc_requests *r, const char *path, struct object *b, const char *what)
+{
+  if (b->failed)
+    {
+      json_object_put (steal_ptr (b->o));
+      r->failed = true;
+      return;
+    }
+  rcvmi_fc_add (r, "PUT", path, steal_ptr (b->o), what);
+}
+
+static void
+put_boot_source (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
+{
+  struct object b = new_object ();
+  autofree char *args = NULL;
+
+  if (asprintf (&args, "%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->verbose ? "loglevel=7" : "quiet", RCVMI_FC_AGENT_PORT,
+                c->kernel_args ? " " : "", c->kernel_args ? c->kernel_args : "")
+      < 0)
+    {
+      args = NULL;
+      b.failed = true;
+    }
+  put_string (&b, "kernel_image_path", c->kernel);
+  put_string (&b, "initrd_path", c->initramfs);
+  if (args)
+    put_string (&b, "boot_args", args);
+  request (r, "/boot-source", &b, "the kernel");
+}
+
+static void
+put_machine (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
+{
+  struct object b = new_object ();
+
+  put_int (&b, "vcpu_count", c->cpus);
+  put_int (&b, "mem_size_mib", c->memory / MIB);
+  put_bool (&b, "smt", false);
+  request (r, "/machine-config", &b, "the number of CPUs and the memory");
+}
+
+/* The guest finds its disks by their order, which is that of the requests. */
+static void
+put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d)
+{
+  struct object b = new_object ();
+  char path[64], what[64];
+
+  put_string (&b, "drive_id", d->serial);
+  put_string (&b, "path_on_host", d->path);
+  put_bool (&b, "is_root_device", false);
+  put_bool (&b, "is_read_only", d->readonly);
+  /* What the guest flushes is on the host's disk then, where it is to outlive the VM. */
+  put_string (&b, "cache_type", d->readonly || d->passing ? "Unsafe" : "Writeback");
+  put_string (&b, "io_engine", "Sync");
+  snprintf (path, sizeof path, "/drives/%s", d->serial);
+  snprintf (what, sizeof what, "the drive '%s'", d->serial);
+  request (r, path, &b, what);
+}
+
+static void
+put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version)
+{
+  struct object b = new_object ();
+  char id[32], mac[18], path[64], what[64];
+  const uint8_t *m = n->mac;
+
+  snprintf (id, sizeof id, "nic%u", n->number);
+  snprintf (mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+  put_string (&b, "iface_id", id);
+  put_string (&b, "guest_mac", mac);
+  put_string (&b, "host_dev_name", n->tap_name);
+  /* Where it is not known the guest's agent alone sets it. */
+  if (n->mtu && version >= RCVMI_FC_MTU_SINCE)
+    put_int (&b, "mtu", n->mtu);
+  snprintf (path, sizeof path, "/network-interfaces/%s", id);
+  snprintf (what, sizeof what, "the network interface '%s'", n->tap_name);
+  request (r, path, &b, what);
+}
+
+static void
+put_vsock (struct rcvmi_fc_requests *r)
+{
+  struct object b = new_object ();
+
+  put_int (&b, "guest_cid", RCVMI_FC_GUEST_CID);
+  put_string (&b, "uds_path", RCVMI_FC_VSOCK);
+  request (r, "/vsock", &b, "the vsock device");
+}
+
+static void
+put_simple (struct rcvmi_fc_requests *r, const char *path, const char *name, const char *value, const char *what)
+{
+  struct object b = new_object ();
+
+  if (name)
+    put_string (&b, name, value);
+  request (r, path, &b, what);
+}
+
+/* The balloon stays empty; it carries the guest's reports of pages that it has freed. */
+static void
+put_balloon (struct rcvmi_fc_requests *r)
+{
+  struct object b = new_object ();
+
+  put_int (&b, "amount_mib", 0);
+  put_bool (&b, "deflate_on_oom", true);
+  put_bool (&b, "free_page_reporting", true);
+  request (r, "/balloon", &b, "the balloon");
+}
+
+int
+rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
+{
+  *r = (struct rcvmi_fc_requests){ .wait = true };
+  if (c->cpus > RCVMI_FC_CPUS_MAX)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "Firecracker gives a VM at most %d CPUs, and %u were asked for",
+                       RCVMI_FC_CPUS_MAX, c->cpus);
+  if (c->balloon && version < RCVMI_FC_REPORTING_SINCE)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "Firecracker %u.%u cannot give the host memory that the guest has freed: 1.14 is the first that can",
+                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
+  put_boot_source (r, c);
+  put_machine (r, c);
+  for (size_t i = 0; i < c->n_disks; i++)
+    put_drive (r, &c->disks[i]);
+  for (size_t i = 0; i < c->n_nics; i++)
+    put_nic (r, &c->nics[i], version);
+  put_vsock (r);
+  if (c->balloon)
+    put_balloon (r);
+  put_simple (r, "/entropy", NULL, NULL, "the entropy device");
+  put_simple (r, "/actions", "action_type", "InstanceStart", "to start the VM");
+  if (!r->failed)
+    return 0;
+  rcvmi_fc_requests_clear (r);
+  return rcvmi_fail_nomem (err);
+}

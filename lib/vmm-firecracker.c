@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Firecracker: a process that is configured through its API socket, and whose guest reaches the host's end of its vsock device
+ * through another.  Both lie in the VM's directory.
+ *
+ * The API is spoken by children of the monitor (vmm-firecracker-api.c): none of it may hold the monitor up, and an answer is
+ * parsed where nothing but that child is lost.
+ */
+#include "config.h"
+
+#define RCVMI_STAGE "vmm"
+#include "vmm-firecracker.h"
+
+#include <json-c/json.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  /* Between an answer that does not come and the end of Firecracker, which says more. */
+  DEATH_TIMEOUT_MS = 1000,
+  REQUEST_TIMEOUT_MS = 10000,
+  MIB = 1024 * 1024,
+  ID_MAX = 64
+};
+
+/* What the driver keeps of a VM. */
+struct firecracker
+{
+  int dir_fd;
+  struct rcvmi_fc_requests requests; /* of the start */
+  struct rcvmi_proc worker;          /* that makes them */
+  struct rcvmi_ev_source *source;
+  int error_fd;
+  rcvm_error *error; /* what it failed with */
+};
+
+static int
+probe (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  int code = 0;
+
+  vmm->program = rcvmi_vmm_find_program ("RUNCVM_FIRECRACKER", "firecracker");
+  if (!vmm->program)
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "Firecracker is not there: put its program into PATH, or say in RUNCVM_FIRECRACKER where it is");
+  code = rcvmi_vmm_ask_version (vmm->program, "Firecracker v", &vmm->version, err);
+  if (code == 0 && vmm->version < RCVMI_FC_OLDEST)
+    code = rcvmi_fail (err, RCVM_E_HOST, 0, "'%s' is Firecracker %u.%u, and 1.7 is the oldest that can be used", vmm->program,
+                       vmm->version / RCVMI_VMM_MINOR, vmm->version % RCVMI_VMM_MINOR);
+  if (code < 0)
+    free (steal_ptr (vmm->program));
+  return code;
+}
+
+static int
+check_kernel (const struct rcvmi_vmm *vmm, const char *kernel, rcvm_error **err)
+{
+  if (vmm->version >= RCVMI_FC_BZIMAGE_SINCE || rcvmi_vmm_kernel_is_elf (kernel))
+    return 0;
+  return rcvmi_fail (err, RCVM_E_HOST, 0,
+                     "this Firecracker boots no compressed kernel, which '%s' is: give it a vmlinux, which runcvm-mkguest makes "
+                     "as well",
+                     kernel);
+}
+
+/* Firecracker takes letters, digits and hyphens. */
+static void
+make_id (char out[ID_MAX + 1], const char *id)
+{
+  size_t n = 0;
+
+  for (; id[n] && n < ID_MAX; n++)
+    out[n] = (id[n] >= '0' && id[n] <= '9') || (id[n] >= 'a' && id[n] <= 'z') || (id[n] >= 'A' && id[n] <= 'Z') ? id[n] : '-';
+  out[n] = 0;
+}
+
+static int
+carry_out (void *user, rcvm_error **err)
+{
+  struct firecracker *f = user;
+
+  return rcvmi_fc_carry_out (RCVMI_PROC_FORK_FD, &f->requests, err);
+}
+
+static int
+fork_worker (struct firecracker *f, rcvm_error **err)
+{
+  return rcvmi_proc_fork_with (&f->worker, carry_out, f, &f->dir_fd, 1, &f->error_fd, err);
+}
+
+/* What has become of the worker, which has ended or will not live longer. */
+static int
+end_worker (struct firecracker *f, rcvm_error **err)
+{
+  int code = rcvmi_proc_read_error (f->error_fd, rcvmi_proc_reap (&f->worker), "the process that speaks to Firecracker", err);
+
+  close (f->error_fd);
+  f->error_fd = -1;
+  rcvmi_fc_requests_clear (&f->requests);
+  return code;
+}
+
+static void
+on_no_death (void *user, uint32_t events)
+{
+  struct rcvmi_vmm *vmm = user;
+  struct firecracker *f = vmm->state;
+
+  (void) events;
+  vmm->handler->died (vmm->user, steal_ptr (f->error));
+}
+
+static void
+on_worker_ended (void *user, uint32_t events)
+{
+  struct rcvmi_vmm *vmm = user;
+  struct firecracker *f = vmm->state;
+  rcvm_error *e = NULL;
+
+  (void) events;
+  rcvmi_ev_remove (steal_ptr (f->source));
+  if (end_worker (f, &e) == 0)
+    vmm->handler->running (vmm->user);
+  else if (rcvm_error_get_code (e) != RCVM_E_SYSTEM)
+    vmm->handler->died (vmm->user, e);
+  else
+    {
+      /* Most likely it is dead, and the reason is about to be known. */
+      f->error = e;
+      e = NULL;
+      f->source = rcvmi_ev_add_timer (vmm->ev, DEATH_TIMEOUT_MS, on_no_death, vmm, &e);
+      if (!f->source)
+        vmm->handler->died (vmm->user, e);
+    }
+}
+
+static void
+remove_sockets (int dir_fd)
+{
+  unlinkat (dir_fd, RCVMI_FC_API_SOCKET, 0);
+  unlinkat (dir_fd, RCVMI_FC_VSOCK, 0);
+  unlinkat (dir_fd, RCVMI_FC_AGENT_SOCKET, 0);
+  unlinkat (dir_fd, RCVMI_FC_VOLUMES_SOCKET, 0);
+}
+
+static int
+start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct firecracker *f = calloc (1, sizeof *f);
+  char id[ID_MAX + 1];
+  char *argv[] = { vmm->program, (char *) "--id", id, (char *) "--api-sock", (char *) RCVMI_FC_API_SOCKET, (char *) "--level",
+                   (char *) (config->verbose ? "Info" : "Warning"),
+                   /* Its standard output is the guest's console. */
+                   (char *) "--log-path", (char *) "/proc/self/fd/2", NULL };
+  int code;
+
+  if (!f)
+    return rcvmi_fail_nomem (err);
+  vmm->state = f;
+  f->dir_fd = config->dir_fd;
+  f->worker = RCVMI_PROC_INIT;
+  f->error_fd = -1;
+  code = check_kernel (vmm, config->kernel, err);
+  if (code == 0)
+    code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
+  if (code < 0)
+    return code;
+  make_id (id, config->id);
+  remove_sockets (f->dir_fd);
+  code = rcvmi_vmm_listen (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
+  if (code == 0 && config->volumes)
+    code = rcvmi_vmm_listen (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
+  if (code == 0)
+    code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, err);
+  if (code == 0)
+    code = fork_worker (f, err);
+  if (code < 0)
+    return code;
+  f->source = rcvmi_ev_add (vmm->ev, f->worker.pidfd, EPOLLIN, on_worker_ended, vmm, err);
+  return f->source ? 0 : RCVM_E_SYSTEM;
+}
+
+/* One request to a VM that runs, and its answer. */
+static int
+ask (struct rcvmi_vmm *vmm, const char *method, const char *path, struct json_object *body, const char *what, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  struct pollfd p;
+  int code, r;
+
+  if (f->worker.pid > 0 || f->error_fd >= 0)
+    {
+      json_object_put (body);
+      return rcvmi_fail (err, RCVM_E_STATE, 0, "Firecracker is still starting the VM");
+    }
+  rcvmi_fc_add (&f->requests, method, path, body, what);
+  if (f->requests.failed)
+    {
+      rcvmi_fc_requests_clear (&f->requests);
+      return rcvmi_fail_nomem (err);
+    }
+  code = fork_worker (f, err);
+  if (code < 0)
+    {
+      rcvmi_fc_requests_clear (&f->requests);
+      return code;
+    }
+  p = (struct pollfd){ .fd = f->worker.pidfd, .events = POLLIN };
+  do
+    r = poll (&p, 1, REQUEST_TIMEOUT_MS);
+  while (r < 0 && errno == EINTR);
+  if (r > 0)
+    return end_worker (f, err);
+  rcvmi_proc_kill (&f->worker);
+  end_worker (f, NULL);
+  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer the request %s %s", method, path);
+}
+
+static int
+set_state (struct rcvmi_vmm *vmm, const char *state, const char *what, rcvm_error **err)
+{
+  struct json_object *body = json_object_new_object (), *value = json_object_new_string (state);
+
+  if (!body || !value || json_object_object_add (body, "state", value) < 0)
+    {
+      json_object_put (value);
+      json_object_put (body);
+      return rcvmi_fail_nomem (err);
+    }
+  return ask (vmm, "PATCH", "/vm", body, what, err);
+}
+
+static int
+pause_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  return set_state (vmm, "Paused", "to pause the VM", err);
+}
+
+static int
+resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  return set_state (vmm, "Resumed", "to resume the VM", err);
+}
+
+static void
+clear (struct rcvmi_vmm *vmm)
+{
+  struct firecracker *f = steal_ptr (vmm->state);
+
+  if (!f)
+    return;
+  rcvmi_ev_remove (f->source);
+  rcvmi_proc_kill (&f->worker);
+  cleanup_close (&f->error_fd);
+  rcvmi_fc_requests_clear (&f->requests);
+  rcvm_error_free (f->error);
+  remove_sockets (f->dir_fd);
+  free (f);
+}
+
+const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
+  .name = "firecracker",
+  .needs_kvm = true,
+  /* Firecracker takes a few MiB, a worker with libcurl 5; the rest is for the monitor, the volume server and page tables. */
+  .overhead = 64 * (uint64_t) MIB,
+  .overhead_per_cpu = (uint64_t) MIB,
+  .opens_taps = true,
+  .complaint = "Error: ",
+  .probe = probe,
+  .start = start,
+  .pause = pause_vm,
+  .resume = resume_vm,
+  .clear = clear,
+};

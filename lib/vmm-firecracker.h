@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Firecracker, in parts:
+ *
+ *   vmm-firecracker.c         the driver: its process, what it is told and when
+ *   vmm-firecracker-config.c  a VM's configuration as requests of Firecracker's API
+ *   vmm-firecracker-api.c     carrying requests out: HTTP over a UNIX socket
+ */
+#ifndef RCVM_LIB_VMM_FIRECRACKER_H
+#define RCVM_LIB_VMM_FIRECRACKER_H
+
+#include "vmm.h"
+
+enum
+{
+  RCVMI_FC_REQUESTS = RCVMI_VMM_DISKS + RCVMI_VMM_NICS + 8,
+  RCVMI_FC_CPUS_MAX = 32,
+  /* That of the agent, the volumes' is the next.  The host's ends are sockets with these numbers at the end of their names. */
+  RCVMI_FC_AGENT_PORT = 1024,
+  RCVMI_FC_GUEST_CID = 3
+};
+
+/* In the VM's directory, which is Firecracker's working directory. */
+#define RCVMI_FC_API_SOCKET "firecracker.sock"
+#define RCVMI_FC_VSOCK "vsock"
+#define RCVMI_FC_AGENT_SOCKET RCVMI_FC_VSOCK "_1024"
+#define RCVMI_FC_VOLUMES_SOCKET RCVMI_FC_VSOCK "_1025"
+
+/* Releases. */
+#define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
+#define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
+#define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
+#define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
+
+/* One request.  Strings are owned. */
+struct rcvmi_fc_request
+{
+  const char *method;
+  char *path;
+  char *body;       /* JSON */
+  const char *what; /* "the drive 'root'" in "Firecracker refused %s" */
+  char what_buf[48];
+};
+
+struct rcvmi_fc_requests
+{
+  struct rcvmi_fc_request list[RCVMI_FC_REQUESTS];
+  size_t n;
+  bool wait;   /* for Firecracker, which has just been started, to listen */
+  bool failed; /* no memory */
+};
+
+/* All that makes a VM and starts it, for a Firecracker of that version. */
+int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version,
+                        rcvm_error **err);
+/* One request more; takes `body` over, which may be NULL where there was no memory for it. */
+struct json_object;
+void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body,
+                   const char *what);
+void rcvmi_fc_requests_clear (struct rcvmi_fc_requests *r);
+
+/*
+ * Makes the requests one after the other, by RCVMI_FC_API_SOCKET in the directory.
+ * Blocks, changes the working directory and loads libcurl, which is large: it is meant for a forked child that ends then.
+ * RCVM_E_VMM: Firecracker refused one; RCVM_E_SYSTEM: it did not answer, or is gone; RCVM_E_HOST: there is no libcurl.
+ */
+int rcvmi_fc_carry_out (int dir_fd, const struct rcvmi_fc_requests *r, rcvm_error **err);
+
+#endif

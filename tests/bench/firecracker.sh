@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A start by its phases under QEMU and under Firecracker, with the same kernel and KVM, alternating, in the lab; then what a VM
+# that runs takes beyond its guest's memory.  Ratios count: everything in there takes ten times as long as on a real machine.
+#
+#   firecracker.sh [ROUNDS]     BUILD, BUSYBOX and RUNCVM_GUEST_DIR as in tests/run-vm
+set -eu
+cd "$(dirname "$0")/../.."
+export BUILD=${BUILD:-$PWD/build} BUSYBOX=${BUSYBOX:-$PWD/build/busybox}
+export RUNCVM_GUEST_DIR=${RUNCVM_GUEST_DIR:-$BUILD/guest-image}
+rounds=${1:-7}
+if [ -z "${RUNCVM_LAB:-}" ]; then LAB_LIMIT=${LAB_LIMIT:-900} exec tests/lab/run "tests/bench/firecracker.sh" "$rounds"; fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
+run() { "$BUILD/run" runcvm "$@"; }
+# What it takes: PSS of a process, less what of it is the guest's memory (the one mapping of that size).
+beyond_guest() {
+  awk -v guest=$((256 * 1024)) '
+    /^[0-9a-f]+-[0-9a-f]+ / { size = 0 }
+    /^Size:/ { size = $2 }
+    /^Pss:/ && size < guest { sum += $2 }
+    END { print sum }' "/proc/$1/smaps"
+}
+
+for i in 0 $(seq "$rounds"); do
+  for vmm in qemu firecracker; do
+    start=${EPOCHREALTIME/./}
+    run run --keep --memory 256M --log-level error --hypervisor $vmm --rootfs "$BUSYBOX" start -- true </dev/null
+    total=$(((${EPOCHREALTIME/./} - start) / 1000))
+    # The first start of all makes the image.
+    [ "$i" = 0 ] || run state start | /usr/bin/python3 -c '
+import json, sys
+for p in json.load(sys.stdin)["org.runcvm"]["phases"]: print(sys.argv[1], p["name"], p["usec"] / 1000)
+print(sys.argv[1], "command", sys.argv[2])' "$vmm" "$total"
+    run delete start
+  done
+done >"$work/times"
+for vmm in qemu firecracker; do
+  run run --detach --memory 256M --log-level error --hypervisor $vmm --rootfs "$BUSYBOX" pss -- sleep 1000
+  pids=$(run state pss | sed -n 's/.*"\(pid\|vmmPid\)": *\([0-9]*\).*/\2/p' | sort -u)
+  for pid in $pids; do echo "$vmm $(cat "/proc/$pid/comm") $(beyond_guest "$pid")"; done
+  run delete --force pss
+done >"$work/memory"
+
+/usr/bin/python3 - "$work" "$rounds" <<'PY'
+import statistics, sys
+times = {}
+for line in open(sys.argv[1] + "/times"):
+    vmm, phase, ms = line.split()
+    times.setdefault(phase, {}).setdefault(vmm, []).append(float(ms))
+print("start under KVM in the lab, %s rounds, medians in ms" % sys.argv[2])
+print("  %-10s %10s %12s %7s" % ("", "qemu", "firecracker", "ratio"))
+for phase, by in times.items():
+    q, f = (statistics.median(by[v]) for v in ("qemu", "firecracker"))
+    print("  %-10s %10.1f %12.1f %7.2f" % (phase, q, f, f / q))
+print("beyond the guest's memory, KiB PSS")
+for line in open(sys.argv[1] + "/memory"):
+    print("  %-12s %-16s %8s" % tuple(line.split()))
+PY

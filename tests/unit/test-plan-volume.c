@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Volumes that are disks: what the plan makes of them. */
+#include "config.h"
+
+#include "plan-testing.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#define VOLUMES(...) OPTIONS (.volumes = LIST (__VA_ARGS__))
+
+static char *
+plain (void)
+{
+  return config_text ("'mounts':[]", NULL, NULL);
+}
+
+static struct tlv_field
+field (const struct rcvmi_plan *p, uint16_t tag, size_t n)
+{
+  struct tlv_field f;
+
+  assert_true (find_field (p->setup.data, p->setup.len, tag, n, &f));
+  return f;
+}
+
+static void
+test_block (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/srv/a.img", "/data//x/../a", "type=block", "/dev/sdz", "/data/b",
+                                                     "type=block,ro,fstype=squashfs", "/c.img", "/dev/disk",
+                                                     "type=block,rw,fstype=raw"));
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->n_disks, 3);
+  assert_int_equal (p->n_volumes, 0);
+  assert_string_equal (p->disks[0].source, "/srv/a.img");
+  assert_null (p->disks[0].fstype);
+  assert_false (p->disks[0].read_only);
+  assert_true (p->disks[1].read_only);
+  assert_false (p->disks[1].raw);
+  assert_true (p->disks[2].raw);
+  f = field (p, S_MOUNT, 0);
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/data/a");
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "auto");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "dev:vdc");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), -1);
+  f = field (p, S_MOUNT, 1);
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "squashfs");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "dev:vdd");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY);
+  assert_int_equal (count_fields (p->setup.data, p->setup.len, S_MOUNT), 2);
+  f = field (p, S_DEVICE, 0);
+  assert_string_equal (get_str (f.data, f.len, D_PATH, 0), "/dev/disk");
+  assert_string_equal (get_str (f.data, f.len, D_DISK, 0), "dev:vde");
+  assert_int_equal (get_number (f.data, f.len, D_TYPE, 0), S_IFBLK);
+  rcvmi_plan_free (p);
+}
+
+/* Whatever else there is: the names are those that the kernel gives, in the order in which the VMM attaches them. */
+static void
+test_order (void **state)
+{
+  struct rcvmi_plan *p
+      = plan_ok (config_text ("'mounts':[{'destination':'/x','type':'bind','source':'/s'}]", NULL, NULL),
+                 OPTIONS (.binds = (char *) "copy", .volumes = LIST ("/i", "/y", "type=block")));
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->n_disks, 2);
+  assert_int_equal (p->disks[0].kind, RCVMI_PLAN_DISK_BINDS);
+  f = field (p, S_MOUNT, 0);
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "dev:vdc");
+  f = field (p, S_MOUNT, 2);
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "dev:vdd");
+  rcvmi_plan_free (p);
+  p = plan_ok (plain (), OPTIONS (.rootfs_disk = (char *) "single", .volumes = LIST ("/i", "/y", "type=block")));
+  f = field (p, S_MOUNT, 0);
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "dev:vdb");
+  rcvmi_plan_free (p);
+}
+
+static void
+test_scratch (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("", "/a", "type=scratch,size=64M", "/f", "/b", "type=scratch,size=0"));
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->n_disks, 2);
+  assert_int_equal (p->disks[0].kind, RCVMI_PLAN_DISK_SCRATCH);
+  assert_null (p->disks[0].source);
+  assert_int_equal (p->disks[0].size, 64 * MIB);
+  assert_string_equal (p->disks[1].source, "/f");
+  f = field (p, S_MOUNT, 0);
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "ext4");
+  f = field (p, S_MOUNT, 1);
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "auto");
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("", "/a", "type=scratch"), RCVM_E_INVALID, "plan", "needs a size");
+  plan_fails (plain (), VOLUMES ("f", "/a", "type=scratch,size=1G"), RCVM_E_INVALID, "plan", "needs an absolute path");
+  plan_fails (plain (), VOLUMES ("", "/a", "type=scratch,size=much"), RCVM_E_INVALID, "plan", "no size like");
+  plan_fails (plain (), VOLUMES ("", "/a", "type=scratch,size=1G,ro"), RCVM_E_INVALID, "plan", "has no option 'ro'");
+}
+
+/* All of them on one disk; with something over them where it is to be known what has changed. */
+static void
+test_copies (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=copy", "/t", "/b", "type=copy,rw,write-back=exit", "/u",
+                                                     "/c", "type=copy,ro,write-back=none"));
+  static const char *const mounts[][3] = { { "stage:copies", "ext4", "dev:vdc" }, { "/a", "bind", "stage:copies/0" },
+                                           { "stage:copy1", "overlay", "copy:1" }, { "/b", "bind", "stage:copy1" },
+                                           { "/c", "bind", "stage:copies/2" } };
+
+  (void) state;
+  assert_int_equal (p->n_disks, 1);
+  assert_int_equal (p->n_copy_volumes, 3);
+  assert_true (rcvmi_plan_copies_go_back (p));
+  assert_int_equal (p->copy_volumes[0].back, RCVMI_PLAN_COPY_NEVER);
+  assert_int_equal (p->copy_volumes[1].back, RCVMI_PLAN_COPY_EXIT);
+  for (size_t i = 0; i < 5; i++)
+    {
+      struct tlv_field f = field (p, S_MOUNT, i);
+
+      assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), mounts[i][0]);
+      assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), mounts[i][1]);
+      assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), mounts[i][2]);
+      if (i == 4)
+        assert_true (get_number (f.data, f.len, M_FLAGS, 0) & MS_RDONLY);
+    }
+  rcvmi_plan_free (p);
+  p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=copy"));
+  assert_false (rcvmi_plan_copies_go_back (p));
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,write-back=often"), RCVM_E_INVALID, "plan", "'often' is no time");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,ro,write-back=exit"), RCVM_E_INVALID, "plan", "nothing to write back");
+  plan_fails (plain (), VOLUMES ("s", "/a", "type=copy"), RCVM_E_INVALID, "plan", "needs an absolute path");
+}
+
+/* RunCVM's syntax; a file in a bind mount has a place on the host. */
+static void
+test_runcvm_disks (void **state)
+{
+  static const char binds[] = "'mounts':[{'destination':'/disks/','type':'bind','source':'/var/d'},"
+                              "{'destination':'/disks/in','type':'tmpfs'},"
+                              "{'destination':'/data','source':'/srv/x','options':['rbind']}]";
+  struct rcvmi_plan *p
+      = plan_ok (config_text (binds, NULL, NULL),
+                 OPTIONS (.annotations = LIST ("org.runcvm.disks=/disks/a/b,/x,ext4,1G;/data/y,/y,ext4;;/disks/in/z,/z,ext4,2G")));
+  (void) state;
+  assert_int_equal (p->n_disks, 3);
+  assert_string_equal (p->disks[0].store, "/var/d");
+  assert_string_equal (p->disks[0].source, "a/b");
+  assert_string_equal (p->disks[0].target, "/x");
+  assert_int_equal (p->disks[0].size, 1024 * MIB);
+  assert_string_equal (p->disks[1].store, "/srv/x");
+  assert_string_equal (p->disks[1].source, "y");
+  assert_int_equal (p->disks[1].size, 0);
+  assert_null (p->disks[2].store);
+  assert_null (p->disks[2].source);
+  assert_int_equal (count_warnings (p->warnings, "lies in no volume"), 1);
+  /* /disks itself is not for the VM. */
+  assert_int_equal (p->n_volumes, 1);
+  assert_string_equal (p->volumes[0].destination, "/data");
+  rcvmi_plan_free (p);
+}
+
+static void
+test_errors (void **state)
+{
+  char *many[3 * 24 + 1] = { NULL };
+
+  (void) state;
+  plan_fails (plain (), VOLUMES ("i", "/y", "type=block"), RCVM_E_INVALID, "plan", "needs an absolute path");
+  plan_fails (plain (), VOLUMES ("/i", "y", "type=block"), RCVM_E_INVALID, "plan", "needs absolute paths");
+  plan_fails (plain (), VOLUMES ("/i", "/..", "type=block"), RCVM_E_INVALID, "plan", "other than '/'");
+  plan_fails (plain (), VOLUMES ("/i", "/y", "type=tape"), RCVM_E_INVALID, "plan", "no volume of type 'tape'");
+  plan_fails (plain (), VOLUMES ("/i", "/y", "type="), RCVM_E_INVALID, "plan", "no volume of type ''");
+  plan_fails (plain (), VOLUMES ("/i", "/y", "type=block,cached=3"), RCVM_E_INVALID, "plan",
+              "'block' has no option 'cached=3'");
+  plan_fails (plain (), VOLUMES ("/i", "/y", "type=block,fstype=../x"), RCVM_E_INVALID, "plan",
+              "'../x' is no type of a file system");
+  plan_fails (plain (), VOLUMES ("/i", "/y", "type=block,fstype=auto"), RCVM_E_INVALID, "plan",
+              "'auto' is no type of a file system");
+  for (size_t i = 0; i < 24; i++)
+    {
+      many[3 * i] = (char *) "/i";
+      many[3 * i + 1] = (char *) "/y";
+      many[3 * i + 2] = (char *) "type=block";
+    }
+  plan_fails (plain (), OPTIONS (.volumes = many), RCVM_E_SPEC, "plan", "24 disks at most");
+  many[3 * 22] = NULL;
+  rcvmi_plan_free (plan_ok (plain (), OPTIONS (.volumes = many)));
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test (test_block),
+    cmocka_unit_test (test_order),
+    cmocka_unit_test (test_scratch),
+    cmocka_unit_test (test_copies),
+    cmocka_unit_test (test_runcvm_disks),
+    cmocka_unit_test (test_errors),
+  };
+
+  return cmocka_run_group_tests (tests, NULL, NULL);
+}

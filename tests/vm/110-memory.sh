@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Memory: what the guest has freed goes back to the host where that is wanted.
+. "$(dirname "$0")/functions.sh"
+
+# rss ID: of its VMM, in MiB
+rss() {
+  local pid
+  pid=$(runcvm state "$1" | sed -n 's/.*"vmmPid": *\([0-9]*\).*/\1/p')
+  awk '/^VmRSS:/ {print int($2 / 1024)}' "/proc/$pid/status"
+}
+# use ID: 60 MiB, and no longer
+use() {
+  runcvm exec "$1" dd if=/dev/zero of=/dev/shm/x bs=1M count=60 2>/dev/null
+  used=$(rss "$1")
+  runcvm exec "$1" rm /dev/shm/x
+}
+# start ID on|off
+start() {
+  runcvm run --detach --memory 256M --log-level error --annotation "org.runcvm.enable-balloon=$2" --rootfs "$BUSYBOX" \
+    "$1" -- sleep 100000
+}
+start with on
+start without off
+use with
+# The guest reports what has been free for two seconds.
+for _ in $(seq 300); do
+  left=$(rss with)
+  [ "$left" -ge $((used - 40)) ] || break
+  sleep 0.1
+done
+if [ "$left" -lt $((used - 40)) ]; then ok "with a balloon, memory that the guest freed goes back"; else not_ok "with a balloon, memory that the guest freed goes back"; fi
+diag "$used MiB in use, $left after"
+use without
+left=$(rss without)
+if [ "$left" -ge $((used - 16)) ]; then ok "without, it stays with the VMM"; else not_ok "without, it stays with the VMM"; fi
+runcvm delete --force with
+runcvm delete --force without
