@@ -79,13 +79,14 @@ check_options (const rcvm_volume_options *o, const char *kind, int has, rcvm_err
               : 0;
 }
 
-RCVM_PUBLIC int
-rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
-                          rcvm_error **err)
+/* What has a source, and the options that are named by `has`; `more` are those beside "ro". */
+static int
+attach (rcvm_vm *vm, const char *kind, unsigned has, const char *source, const char *target,
+        const rcvm_volume_options *options, const char *more, rcvm_error **err)
 {
   autofree char *absolute = NULL;
-  char text[96], fstype[48] = "";
-  int code = check_options (options, "block", HAS_FSTYPE, err);
+  char text[96];
+  int code = check_options (options, kind, has, err);
 
   if (code < 0)
     return code;
@@ -94,52 +95,41 @@ rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, c
   absolute = rcvmi_volume_absolute (source, err);
   if (!absolute)
     return RCVM_E_SYSTEM;
-  if (options && options->fstype)
-    snprintf (fstype, sizeof fstype, ",fstype=%s", options->fstype);
-  snprintf (text, sizeof text, "type=block,%s%s", options && options->readonly ? "ro" : "rw", fstype);
+  snprintf (text, sizeof text, "type=%s,%s%s", kind, options && options->readonly ? "ro" : "rw", more);
   return rcvmi_volume_append (vm, absolute, target, text, err);
+}
+
+RCVM_PUBLIC int
+rcvm_volume_attach_block (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                          rcvm_error **err)
+{
+  char more[48] = "";
+
+  if (options && options->fstype)
+    snprintf (more, sizeof more, ",fstype=%s", options->fstype);
+  return attach (vm, "block", HAS_FSTYPE, source, target, options, more, err);
 }
 
 RCVM_PUBLIC int
 rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                          rcvm_error **err)
 {
-  autofree char *absolute = NULL;
-  char text[96], back[48] = "";
-  int code = check_options (options, "copy", HAS_WRITE_BACK, err);
+  char more[48] = "";
 
-  if (code < 0)
-    return code;
-  if (!source || !*source)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the source of the volume is missing");
-  absolute = rcvmi_volume_absolute (source, err);
-  if (!absolute)
-    return RCVM_E_SYSTEM;
   if (options && options->write_back)
-    snprintf (back, sizeof back, ",write-back=%s", options->write_back);
-  snprintf (text, sizeof text, "type=copy,%s%s", options && options->readonly ? "ro" : "rw", back);
-  return rcvmi_volume_append (vm, absolute, target, text, err);
+    snprintf (more, sizeof more, ",write-back=%s", options->write_back);
+  return attach (vm, "copy", HAS_WRITE_BACK, source, target, options, more, err);
 }
 
 RCVM_PUBLIC int
 rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                              rcvm_error **err)
 {
-  autofree char *absolute = NULL;
-  char text[96], cached[32] = "";
-  int code = check_options (options, "virtiofs", HAS_CACHED, err);
+  char more[48] = "";
 
-  if (code < 0)
-    return code;
-  if (!source || !*source)
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the source of the volume is missing");
-  absolute = rcvmi_volume_absolute (source, err);
-  if (!absolute)
-    return RCVM_E_SYSTEM;
   if (options && options->cached)
-    snprintf (cached, sizeof cached, ",cached=%u", options->cached);
-  snprintf (text, sizeof text, "type=virtiofs,%s%s", options && options->readonly ? "ro" : "rw", cached);
-  return rcvmi_volume_append (vm, absolute, target, text, err);
+    snprintf (more, sizeof more, ",cached=%u", options->cached);
+  return attach (vm, "virtiofs", HAS_CACHED, source, target, options, more, err);
 }
 
 RCVM_PUBLIC int

@@ -183,33 +183,5 @@ rcvm_volume_attach_tmpfs (rcvm_vm *vm, const char *target, uint64_t size, unsign
 RCVM_PUBLIC char *
 rcvm_vm_volumes_json (rcvm_vm *vm, rcvm_error **err)
 {
-  char *json = NULL;
-  int code;
-
-  if (!vm)
-    {
-      rcvmi_fail (err, RCVM_E_INVALID, 0, "the VM's handle is NULL");
-      return NULL;
-    }
-  rcvmi_handle_lock (vm);
-  if (vm->status == RCVM_STATUS_NEW)
-    code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has not been created by this handle; rcvm_vm_open finds others",
-                       vm->id);
-  else
-    code = rcvmi_handle_refresh (vm, err);
-  if (code == 0 && vm->settled)
-    code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has stopped", vm->id);
-  if (code == 0)
-    {
-      free (steal_ptr (vm->json));
-      code = rcvmi_handle_request (vm, CONTROL_VOLUMES, NULL, NULL, -1, err);
-    }
-  if (code == 0)
-    {
-      json = steal_ptr (vm->json);
-      if (!json)
-        rcvmi_fail_nomem (err);
-    }
-  rcvmi_handle_unlock (vm);
-  return json;
+  return rcvmi_handle_ask_json (vm, CONTROL_VOLUMES, err);
 }

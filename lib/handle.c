@@ -256,3 +256,58 @@ rcvmi_handle_request (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, con
     }
   return code < 0 ? rcvmi_error_pass (err, e) : code;
 }
+
+/* Locks the handle, with a connection to a monitor that lives. */
+static int
+begin_asking (rcvm_vm *vm, rcvm_error **err)
+{
+  int code;
+
+  if (!vm)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the VM's handle is NULL");
+  rcvmi_handle_lock (vm);
+  if (vm->status == RCVM_STATUS_NEW)
+    code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has not been created by this handle; rcvm_vm_open finds others", vm->id);
+  else
+    code = rcvmi_handle_refresh (vm, err);
+  if (code == 0 && vm->settled)
+    code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' has stopped", vm->id);
+  if (code < 0)
+    rcvmi_handle_unlock (vm);
+  return code;
+}
+
+int
+rcvmi_handle_ask (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, rcvm_error **err)
+{
+  int code = begin_asking (vm, err);
+
+  if (code < 0)
+    {
+      if (record)
+        tlv_writer_free (record);
+      return code;
+    }
+  /* The monitor bounds how long a VMM or a guest may take. */
+  code = rcvmi_handle_request (vm, type, record, NULL, -1, err);
+  rcvmi_handle_unlock (vm);
+  return code;
+}
+
+char *
+rcvmi_handle_ask_json (rcvm_vm *vm, uint16_t type, rcvm_error **err)
+{
+  char *json = NULL;
+
+  if (begin_asking (vm, err) < 0)
+    return NULL;
+  free (steal_ptr (vm->json));
+  if (rcvmi_handle_request (vm, type, NULL, NULL, -1, err) == 0)
+    {
+      json = steal_ptr (vm->json);
+      if (!json)
+        rcvmi_fail_nomem (err);
+    }
+  rcvmi_handle_unlock (vm);
+  return json;
+}

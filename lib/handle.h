@@ -45,5 +45,8 @@ int rcvmi_handle_attach (rcvm_vm *vm, rcvm_error **err);
 /* A request on the handle's connection. */
 int rcvmi_handle_request (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, const int *stdio,
                           int timeout_ms, rcvm_error **err);
+/* The whole of a public function that asks the monitor of a VM that is there: with the lock, and for JSON (to be freed). */
+int rcvmi_handle_ask (rcvm_vm *vm, uint16_t type, struct tlv_writer *record, rcvm_error **err);
+char *rcvmi_handle_ask_json (rcvm_vm *vm, uint16_t type, rcvm_error **err);
 
 #endif
