@@ -88,6 +88,7 @@ enum agent_frame
   AGENT_NET_ADD = 21,   /* record: enum agent_net_tag: an interface that was attached */
   AGENT_NET_DEL = 22,   /* record: N_MAC: one that will be detached */
   AGENT_NET_QUERY = 23, /* empty */
+  AGENT_NOTIFY = 24,    /* record: V_DESTINATION, V_PATH: somebody else has changed this in a volume */
   AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
   AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
   AGENT_NAME_ANSWER = 29, /* a DNS message */
@@ -124,6 +125,12 @@ enum agent_tag
   A_BYTES = 16,      /* u32 */
   A_ALL = 17,        /* u32 */
   A_CLOCK_NSEC = 18  /* u64: the host's CLOCK_REALTIME when sent */
+};
+
+enum agent_notify_tag
+{
+  V_DESTINATION = 1, /* str: where the volume is, in the container */
+  V_PATH = 2         /* str: in the volume, relative; "": itself */
 };
 
 /*

@@ -15,6 +15,7 @@
 #include "machine.h"
 #include "names.h"
 #include "net.h"
+#include "notify.h"
 #include "power.h"
 #include "process.h"
 #include "survivors.h"
@@ -228,6 +229,9 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_NET_DEL:
       net_del (h->process, payload, h->len);
+      return;
+    case AGENT_NOTIFY:
+      notify_take (payload, h->len);
       return;
     case AGENT_NET_QUERY:
       net_query (h->process);

@@ -463,6 +463,12 @@ container_reaped (pid_t pid, int status)
   the.init = 0;
 }
 
+int
+container_enter_mounts (void)
+{
+  return the.mount_namespace < 0 ? -1 : k_setns (the.mount_namespace, K_CLONE_NEWNS);
+}
+
 pid_t
 container_release (void)
 {

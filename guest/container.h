@@ -41,5 +41,7 @@ void container_signal_all (int signum);
 void container_reaped (pid_t pid, int status);
 /* All processes are gone: lets go of the file systems, in a child that ends when they are unmounted.  -1: it is done. */
 pid_t container_release (void);
+/* In a child: its files, but none of its namespaces else. */
+int container_enter_mounts (void);
 
 #endif

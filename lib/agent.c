@@ -716,6 +716,13 @@ rcvmi_agent_signal (struct rcvmi_agent *a, uint32_t process, int signum, bool al
   return send_to_process (a, AGENT_SIGNAL, process, &w, err);
 }
 
+void
+rcvmi_agent_notify (struct rcvmi_agent *a, const void *record, size_t len)
+{
+  if (check_link (a, NULL) == 0 && !a->shutting_down && rcvmi_link_pending (&a->link) == 0)
+    rcvmi_link_send (&a->link, AGENT_NOTIFY, 0, record, len, NULL);
+}
+
 int
 rcvmi_agent_resize (struct rcvmi_agent *a, uint32_t process, unsigned rows, unsigned cols,
                     rcvm_error **err)

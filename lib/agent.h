@@ -77,6 +77,8 @@ int64_t rcvmi_agent_exec (struct rcvmi_agent *agent, const void *record, size_t 
 void rcvmi_agent_forget (struct rcvmi_agent *agent, uint32_t process, bool kill);
 int rcvmi_agent_signal (struct rcvmi_agent *agent, uint32_t process, int signum, bool all,
                         rcvm_error **err);
+/* AGENT_NOTIFY; nothing where the guest has not yet read what it was sent. */
+void rcvmi_agent_notify (struct rcvmi_agent *agent, const void *record, size_t len);
 int rcvmi_agent_resize (struct rcvmi_agent *agent, uint32_t process, unsigned rows, unsigned cols,
                         rcvm_error **err);
 

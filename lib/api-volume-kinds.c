@@ -32,6 +32,15 @@ rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype
 }
 
 RCVM_PUBLIC int
+rcvm_volume_options_set_notify (rcvm_volume_options *options, int notify, rcvm_error **err)
+{
+  if (!options)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the options of the volume are NULL");
+  options->notify = notify != 0;
+  return 0;
+}
+
+RCVM_PUBLIC int
 rcvm_volume_options_set_write_back (rcvm_volume_options *options, const char *when, rcvm_error **err)
 {
   char *copy = NULL;
@@ -61,6 +70,7 @@ check_options (const rcvm_volume_options *o, const char *kind, int has, rcvm_err
   const char *what = !o                                           ? NULL
                      : o->uid >= 0                                ? "squash"
                      : o->cached && !(has & HAS_CACHED)           ? "cached"
+                     : o->notify                                  ? "notify"
                      : o->fstype && !(has & HAS_FSTYPE)           ? "fstype"
                      : o->write_back && !(has & HAS_WRITE_BACK)   ? "write-back"
                                                                   : NULL;

@@ -162,7 +162,8 @@ rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, con
     snprintf (squash, sizeof squash, ",squash=%ld:%ld", options->uid, options->gid);
   if (options && options->cached)
     snprintf (cached, sizeof cached, ",cached=%u", options->cached);
-  snprintf (text, sizeof text, "%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached);
+  snprintf (text, sizeof text, "%s%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached,
+            options && options->notify ? ",notify" : "");
   return rcvmi_volume_append (vm, absolute, target, text, err);
 }
 

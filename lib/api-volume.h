@@ -10,6 +10,7 @@ struct rcvm_volume_options
   int readonly;
   long uid, gid; /* -1: not squashed */
   unsigned cached;
+  int notify;
   char *fstype; /* NULL: not said */
   char *write_back;
 };

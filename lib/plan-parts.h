@@ -41,7 +41,7 @@ int rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *opti
 /* plan-volume.c */
 struct rcvmi_volume_flags
 {
-  bool read_only, squash;
+  bool read_only, squash, notify;
   uint32_t uid, gid, cached;
 };
 /* "ro,squash=1000:1000,cached=5" */

@@ -49,6 +49,8 @@ parse_option (const char *o, struct rcvmi_volume_flags *f)
     return f->read_only = true;
   if (strcmp (o, "rw") == 0 || strcmp (o, "preserve") == 0 || strcmp (o, "strict") == 0 || !*o)
     return true;
+  if (strcmp (o, "notify") == 0)
+    return f->notify = true;
   if (strncmp (o, "squash=", 7) == 0)
     return f->squash = parse_number (o + 7, ':', &f->uid, &rest) && parse_number (rest, 0, &f->gid, &rest);
   if (strncmp (o, "cached=", 7) == 0)
@@ -78,9 +80,12 @@ rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, 
   for (o = strtok_r (copy, ",", &save); o; o = strtok_r (NULL, ",", &save))
     if (!parse_option (o, flags))
       return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                         "a volume has no option '%.60s': there are ro, rw, squash=UID:GID, preserve, cached=SECONDS "
-                         "and strict",
+                         "a volume has no option '%.60s': there are ro, rw, squash=UID:GID, preserve, cached=SECONDS, "
+                         "strict and notify",
                          o);
+  if (flags->notify && flags->read_only)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "a volume that cannot be written to cannot be touched to notify those who watch it");
   return 0;
 }
 
@@ -106,6 +111,7 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
                                    .destination = strdup (destination),
                                    .read_only = flags->read_only,
                                    .squash = flags->squash,
+                                   .notify = flags->notify,
                                    .uid = flags->uid,
                                    .gid = flags->gid,
                                    .cached = flags->cached };

@@ -55,6 +55,7 @@ struct rcvmi_plan_volume
   bool squash; /* everyone is uid:gid; else they are who they say */
   uint32_t uid, gid;
   uint32_t cached; /* seconds; 0: strict */
+  bool notify;     /* the guest hears of changes by others */
 };
 
 /* What a disk behind those of the root holds. */

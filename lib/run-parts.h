@@ -82,6 +82,7 @@ struct rcvmi_run
   int host_netns_fd;          /* where the monitor came from; -1: it is there still */
   struct rcvmi_run_hooks hooks;
   struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_notify *notify;    /* NULL: none */
   struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
@@ -167,6 +168,10 @@ struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_
 /* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
 int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-notify.c */
+enum rcvmi_run_step rcvmi_run_begin_notify (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_notify (struct rcvmi_run *run);
 
 /* run-shares.c */
 enum rcvmi_run_step rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err);

@@ -63,6 +63,7 @@ static const struct stage
   { "disks", rcvmi_run_begin_disks, rcvmi_run_undo_disks },
   { "virtiofs", rcvmi_run_begin_shares, rcvmi_run_undo_shares },
   { "volumes", rcvmi_run_begin_volumes, rcvmi_run_undo_volumes },
+  { "notify", rcvmi_run_begin_notify, rcvmi_run_undo_notify },
   { "net", rcvmi_run_begin_net, rcvmi_run_undo_net },
   { "vmm", rcvmi_run_begin_vmm, rcvmi_run_undo_vmm },
   { "kernel", rcvmi_run_begin_kernel, rcvmi_run_undo_agent },

@@ -10,6 +10,7 @@ type VolumeOptions struct {
 	ReadOnly  bool
 	Squash    *Owner // everyone in the VM is this one of the host
 	Cached    uint   // seconds for which the VM may rely on what it has seen
+	Notify    bool   // watchers in the VM hear of what others change
 	FSType    string // of a disk: "raw" for the disk itself, "" for what is found on it
 	WriteBack string // of a copy: "none" or "exit"
 }
@@ -22,6 +23,9 @@ func (o *VolumeOptions) apply(coptions *C.rcvm_volume_options) error {
 	}
 	if result == 0 {
 		result = C.rcvm_volume_options_set_cached(coptions, C.uint(o.Cached), &cerr)
+	}
+	if result == 0 {
+		result = C.rcvm_volume_options_set_notify(coptions, flag(o.Notify), &cerr)
 	}
 	if result == 0 && o.FSType != "" {
 		text := C.CString(o.FSType)

@@ -9,7 +9,7 @@
 struct mount
 {
   const char *type, *source, *target, *fstype, *write_back;
-  int readonly;
+  int readonly, notify;
   long uid, gid;
   unsigned cached, mode;
   uint64_t size;
@@ -60,6 +60,11 @@ parse_common (const char *key, const char *value, struct mount *m)
     return parse_squash (value, m);
   if (strcmp (key, "cached") == 0 && value)
     return parse_unsigned (value, 10, &m->cached);
+  if (strcmp (key, "notify") == 0)
+    {
+      m->notify = 1;
+      return value ? -1 : 0;
+    }
   if (strcmp (key, "rw") == 0 || strcmp (key, "strict") == 0 || strcmp (key, "preserve") == 0)
     return value ? -1 : 0;
   return -1;
@@ -161,6 +166,7 @@ attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
   if (options && rcvm_volume_options_set_readonly (options, m->readonly, err) == 0
       && rcvm_volume_options_set_squash (options, m->uid, m->gid, err) == 0
       && rcvm_volume_options_set_cached (options, m->cached, err) == 0
+      && rcvm_volume_options_set_notify (options, m->notify, err) == 0
       && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0
       && rcvm_volume_options_set_write_back (options, m->write_back, err) == 0)
     code = find_kind (m->type)->attach (vm, m, options, err);

@@ -27,6 +27,9 @@ int rcvm_volume_options_set_squash (rcvm_volume_options *options, long uid, long
    others is seen at the next access.  Since 0.1. */
 int rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned seconds, rcvm_error **err);
 
+/* Of a live volume (NFS): 1: programs in the VM that watch files by inotify hear of what others change (docs/volume-kinds.md); 0
+   (default).  It needs a volume that can be written to.  Since 0.1. */
+int rcvm_volume_options_set_notify (rcvm_volume_options *options, int notify, rcvm_error **err);
 /* Of a disk: the file system on it, by the kernel's name ("ext4", "squashfs"); "raw": it is not mounted, the VM gets the disk
    itself; NULL (default): what is found on it.  Since 0.1. */
 int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype, rcvm_error **err);

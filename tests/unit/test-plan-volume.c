@@ -139,6 +139,48 @@ test_copies (void **state)
   plan_fails (plain (), VOLUMES ("s", "/a", "type=copy"), RCVM_E_INVALID, "plan", "needs an absolute path");
 }
 
+static void
+test_shares (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=virtiofs", "/t", "/b", "type=virtiofs,ro,cached=5"));
+  char *many[3 * 9 + 1] = { NULL };
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->hypervisor, RCVMI_HYPERVISOR_QEMU);
+  assert_int_equal (p->n_shares, 2);
+  assert_int_equal (p->shares[1].cached, 5);
+  f = field (p, S_MOUNT, 1);
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/b");
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "virtiofs");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "volume1");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY);
+  rcvmi_plan_free (p);
+  p = plan_ok (plain (), OPTIONS (.hypervisor = (char *) "firecracker", .volumes = LIST ("/s", "/a", "type=virtiofs")));
+  assert_int_equal (p->hypervisor, RCVMI_HYPERVISOR_FIRECRACKER);
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=virtiofs,cached=x"), RCVM_E_INVALID, "plan", "cached for 'x' seconds");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=virtiofs,squash=1:1"), RCVM_E_INVALID, "plan", "has no option");
+  for (size_t i = 0; i < 9; i++)
+    {
+      many[3 * i] = many[3 * i + 1] = (char *) "/s";
+      many[3 * i + 2] = (char *) "type=virtiofs";
+    }
+  plan_fails (plain (), OPTIONS (.volumes = many), RCVM_E_SPEC, "plan", "8 directories by virtiofs at most");
+}
+
+static void
+test_notify (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "rw,notify", "/s", "/b", "rw"));
+
+  (void) state;
+  assert_true (p->volumes[0].notify);
+  assert_false (p->volumes[1].notify);
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "ro,notify"), RCVM_E_INVALID, "plan", "cannot be touched");
+}
+
 /* RunCVM's syntax; a file in a bind mount has a place on the host. */
 static void
 test_runcvm_disks (void **state)
@@ -203,6 +245,8 @@ main (void)
     cmocka_unit_test (test_order),
     cmocka_unit_test (test_scratch),
     cmocka_unit_test (test_copies),
+    cmocka_unit_test (test_shares),
+    cmocka_unit_test (test_notify),
     cmocka_unit_test (test_runcvm_disks),
     cmocka_unit_test (test_errors),
   };

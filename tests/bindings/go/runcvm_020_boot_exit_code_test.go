@@ -40,7 +40,7 @@ func TestBoot020ExitCode(t *testing.T) {
 			t.Fatal(phase)
 		}
 	}
-	if got := strings.Join(names, " "); got != "spec plan cgroup netns hooks rootfs disks volumes net vmm kernel agent process" {
+	if got := strings.Join(names, " "); got != "spec plan cgroup netns hooks rootfs disks virtiofs volumes notify net vmm kernel agent process" {
 		t.Fatal(got)
 	}
 	metrics, err := vm.Metrics()

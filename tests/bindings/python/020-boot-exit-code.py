@@ -21,7 +21,7 @@ def exit_code():
         assert state["id"] == vm.id and state["status"] == "stopped" and "pid" not in state
         assert state["org.runcvm"]["exitCode"] == 42
         names = [phase.name for phase in vm.phases()]
-        assert names == ["spec", "plan", "cgroup", "netns", "hooks", "rootfs", "disks", "volumes", "net", "vmm", "kernel", "agent", "process"], names
+        assert names == ["spec", "plan", "cgroup", "netns", "hooks", "rootfs", "disks", "virtiofs", "volumes", "notify", "net", "vmm", "kernel", "agent", "process"], names
         assert all(phase.seconds >= 0 for phase in vm.phases())
         assert "runcvm_" in vm.metrics()
         vm.delete()
