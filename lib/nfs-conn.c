@@ -33,7 +33,7 @@ finish (struct nfs_conn *n, struct nfs_call *c, struct nfs_drc_entry *remembered
 
   if (!c->answered)
     rcvmi_nfs_stats_add (&d->stats, c, rcvmi_clock_usec ());
-  else
+  else if (c->prog != NFSACL_PROGRAM)
     d->stats.garbage++;
   if (remembered)
     rcvmi_nfs_drc_answer (remembered, c->reply);

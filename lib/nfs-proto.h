@@ -37,6 +37,7 @@ enum
   NFS_PROGRAM = 100003,
   NFS_VERSION = 3,
   MOUNT_PROGRAM = 100005,
+  NFSACL_PROGRAM = 100227, /* which clients look for, and do without */
   MOUNT_VERSION = 3
 };
 
