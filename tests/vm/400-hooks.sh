@@ -98,6 +98,9 @@ chmod +x "$work/fill"
 bundle fills "\"prestart\": [ { \"path\": \"$work/fill\", \"env\": [\"PATH=$PATH\"] } ]" \
   '["sh", "-c", "ip -o addr show dev eth0 | grep -o 192.0.2.[0-9]*/24; ip route | grep -o default.via.[0-9.]*"]'
 is "$(runcvm run --log-level error --bundle "$work/fills" fills 2>&1 | tr '\n' ' ')" "192.0.2.9/24 default via 192.0.2.1 " "what a prestart hook puts into the network namespace is the VM's"
+# The kernel takes its time to dismantle it.
+is_gone() { ! ip link show "hk$$" >/dev/null 2>&1; }
+wait_for is_gone
 is "$(ip link show "hk$$" 2>/dev/null)" "" "and the namespace goes with the VM"
 
 # One that hangs, with children.

@@ -37,7 +37,11 @@ is "$(answer 3)" "" "it stands still, and answers nothing"
 is "$(call still resume)" done "it is resumed"
 line=$(answer)
 like "$line" '^two' "what it was sent meanwhile reaches it"
-late=$(($(date +%s) - ${line#two }))
+# What runs in the first moment may still see the old time; what follows on a request to the agent does not.
+runcvm exec still -- true
+echo three >&7
+line=$(answer)
+late=$(($(date +%s) - ${line#three }))
 succeeds "its clock is the host's again ($late s)" [ "$late" -lt 3 ]
 like "$(call still resume)" 'RCVM_E_STATE.*not paused' "it cannot be resumed twice"
 

@@ -29,6 +29,13 @@ diag() { sed 's/^/# /' <<<"$*"; }
 ok() { n_checks=$((n_checks + 1)); echo "ok $n_checks - $*"; }
 not_ok() { n_checks=$((n_checks + 1)); n_failed=$((n_failed + 1)); echo "not ok $n_checks - $*"; }
 
+# wait_for COMMAND...: at most 10 s
+wait_for() {
+  local i
+  for i in $(seq 100); do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done
+  return 1
+}
+
 # is GOT WANTED NAME
 is() {
   if [ "$1" = "$2" ]; then ok "$3"; else not_ok "$3"; diag "wanted: $2"; diag "got:    $1"; fi

@@ -48,12 +48,6 @@ plug() {
   done
   ip -n "$ns" link set "$ifname" up
 }
-# wait_for COMMAND...: at most 10 s
-wait_for() {
-  local i
-  for i in $(seq 100); do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done
-  return 1
-}
 # Everything that a namespace has, but what counts.
 dump_ns() {
   ip -n "$1" link; ip -n "$1" addr; ip -n "$1" route show table all; ip -n "$1" -6 route show table all; ip -n "$1" neigh show nud permanent
