@@ -32,6 +32,8 @@ part() {
   else
     tail -n 100 "$log"
   fi
+  # Those that passed only in the end.
+  grep -hE ' (failed, and )?is run again' "$log"
   count "$log" "$name"
   say "$name took $((SECONDS - start)) s"
 }

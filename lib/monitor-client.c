@@ -457,20 +457,29 @@ on_volumes_done (void *user, const char *json, rcvm_error *err)
   rcvm_error_free (err);
 }
 
-static int
-do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+/* The one text of a record, "" if there is none; NULL: it is damaged. */
+static const char *
+text_of (const struct agent_header *h, const void *data)
 {
-  struct rcvmi_run *run = c->monitor->run;
-  const char *name = "";
+  const char *text = "";
   struct tlv_reader r;
   struct tlv_field f;
-  int code;
 
   tlv_reader_init (&r, data, h->len);
   while (tlv_next (&r, &f))
     if (f.tag == A_MESSAGE)
-      name = tlv_get_str (&r, &f);
-  if (r.bad || c->waits_net)
+      text = tlv_get_str (&r, &f);
+  return r.bad ? NULL : text;
+}
+
+static int
+do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  const char *name = text_of (h, data);
+  int code;
+
+  if (!name || c->waits_net)
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
   c->waits_net = true;
   c->wants_net_json = h->type == CONTROL_NET_SHOW;
@@ -505,16 +514,10 @@ do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
 {
   struct rcvmi_run *run = c->monitor->run;
   autofree char *json = NULL;
-  const char *text = "";
-  struct tlv_reader r;
-  struct tlv_field f;
+  const char *text = text_of (h, data);
   int code;
 
-  tlv_reader_init (&r, data, h->len);
-  while (tlv_next (&r, &f))
-    if (f.tag == A_MESSAGE)
-      text = tlv_get_str (&r, &f);
-  if (r.bad || c->waits_request)
+  if (!text || c->waits_request)
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
   if (h->type == CONTROL_PROCESSES)
     {

@@ -85,7 +85,7 @@ rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, 
                          o);
   if (flags->notify && flags->read_only)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                       "a volume that cannot be written to cannot be touched to notify those who watch it");
+                       "a read-only volume cannot be touched to notify those who watch it: leave out 'ro' or 'notify'");
   return 0;
 }
 

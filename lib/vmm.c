@@ -30,7 +30,7 @@ choose_this (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_ops *ops, bool kvm, r
   int code;
 
   if (ops->needs_kvm && !kvm)
-    return rcvmi_fail (err, RCVM_E_HOST, 0, "the VMM driver '%s' needs KVM, and %s", ops->name,
+    return rcvmi_fail (err, RCVM_E_HOST, 0, "the VMM driver '%s' needs KVM, and %s: use --hypervisor auto or qemu", ops->name,
                        vmm->accel_reason ? vmm->accel_reason : "it is not usable here");
   code = ops->probe (vmm, err);
   if (code < 0)
