@@ -20,6 +20,7 @@
 #include "loop.h"
 #include "machine.h"
 #include "modules.h"
+#include "oom.h"
 
 static void
 children_ended (struct watch *w, uint32_t events)
@@ -70,6 +71,7 @@ main (int argc, char **argv)
   modules_load_boot ();
   loop_init ();
   watch_children ();
+  oom_watch_pressure ();
   agent_start ();
   loop_run (channel_flush);
 }

@@ -55,10 +55,6 @@ machine_mount_early (void)
   /* Mounts, namespaces and cgroups wait for grace periods; with few CPUs the short ones cost nothing.
      It takes 10 ms off SETUP. */
   write_setting ("/sys/kernel/rcu_expedited", "1");
-  /* With no swap, one that runs out of memory would read its programs from the disk again and again before it is told so.
-     Where the kernel can protect what was used within the last second, it kills instead. */
-  write_setting ("/sys/kernel/mm/lru_gen/enabled", "y");
-  write_setting ("/sys/kernel/mm/lru_gen/min_ttl_ms", "1000");
   setrlimit (RLIMIT_NOFILE, &files);
 }
 

@@ -3,6 +3,11 @@
 # Memory: what the guest has freed goes back to the host where that is wanted.
 . "$(dirname "$0")/functions.sh"
 
+# Files larger than the memory are no lack of it; a process that wants more than there is is ended, and soon.
+is "$(busybox_run files sh -c 'dd if=/dev/zero of=/f bs=1M count=300 2>/dev/null && dd if=/f bs=64k 2>/dev/null | wc -c')" 314572800 \
+  "files larger than the memory are written and read"
+is "$(busybox_run greedy sh -c 'tail /dev/zero; echo $?' 2>/dev/null)" 137 "a process that takes all the memory is ended, and its container is not"
+
 # rss ID: of its VMM, in MiB
 rss() {
   local pid
