@@ -11,10 +11,10 @@ passed=0 failed=0 skipped=0
 
 # Adds up what a part of the tests says in a line `NAME: N passed, N failed, N skipped`.
 count() {
-  local line
-  line=$(grep -E "^[a-z-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$" "$1" | tail -n 1)
+  local line log=$build/part-$1.log
+  line=$(grep -E "^[a-z-]+: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$" "$log" | tail -n 1)
   if [ -z "$line" ]; then
-    echo "$2 ended without a count; see $1"
+    echo "$1 ended without a count; see $log"
     failed=$((failed + 1))
     return
   fi
@@ -22,20 +22,19 @@ count() {
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-# part NAME COMMAND...: one part of the tests; its output is shown if it fails.
+# part NAME COMMAND...: one part of the tests; its output is shown, when it has ended, if it fails.
 part() {
-  local name=$1 log=$build/part-$1.log start=$SECONDS
+  local name=$1 log=$build/part-$1.log start=$SECONDS lines=1
   shift
-  say "$name: $*"
-  if "$@" >"$log" 2>&1; then
-    tail -n 1 "$log"
-  else
-    tail -n 100 "$log"
-  fi
-  # Those that passed only in the end.
-  grep -hE ' (failed, and )?is run again' "$log"
-  count "$log" "$name"
-  say "$name took $((SECONDS - start)) s"
+  "$@" >"$log" 2>&1 || lines=100
+  # In one piece, whatever else is going on.
+  printf '%s\n' "$(
+    say "$name: $*"
+    tail -n $lines "$log"
+    # Those that passed only in the end.
+    grep -hE ' (failed, and )?is run again' "$log"
+    say "$name took $((SECONDS - start)) s"
+  )"
 }
 
 # A command that is one test.
@@ -87,19 +86,28 @@ export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian PROGRAM
 # The bindings' tests boot VMs where these say what.
 export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 
+# One after the other what keeps all CPUs busy, then two rows side by side of what does not.
+parts="check vm lab docker net write-back rootfs layers volumes valgrind sanitizers fuzz distcheck"
+for p in $parts; do rm -f "$build/part-$p.log"; done
 part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k -j"$(nproc)" check
 part vm tests/run-vm
 part lab tests/lab/check
-part rootfs tests/rootfs/check-trees.sh
-part net tests/net/run
-part layers tests/rootfs/check-layers.sh
-part write-back tests/rootfs/write-back.sh
-part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh
-part docker timeout --kill-after=60 900 tests/docker/run
-part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
-part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
-part fuzz single fuzz timeout 600 make -C "$build" check-fuzz
-part distcheck single distcheck env -u ROOTFS -u KERNEL -u INITRAMFS -u RUNCVM_GUEST_DIR -u BUSYBOX timeout 1200 make -C "$build" distcheck
+(
+  part docker timeout --kill-after=60 900 tests/docker/run
+  part net tests/net/run
+  part write-back tests/rootfs/write-back.sh
+  part rootfs tests/rootfs/check-trees.sh
+) &
+(
+  part layers tests/rootfs/check-layers.sh
+  part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh
+  part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
+  part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
+  part fuzz single fuzz timeout 600 make -C "$build" check-fuzz
+  part distcheck single distcheck env -u ROOTFS -u KERNEL -u INITRAMFS -u RUNCVM_GUEST_DIR -u BUSYBOX timeout 1200 make -C "$build" distcheck
+) &
+wait
+for p in $parts; do count "$p"; done
 
 # Everything can run on this kind of machine, so nothing may have been left out; but for Firecracker, which Debian does not have:
 # the lab says how many of its tests that are, and how to get it.
