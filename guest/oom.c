@@ -30,19 +30,38 @@ value (const char *text, const char *name)
   return at ? strtoul (at + strlen (name), NULL, 10) : 0;
 }
 
+static ssize_t
+read_text (const char *path, char *text, size_t size)
+{
+  autoclose int fd = open (path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read (fd, text, size - 1);
+
+  text[n > 0 ? n : 0] = 0;
+  return n;
+}
+
 /* Pages that could be given to someone are less than a 32nd of the memory. */
 static bool
 starved (void)
 {
   char text[2048];
-  autoclose int fd = open ("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? -1 : read (fd, text, sizeof text - 1);
 
-  if (n <= 0)
-    return false;
-  text[n] = 0;
-  return value (text, "MemFree:") + value (text, "Active(file):") + value (text, "Inactive(file):")
-         < value (text, "MemTotal:") / 32;
+  return read_text ("/proc/meminfo", text, sizeof text) > 0
+         && value (text, "MemFree:") + value (text, "Active(file):") + value (text, "Inactive(file):")
+              < value (text, "MemTotal:") / 32;
+}
+
+/* Someone has been ended since this was asked last, and may still be on the way out. */
+static bool
+helped (void)
+{
+  static unsigned long kills;
+  char text[16384];
+  unsigned long now = read_text ("/proc/vmstat", text, sizeof text) > 0 ? value (text, "\noom_kill ") : kills;
+  bool more = now != kills;
+
+  kills = now;
+  return more;
 }
 
 static void
@@ -51,7 +70,8 @@ pressed (struct watch *w, uint32_t events)
   autoclose int fd = -1;
 
   (void) w;
-  if (events & EPOLLERR || !starved ())
+  /* What the request below chooses is in addition to what the kernel has chosen by itself. */
+  if (events & EPOLLERR || !starved () || helped ())
     return;
   fd = open ("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write (fd, "f", 1) < 0)

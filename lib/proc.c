@@ -281,6 +281,31 @@ rcvmi_proc_reap (struct rcvmi_proc *proc)
   return status;
 }
 
+int
+rcvmi_proc_stop (const struct rcvmi_proc *proc)
+{
+  siginfo_t info = { 0 };
+  int r;
+
+  if (pidfd_send_signal (proc->pidfd, SIGSTOP, NULL, 0) < 0)
+    return -1;
+  do
+    r = waitid (P_PIDFD, (id_t) proc->pidfd, &info, WSTOPPED | WEXITED | WNOWAIT);
+  while (r < 0 && errno == EINTR);
+  if (r == 0 && info.si_code != CLD_STOPPED)
+    {
+      errno = ESRCH;
+      return -1;
+    }
+  return r;
+}
+
+int
+rcvmi_proc_continue (const struct rcvmi_proc *proc)
+{
+  return pidfd_send_signal (proc->pidfd, SIGCONT, NULL, 0);
+}
+
 void
 rcvmi_proc_kill (struct rcvmi_proc *proc)
 {

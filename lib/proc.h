@@ -49,6 +49,9 @@ int rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm
 
 /* Reaps a process that has ended, or waits for one that will; returns the status of waitpid. */
 int rcvmi_proc_reap (struct rcvmi_proc *proc);
+/* Stops it, and returns when all its threads stand still; lets it go on.  -1 and errno: ESRCH for one that ended instead. */
+int rcvmi_proc_stop (const struct rcvmi_proc *proc);
+int rcvmi_proc_continue (const struct rcvmi_proc *proc);
 /* SIGKILL and reap; nothing for one that is not there. */
 void rcvmi_proc_kill (struct rcvmi_proc *proc);
 

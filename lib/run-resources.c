@@ -28,6 +28,7 @@ struct rcvmi_run_request
   uint32_t number;
   struct rcvmi_limits limits; /* of an update: for the host, when the guest agrees */
   bool is_update;
+  int64_t memory; /* of an update: the new limit, -1 for none, 0 for no change */
   rcvmi_run_json_fn done; /* NULL: nobody waits */
   void *user;
   struct rcvmi_ev_source *timer;
@@ -47,11 +48,16 @@ drop (struct rcvmi_run_request *q)
 }
 
 static int
-apply (struct rcvmi_run *run, const struct rcvmi_limits *limits, rcvm_error **err)
+apply (struct rcvmi_run *run, const struct rcvmi_limits *limits, int64_t memory, rcvm_error **err)
 {
+  uint64_t whole = run->plan->memory;
   int code = rcvmi_cgroup_apply (&run->cgroup, limits, false, err);
 
-  return code < 0 ? code : rcvmi_cgroup_apply (&run->cgroup, limits, true, err);
+  if (code == 0)
+    code = rcvmi_cgroup_apply (&run->cgroup, limits, true, err);
+  if (code == 0 && memory != 0 && run->plan->balloon)
+    code = rcvmi_vmm_set_balloon (&run->vmm, whole, memory > 0 && (uint64_t) memory < whole ? whole - (uint64_t) memory : 0, err);
+  return code;
 }
 
 static void
@@ -63,7 +69,7 @@ finish (struct rcvmi_run_request *q, const unsigned char *record, size_t len, rc
   autofree char *json = NULL;
 
   if (!e && q->is_update)
-    apply (run, &q->limits, &e);
+    apply (run, &q->limits, q->memory, &e);
   else if (!e)
     json = rcvmi_cgroup_stats (&run->cgroup, record, len, run->state.oom_kills, &e);
   drop (q);
@@ -99,8 +105,8 @@ on_no_answer (void *user, uint32_t events)
 
 /* Frees the record; takes the limits over. */
 static int
-ask (struct rcvmi_run *run, uint16_t type, struct tlv_writer *w, struct rcvmi_limits *limits, rcvmi_run_json_fn done,
-     void *user, rcvm_error **err)
+ask (struct rcvmi_run *run, uint16_t type, struct tlv_writer *w, struct rcvmi_limits *limits, int64_t memory,
+     rcvmi_run_json_fn done, void *user, rcvm_error **err)
 {
   struct rcvmi_run_request *q = NULL;
   unsigned n = 0;
@@ -120,6 +126,7 @@ ask (struct rcvmi_run *run, uint16_t type, struct tlv_writer *w, struct rcvmi_li
   q->run = run;
   q->number = ++run->request_number;
   q->is_update = limits != NULL;
+  q->memory = memory;
   if (limits)
     {
       q->limits = *limits;
@@ -177,11 +184,13 @@ rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn don
   struct rcvmi_limits limits = { 0 };
   struct tlv_writer w = TLV_WRITER_INIT;
   const struct rcvmi_spec_resources *r;
+  int64_t memory;
   int code;
 
   if (!spec)
     return RCVM_E_SPEC;
   r = spec->lx->resources;
+  memory = r->memory ? r->memory->limit.value : 0;
   code = check_alive (run, err);
   if (code == 0)
     code = rcvmi_plan_limits (&limits, r, &vm, true, err);
@@ -197,12 +206,12 @@ rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn don
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused, and its guest has to take a part of the limits: resume it first",
                        run->options.id);
   if (code == 0 && w.len > 0)
-    code = ask (run, AGENT_CGROUP_SET, &w, &limits, done, user, err);
+    code = ask (run, AGENT_CGROUP_SET, &w, &limits, memory, done, user, err);
   else
     {
       tlv_writer_free (&w);
       if (code == 0)
-        code = apply (run, &limits, err);
+        code = apply (run, &limits, memory, err);
       if (code == 0)
         done (user, NULL, NULL);
     }
@@ -223,7 +232,7 @@ rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm
   if (run->state.status == RCVM_STATUS_RUNNING)
     {
       rcvmi_cgroup_ask_guest (&w);
-      return ask (run, AGENT_CGROUP_GET, &w, NULL, done, user, err);
+      return ask (run, AGENT_CGROUP_GET, &w, NULL, 0, done, user, err);
     }
   json = rcvmi_cgroup_stats (&run->cgroup, NULL, 0, run->state.oom_kills, err);
   if (!json)

@@ -200,7 +200,7 @@ put_simple (struct rcvmi_fc_requests *r, const char *path, const char *name, con
   request (r, path, &b, what);
 }
 
-/* The balloon stays empty; it carries the guest's reports of pages that it has freed. */
+/* The balloon is empty at first; it also carries the guest's reports of pages that it has freed. */
 static void
 put_balloon (struct rcvmi_fc_requests *r)
 {

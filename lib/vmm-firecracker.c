@@ -223,30 +223,37 @@ ask (struct rcvmi_vmm *vmm, const char *method, const char *path, struct json_ob
   return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer the request %s %s", method, path);
 }
 
-static int
-set_state (struct rcvmi_vmm *vmm, const char *state, const char *what, rcvm_error **err)
-{
-  struct json_object *body = json_object_new_object (), *value = json_object_new_string (state);
-
-  if (!body || !value || json_object_object_add (body, "state", value) < 0)
-    {
-      json_object_put (value);
-      json_object_put (body);
-      return rcvmi_fail_nomem (err);
-    }
-  return ask (vmm, "PATCH", "/vm", body, what, err);
-}
-
+/* Not by the API: since 1.16 a VM that it resumes gets nothing by vsock any more, for the device then waits until the guest has
+   taken an event that only a snapshot sends. */
 static int
 pause_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  return set_state (vmm, "Paused", "to pause the VM", err);
+  if (rcvmi_proc_stop (&vmm->proc) < 0)
+    return rcvmi_fail (err, RCVM_E_VMM, errno, "cannot stop Firecracker's process");
+  return 0;
 }
 
 static int
 resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
-  return set_state (vmm, "Resumed", "to resume the VM", err);
+  if (rcvmi_proc_continue (&vmm->proc) < 0)
+    return rcvmi_fail (err, RCVM_E_VMM, errno, "cannot let Firecracker's process go on");
+  return 0;
+}
+
+static int
+set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+{
+  struct json_object *body = json_object_new_object (), *value = json_object_new_int64 ((int64_t) (taken / MIB));
+
+  (void) memory;
+  if (!body || !value || json_object_object_add (body, "amount_mib", value) < 0)
+    {
+      json_object_put (value);
+      json_object_put (body);
+      return rcvmi_fail_nomem (err);
+    }
+  return ask (vmm, "PATCH", "/balloon", body, "the balloon", err);
 }
 
 static void
@@ -277,5 +284,6 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,
+  .set_balloon = set_balloon,
   .clear = clear,
 };

@@ -353,6 +353,16 @@ resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
   return rcvmi_qmp_command (qmp_of (vmm), "cont", err);
 }
 
+static int
+set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+{
+  char text[64];
+
+  /* QEMU wants to know what is left. */
+  snprintf (text, sizeof text, "{\"value\":%" PRIu64 "}", memory - taken);
+  return rcvmi_qmp_execute (qmp_of (vmm), "balloon", text, -1, err);
+}
+
 static void
 clear (struct rcvmi_vmm *vmm)
 {
@@ -373,6 +383,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,
+  .set_balloon = set_balloon,
   .add_nic = add_nic,
   .remove_nic = remove_nic,
   .clear = clear,

@@ -376,6 +376,12 @@ rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err)
   return vmm->ops->resume (vmm, err);
 }
 
+int
+rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+{
+  return vmm->ops->set_balloon (vmm, memory, taken, err);
+}
+
 void
 rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size)
 {

@@ -160,6 +160,8 @@ struct rcvmi_vmm_ops
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
   int (*resume) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* Of a VM with a balloon: `taken` bytes of its memory go back to the host. */
+  int (*set_balloon) (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
   /* To a guest that runs.  The guest is told by the agent protocol; before a NIC is removed it has let go of it. */
   int (*add_nic) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
   int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
@@ -185,6 +187,8 @@ void rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
+/* Of a VM that was made with `memory` bytes and a balloon: `taken` of them go back to the host, as far as the guest can do without. */
+int rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
 /* Kills the process if it runs, and frees everything.  No handler is called any more. */

@@ -39,5 +39,17 @@ diag "$used MiB in use, $left after"
 use without
 left=$(rss without)
 if [ "$left" -ge $((used - 16)) ]; then ok "without, it stays with the VMM"; else not_ok "without, it stays with the VMM"; fi
+# What is above a new limit goes back as well, and comes again.
+# free ID: of the guest's memory, in MiB
+free() { runcvm exec "$1" awk '/^MemFree:/ { print int($2 / 1024) }' /proc/meminfo; }
+before=$(free with)
+shrunk() { [ "$(free with)" -lt $((before - 70)) ]; }
+grown() { [ "$(free with)" -gt $((before - 20)) ]; }
+succeeds "a lower limit for a VM that runs" runcvm update --memory $((176 << 20)) with
+succeeds "its balloon takes what is above" wait_for shrunk
+diag "$before MiB were free, now $(free with)"
+succeeds "a higher one" runcvm update --memory $((256 << 20)) with
+succeeds "gives it back" wait_for grown
+diag "$(free with) MiB"
 runcvm delete --force with
 runcvm delete --force without
