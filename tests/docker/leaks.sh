@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# After all that, and with dockerd still there: what is left of containers that are gone.
+# After all that: what is left of containers that are gone.
 
 left_processes() {
   local p
