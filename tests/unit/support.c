@@ -193,3 +193,19 @@ check_ok_at (int64_t result, const rcvm_error *err, const char *file, int line)
                rcvm_error_get_message (err));
   _fail (file, line);
 }
+
+char
+process_state (pid_t pid)
+{
+  char path[64], text[512] = "", *at;
+  FILE *f;
+
+  snprintf (path, sizeof path, "/proc/%d/stat", (int) pid);
+  f = fopen (path, "re");
+  assert_non_null (f);
+  assert_non_null (fgets (text, sizeof text, f));
+  fclose (f);
+  at = strrchr (text, ')');
+  assert_non_null (at);
+  return at[2];
+}

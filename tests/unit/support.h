@@ -36,6 +36,8 @@ int count_fds (void);
 int count_inheritable_fds (void);
 /* Waits until the fd has one of the events, or fails the test. */
 void await (int fd, short events);
+/* Of /proc/PID/stat: 'T' while it is stopped. */
+char process_state (pid_t pid);
 bool is_ready (int fd, short events);
 /* A new directory below $TMPDIR; remove_tree also frees the name. */
 char *make_dir (void);

@@ -355,9 +355,11 @@ FC_TEST (pauses_and_resumes)
   SKIP_UNDER_VALGRIND ();
   probe_and_start (b);
   check_ok (rcvmi_vmm_firecracker.pause (&b->vmm, &e), e);
+  assert_int_equal (process_state (b->vmm.proc.pid), 'T');
   check_ok (rcvmi_vmm_firecracker.resume (&b->vmm, &e), e);
+  check_ok (rcvmi_vmm_firecracker.set_balloon (&b->vmm, 256 << 20, 64 << 20, &e), e);
   text = requests_of (b);
-  assert_non_null (strstr (text, "PATCH /vm HTTP/1.1\n{\"state\":\"Paused\"}\nPATCH /vm HTTP/1.1\n{\"state\":\"Resumed\"}\n"));
+  assert_non_null (strstr (text, "PATCH /balloon HTTP/1.1\n{\"amount_mib\":64}\n"));
 }
 
 FC_TEST (pause_of_a_dead_one)
@@ -370,7 +372,9 @@ FC_TEST (pause_of_a_dead_one)
   kill (b->vmm.proc.pid, SIGKILL);
   await (b->vmm.proc.pidfd, POLLIN);
   assert_true (rcvmi_vmm_firecracker.pause (&b->vmm, &e) < 0);
-  check_error (&e, RCVM_E_SYSTEM, "vmm", "Firecracker did not answer the request PATCH /vm");
+  check_error (&e, RCVM_E_VMM, "vmm", "cannot stop Firecracker's process");
+  assert_true (rcvmi_vmm_firecracker.set_balloon (&b->vmm, 256 << 20, 64 << 20, &e) < 0);
+  check_error (&e, RCVM_E_SYSTEM, "vmm", "Firecracker did not answer the request PATCH /balloon");
 }
 
 FC_TEST (console)
@@ -445,7 +449,7 @@ FC_TEST (stopped_while_it_starts)
   SKIP_UNDER_VALGRIND ();
   check_ok (rcvmi_vmm_firecracker.probe (&b->vmm, &e), e);
   check_ok (rcvmi_vmm_firecracker.start (&b->vmm, &b->config, &e), e);
-  assert_true (rcvmi_vmm_firecracker.pause (&b->vmm, &e) < 0);
+  assert_true (rcvmi_vmm_firecracker.set_balloon (&b->vmm, 256 << 20, 0, &e) < 0);
   check_error (&e, RCVM_E_STATE, "vmm", "still starting");
 }
 

@@ -325,32 +325,15 @@ TEST (test_kill)
   close (fd);
 }
 
-/* 'T' while it is stopped. */
-static char
-state_of (pid_t pid)
-{
-  char path[64], text[512] = "", *at;
-  FILE *f;
-
-  snprintf (path, sizeof path, "/proc/%d/stat", (int) pid);
-  f = fopen (path, "re");
-  assert_non_null (f);
-  assert_non_null (fgets (text, sizeof text, f));
-  fclose (f);
-  at = strrchr (text, ')');
-  assert_non_null (at);
-  return at[2];
-}
-
 TEST (test_stop)
 {
   struct rcvmi_proc proc;
   int fd = start_echo (&proc);
 
   assert_int_equal (rcvmi_proc_stop (&proc), 0);
-  assert_int_equal (state_of (proc.pid), 'T');
+  assert_int_equal (process_state (proc.pid), 'T');
   assert_int_equal (rcvmi_proc_continue (&proc), 0);
-  assert_int_not_equal (state_of (proc.pid), 'T');
+  assert_int_not_equal (process_state (proc.pid), 'T');
   kill (proc.pid, SIGKILL);
   assert_int_equal (rcvmi_proc_stop (&proc), -1);
   assert_int_equal (errno, ESRCH);
