@@ -54,6 +54,12 @@ enum key
   KEY_DISKS,
   KEY_NETWORK_MODE,
   KEY_ENABLE_BALLOON,
+  KEY_DISK_BANDWIDTH,
+  KEY_DISK_OPS,
+  KEY_NET_BANDWIDTH,
+  KEY_IO_ENGINE,
+  KEY_HUGE_PAGES,
+  KEY_CPU_TEMPLATE,
   KEY_BREAK,
   N_KEYS
 };
@@ -79,6 +85,12 @@ static const struct
   [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", true },
   [KEY_NETWORK_MODE] = { "RUNCVM_NETWORK_MODE", PREFIX "network-mode", true },
   [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", true },
+  [KEY_DISK_BANDWIDTH] = { "RUNCVM_DISK_BANDWIDTH", PREFIX "disk-bandwidth", true },
+  [KEY_DISK_OPS] = { "RUNCVM_DISK_OPS", PREFIX "disk-ops", true },
+  [KEY_NET_BANDWIDTH] = { "RUNCVM_NET_BANDWIDTH", PREFIX "net-bandwidth", true },
+  [KEY_IO_ENGINE] = { "RUNCVM_IO_ENGINE", PREFIX "io-engine", true },
+  [KEY_HUGE_PAGES] = { "RUNCVM_HUGE_PAGES", PREFIX "huge-pages", true },
+  [KEY_CPU_TEMPLATE] = { "RUNCVM_CPU_TEMPLATE", PREFIX "cpu-template", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };
 
@@ -86,7 +98,7 @@ static const struct
 struct setting
 {
   const char *value; /* NULL: nobody said anything */
-  char from[96];
+  char from[RCVMI_PLAN_FROM];
 };
 
 static void
@@ -119,11 +131,13 @@ from_config (struct setting *s, const struct rcvmi_plan *plan, enum key key)
 }
 
 const char *
-rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, size_t size)
+rcvmi_plan_word (const struct rcvmi_plan *plan, const char *env, char *from, size_t size)
 {
   struct setting s = { 0 };
 
-  from_config (&s, plan, KEY_DISKS);
+  for (enum key key = 0; key < N_KEYS; key++)
+    if (strcmp (keys[key].env, env) == 0)
+      from_config (&s, plan, key);
   snprintf (from, size, "%s", s.from);
   return s.value;
 }
@@ -568,16 +582,16 @@ plan_readonly_root (struct rcvmi_plan *plan)
   plan->changes = RCVMI_CHANGES_DISCARD;
 }
 
-static int
-plan_balloon (struct rcvmi_plan *plan, rcvm_error **err)
+int
+rcvmi_plan_switch (const struct rcvmi_plan *plan, const char *env, bool *on, rcvm_error **err)
 {
-  struct setting s = { 0 };
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, env, from, sizeof from);
 
-  from_config (&s, plan, KEY_ENABLE_BALLOON);
-  plan->balloon = s.value && is_on (s.value);
-  if (s.value && !plan->balloon && !is_off (s.value))
+  *on = word && is_on (word);
+  if (word && !*on && !is_off (word))
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only on and off, yes and no, true and false, 1 and 0 are known",
-                       s.from, s.value);
+                       from, word);
   return 0;
 }
 
@@ -660,7 +674,9 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
   if (rc == 0)
     rc = plan_digests (plan, options, err);
   if (rc == 0)
-    rc = plan_balloon (plan, err);
+    rc = rcvmi_plan_switch (plan, "RUNCVM_ENABLE_BALLOON", &plan->balloon, err);
+  if (rc == 0)
+    rc = rcvmi_plan_tuning (plan, err);
   if (rc == 0)
     rc = plan_log_level (plan, options, err);
   return rc;

@@ -107,7 +107,7 @@ rcvmi_plan_network (struct rcvmi_plan *plan, const struct rcvmi_options *options
 {
   struct rcvmi_plan_net *net = &plan->net;
   const char *word, *from;
-  char buf[96];
+  char buf[RCVMI_PLAN_FROM];
   int rc = from_namespaces (plan, err);
 
   word = rcvmi_plan_network_word (plan, options, buf, sizeof buf);

@@ -26,6 +26,18 @@ int rcvmi_plan_warn (struct rcvmi_plan *plan, rcvm_error **err, const char *fmt,
 int rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options,
                         const struct rcvmi_defaults *defaults, rcvm_error **err);
 
+/* What a setting, named by its variable, or its annotation says, and in `from` which; NULL: neither. */
+enum
+{
+  RCVMI_PLAN_FROM = 96
+};
+const char *rcvmi_plan_word (const struct rcvmi_plan *plan, const char *env, char *from, size_t size);
+/* One that is on or off. */
+int rcvmi_plan_switch (const struct rcvmi_plan *plan, const char *env, bool *on, rcvm_error **err);
+
+/* plan-tuning.c */
+int rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err);
+
 /* The network that is asked for, and in `from` by whom; NULL: by nobody. */
 const char *rcvmi_plan_network_word (const struct rcvmi_plan *plan, const struct rcvmi_options *options, char *from,
                                      size_t size);
@@ -63,8 +75,6 @@ int rcvmi_plan_scratch_disks (struct rcvmi_plan *plan, rcvm_error **err);
 bool rcvmi_plan_is_for_disks (const struct rcvmi_plan *plan, const char *destination);
 /* Mounted at its target. */
 int rcvmi_plan_add_scratch (struct rcvmi_plan *plan, const struct rcvmi_plan_disk *disk, rcvm_error **err);
-/* plan-machine.c: RUNCVM_DISKS or its annotation, and in `from` which; NULL: neither. */
-const char *rcvmi_plan_disks_word (const struct rcvmi_plan *plan, char *from, size_t size);
 
 /* plan-copy.c: `back`: "none", "exit". */
 int rcvmi_plan_add_copy_volume (struct rcvmi_plan *plan, const char *source, const char *target, bool read_only,

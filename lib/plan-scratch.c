@@ -15,11 +15,6 @@
 
 #include "err.h"
 
-enum
-{
-  FROM_MAX = 96
-};
-
 static bool
 is_bind (const struct rcvmi_spec_mount *m)
 {
@@ -49,9 +44,9 @@ below (const char *path, const char *top)
 bool
 rcvmi_plan_is_for_disks (const struct rcvmi_plan *plan, const char *destination)
 {
-  char from[FROM_MAX];
+  char from[RCVMI_PLAN_FROM];
 
-  return rcvmi_plan_disks_word (plan, from, sizeof from)
+  return rcvmi_plan_word (plan, "RUNCVM_DISKS", from, sizeof from)
          && (strcmp (destination, "/disks") == 0 || below (destination, "/disks"));
 }
 
@@ -131,8 +126,8 @@ add (struct rcvmi_plan *plan, const char *from, char *text, rcvm_error **err)
 int
 rcvmi_plan_scratch_disks (struct rcvmi_plan *plan, rcvm_error **err)
 {
-  char from[FROM_MAX], *text, *disk;
-  const char *word = rcvmi_plan_disks_word (plan, from, sizeof from);
+  char from[RCVMI_PLAN_FROM], *text, *disk;
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_DISKS", from, sizeof from);
   int rc = 0;
 
   if (!word)

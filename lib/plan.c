@@ -305,6 +305,7 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
   free (plan->kernel);
   free (plan->initramfs);
   free (plan->kernel_args);
+  rcvmi_tuning_clear (&plan->tuning);
   for (size_t i = 0; i < plan->n_copies; i++)
     {
       free (plan->copies[i].source);

@@ -16,6 +16,7 @@
 #include "options.h"
 #include "spec.h"
 #include "tlv.h"
+#include "tuning.h"
 
 enum rcvmi_hypervisor
 {
@@ -140,6 +141,7 @@ struct rcvmi_plan
   uint64_t memory;   /* bytes */
   unsigned cpus;
   bool balloon; /* what the guest frees goes back to the host */
+  struct rcvmi_tuning tuning;
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;

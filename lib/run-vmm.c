@@ -93,10 +93,13 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .memory = run->plan->memory,
     .cpus = run->plan->cpus,
     .balloon = run->plan->balloon,
+    .tuning = run->plan->tuning,
     .volumes = run->plan->n_volumes > 0,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
+  if (config.tuning.huge_pages && rcvmi_tuning_check_huge_pages (config.memory, err) < 0)
+    return RCVMI_STEP_FAILED;
   put_disks (run, &config);
   rcvmi_run_put_shares (run, &config);
   if (rcvmi_run_net_config (run, &config, err) < 0)

@@ -98,6 +98,36 @@ put_bool (struct object *b, const char *name, bool value)
   put (b, name, json_object_new_boolean (value));
 }
 
+/* A bucket of tokens: refilled every 100 ms, so that a burst stays short, where that makes enough of them. */
+static void
+put_rate (struct object *b, const char *name, uint64_t per_second)
+{
+  enum { MANY = 10000 };
+  uint64_t ms = per_second < MANY ? 1000 : 100;
+  struct object bucket = new_object ();
+
+  put_int (&bucket, "size", per_second * ms / 1000);
+  put_int (&bucket, "refill_time", ms);
+  put (b, name, bucket.failed ? NULL : steal_ptr (bucket.o));
+  json_object_put (bucket.o);
+}
+
+static void
+put_limiter (struct object *b, const char *name, uint64_t bandwidth, uint64_t ops)
+{
+  struct object limiter;
+
+  if (!bandwidth && !ops)
+    return;
+  limiter = new_object ();
+  if (bandwidth)
+    put_rate (&limiter, "bandwidth", bandwidth);
+  if (ops)
+    put_rate (&limiter, "ops", ops);
+  put (b, name, limiter.failed ? NULL : steal_ptr (limiter.o));
+  json_object_put (limiter.o);
+}
+
 static void
 request (struct rcvmi_fc_requests *r, const char *path, struct object *b, const char *what)
 {
@@ -130,6 +160,29 @@ put_boot_source (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
   request (r, "/boot-source", &b, "the kernel");
 }
 
+/* A CPU template of one's own, and not the name of one of Firecracker's. */
+static bool
+is_file (const char *cpu_template)
+{
+  return strchr (cpu_template, '/') != NULL;
+}
+
+static int
+put_cpu_config (struct rcvmi_fc_requests *r, const char *path, rcvm_error **err)
+{
+  struct json_object *o = json_object_from_file (path);
+
+  if (!o || !json_object_is_type (o, json_type_object))
+    {
+      json_object_put (o);
+      return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                         "the CPU template %s is no file with a JSON object: give such a file, or the name of one of Firecracker's",
+                         path);
+    }
+  rcvmi_fc_add (r, "PUT", "/cpu-config", o, "the CPU template");
+  return 0;
+}
+
 static void
 put_machine (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
 {
@@ -138,12 +191,16 @@ put_machine (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
   put_int (&b, "vcpu_count", c->cpus);
   put_int (&b, "mem_size_mib", c->memory / MIB);
   put_bool (&b, "smt", false);
+  if (c->tuning.huge_pages)
+    put_string (&b, "huge_pages", "2M");
+  if (c->tuning.cpu_template && !is_file (c->tuning.cpu_template))
+    put_string (&b, "cpu_template", c->tuning.cpu_template);
   request (r, "/machine-config", &b, "the number of CPUs and the memory");
 }
 
 /* The guest finds its disks by their order, which is that of the requests. */
 static void
-put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d)
+put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d, const struct rcvmi_tuning *t)
 {
   struct object b = new_object ();
   char path[64], what[64];
@@ -154,14 +211,15 @@ put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d)
   put_bool (&b, "is_read_only", d->readonly);
   /* What the guest flushes is on the host's disk then, where it is to outlive the VM. */
   put_string (&b, "cache_type", d->readonly || d->passing ? "Unsafe" : "Writeback");
-  put_string (&b, "io_engine", "Sync");
+  put_string (&b, "io_engine", t->async_io ? "Async" : "Sync");
+  put_limiter (&b, "rate_limiter", t->disk_bandwidth, t->disk_ops);
   snprintf (path, sizeof path, "/drives/%s", d->serial);
   snprintf (what, sizeof what, "the drive '%s'", d->serial);
   request (r, path, &b, what);
 }
 
 static void
-put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version)
+put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
 {
   struct object b = new_object ();
   char id[32], mac[18], path[64], what[64];
@@ -175,6 +233,8 @@ put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned ve
   /* Where it is not known the guest's agent alone sets it. */
   if (n->mtu && version >= RCVMI_FC_MTU_SINCE)
     put_int (&b, "mtu", n->mtu);
+  put_limiter (&b, "rx_rate_limiter", t->net_bandwidth, 0);
+  put_limiter (&b, "tx_rate_limiter", t->net_bandwidth, 0);
   snprintf (path, sizeof path, "/network-interfaces/%s", id);
   snprintf (what, sizeof what, "the network interface '%s'", n->tap_name);
   request (r, path, &b, what);
@@ -225,10 +285,15 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
                        version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
   put_boot_source (r, c);
   put_machine (r, c);
+  if (c->tuning.cpu_template && is_file (c->tuning.cpu_template) && put_cpu_config (r, c->tuning.cpu_template, err) < 0)
+    {
+      rcvmi_fc_requests_clear (r);
+      return RCVM_E_INVALID;
+    }
   for (size_t i = 0; i < c->n_disks; i++)
-    put_drive (r, &c->disks[i]);
+    put_drive (r, &c->disks[i], &c->tuning);
   for (size_t i = 0; i < c->n_nics; i++)
-    put_nic (r, &c->nics[i], version);
+    put_nic (r, &c->nics[i], version, &c->tuning);
   put_vsock (r);
   if (c->balloon)
     put_balloon (r);

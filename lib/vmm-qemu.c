@@ -106,17 +106,20 @@ escape (const char *value)
 }
 
 static void
-add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index)
+add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index, const struct rcvmi_tuning *t)
 {
   autofree char *path = escape (disk->path);
+  char limits[160];
 
   if (!path)
     {
       a->failed = true;
       return;
     }
-  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=%s,file.filename=%s%s", index,
-              disk->device ? "host_device" : "file", path,
+  snprintf (limits, sizeof limits, ",throttling.bps-total=%" PRIu64 ",throttling.iops-total=%" PRIu64, t->disk_bandwidth, t->disk_ops);
+  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=%s,file.filename=%s%s%s%s", index,
+              disk->device ? "host_device" : "file", path, t->async_io ? ",file.aio=io_uring" : "",
+              t->disk_bandwidth || t->disk_ops ? limits : "",
               disk->readonly  ? ",readonly=on,file.locking=off"
               : disk->passing ? ",discard=unmap,cache.no-flush=on"
                               : ",discard=unmap");
@@ -172,12 +175,14 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add (&a, vmm->program);
   add_option (&a, "-name", "%s", c->id);
   add_option (&a, "-machine", "microvm,x-option-roms=off,isa-serial=on,rtc=on%s%s",
-              c->n_nics || c->nic_hotplug ? ",pcie=on" : "", c->n_shares ? ",memory-backend=memory" : "");
+              c->n_nics || c->nic_hotplug ? ",pcie=on" : "",
+              c->n_shares || c->tuning.huge_pages ? ",memory-backend=memory" : "");
   /* vhost-user has no devices of before virtio 1.0, and memory that others can map. */
   if (c->n_shares)
     add_option (&a, "-global", "virtio-mmio.force-legacy=false");
-  if (c->n_shares)
-    add_option (&a, "-object", "memory-backend-memfd,id=memory,share=on,size=%" PRIu64 "M", c->memory / MIB);
+  if (c->n_shares || c->tuning.huge_pages)
+    add_option (&a, "-object", "memory-backend-memfd,id=memory,share=on%s,size=%" PRIu64 "M",
+                c->tuning.huge_pages ? ",hugetlb=on,hugetlbsize=2M" : "", c->memory / MIB);
   add_option (&a, "-accel", "%s", kvm           ? "kvm"
                                  : c->cpus > 1 ? "tcg,tb-size=" TRANSLATED ",thread=multi"
                                                : "tcg,tb-size=" TRANSLATED);
@@ -210,7 +215,7 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)
-    add_disk (&a, &c->disks[i], i);
+    add_disk (&a, &c->disks[i], i, &c->tuning);
   add_nics (&a, c, q);
   add_shares (&a, c);
   if (!a.failed)
@@ -236,6 +241,17 @@ on_qmp_broken (void *user, rcvm_error *err)
 }
 
 static int
+check_tuning (const struct rcvmi_tuning *t, rcvm_error **err)
+{
+  if (t->net_bandwidth)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "QEMU cannot limit the bandwidth of an interface: use tc on the container's, or Firecracker");
+  if (t->cpu_template)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "QEMU has no CPU templates: leave '%.100s' away, or use Firecracker", t->cpu_template);
+  return 0;
+}
+
+static int
 start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
 {
   struct qemu *q = calloc (1, sizeof *q);
@@ -245,6 +261,12 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   vmm->state = q;
   if (!argv)
     return rcvmi_fail_nomem (err);
+  code = check_tuning (&config->tuning, err);
+  if (code < 0)
+    {
+      rcvmi_strv_free (argv);
+      return code;
+    }
   for (size_t i = 0; i < config->n_nics; i++)
     fds[1 + i] = config->nics[i].tap_fd;
   for (size_t i = 0; i < config->n_shares; i++)

@@ -87,6 +87,7 @@ struct rcvmi_vmm_config
   size_t n_nics;
   struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
   size_t n_shares;
+  struct rcvmi_tuning tuning; /* its strings stay the caller's */
   bool nic_hotplug; /* NICs may come later */
   bool balloon;     /* memory that the guest frees goes back to the host */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */

@@ -34,11 +34,28 @@ chmod 755 "$work/old"
 RUNCVM_FIRECRACKER=$work/old refused 'is Firecracker 1\.6, and 1\.7 is the oldest' "an old Firecracker" start --hypervisor firecracker
 is "$(RUNCVM_FIRECRACKER=$work/old chosen)" "qemu kvm" "an old Firecracker is not chosen"
 
+# The lab's memory is ours to reserve.
+huge() {
+  local all=80
+  echo $all >/proc/sys/vm/nr_hugepages
+  runcvm run --hypervisor "$1" --memory 160M --log-level error --annotation org.runcvm.huge-pages=on --rootfs "$BUSYBOX" huge -- \
+    sh -c 'trap "exit 3" TERM; while :; do sleep 1; done' &
+  wait_for sh -c '[ "$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)" -lt 60 ]' && ok "huge pages, with $1" || not_ok "huge pages, with $1"
+  until runcvm state huge 2>/dev/null | grep -q '"status": "\(running\|stopped\)"'; do sleep 0.2; done
+  runcvm kill huge TERM
+  wait $!
+  is "$?" 3 "the container runs in them"
+  is "$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)" $all "which are free again"
+  echo 0 >/proc/sys/vm/nr_hugepages
+}
+huge qemu
+
 if [ -z "$firecracker" ]; then
   ok "Firecracker # skip it is not there"
   exit
 fi
 
+huge firecracker
 is "$(chosen)" "firecracker kvm" "Firecracker is chosen where it is"
 is "$(cat "$work/err")" "" "and nothing is said about it"
 is "$(RUNCVM_HYPERVISOR=qemu chosen)" "qemu kvm" "QEMU is taken where the environment asks for it"

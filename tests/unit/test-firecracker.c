@@ -527,6 +527,41 @@ FC_TEST (configuration)
   check_error (&e, RCVM_E_INVALID, "vmm", "at most 32 CPUs");
 }
 
+FC_TEST (tuning)
+{
+  struct bench *b = *state;
+  struct rcvmi_tuning *t = &b->config.tuning;
+  autofree char *path = NULL;
+  struct rcvmi_fc_requests r;
+  rcvm_error *e = NULL;
+
+  *t = (struct rcvmi_tuning){ .disk_bandwidth = 20 << 20,
+                              .disk_ops = 500,
+                              .net_bandwidth = 1000000,
+                              .huge_pages = true,
+                              .async_io = true,
+                              .cpu_template = (char *) "T2" };
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_non_null (strstr (body_of (&r, "/drives/upper"),
+                           "\"io_engine\":\"Async\",\"rate_limiter\":{\"bandwidth\":{\"size\":2097152,\"refill_time\":100},"
+                           "\"ops\":{\"size\":500,\"refill_time\":1000}}"));
+  assert_non_null (strstr (body_of (&r, "/network-interfaces/nic7"),
+                           "\"rx_rate_limiter\":{\"bandwidth\":{\"size\":100000,\"refill_time\":100}},"
+                           "\"tx_rate_limiter\":{\"bandwidth\":{\"size\":100000,\"refill_time\":100}}"));
+  assert_non_null (strstr (body_of (&r, "/machine-config"), "\"huge_pages\":\"2M\",\"cpu_template\":\"T2\""));
+  rcvmi_fc_requests_clear (&r);
+  assert_true (asprintf (&path, "%s/requests", b->dir) > 0);
+  t->cpu_template = path;
+  write_file (path, "{\"kvm_capabilities\": []}", 24);
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_string_equal (body_of (&r, "/cpu-config"), "{\"kvm_capabilities\":[]}");
+  assert_null (strstr (body_of (&r, "/machine-config"), "cpu_template"));
+  rcvmi_fc_requests_clear (&r);
+  write_file (path, "[]", 2);
+  assert_true (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e) < 0);
+  check_error (&e, RCVM_E_INVALID, "vmm", "is no file with a JSON object");
+}
+
 FC_TEST (compressed_kernel)
 {
   struct bench *b = *state;
@@ -558,6 +593,7 @@ main (int argc, char **argv)
     FC (stopped_while_it_starts),
     FC (versions),
     FC (configuration),
+    FC (tuning),
     FC (compressed_kernel),
   };
 

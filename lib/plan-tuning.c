@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#define RCVMI_STAGE "plan"
+#include "plan-parts.h"
+
+#include <string.h>
+
+#include "err.h"
+
+enum
+{
+  HUGE_PAGE = 2 * 1024 * 1024
+};
+
+/* A number with or without a unit, as of sizes; 0 where nothing is said. */
+static int
+plan_rate (const struct rcvmi_plan *plan, const char *env, const char *unit, uint64_t *rate, rcvm_error **err)
+{
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, env, from, sizeof from);
+
+  if (!word)
+    return 0;
+  *rate = rcvmi_plan_parse_size (word);
+  if (*rate == 0)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives the limit '%.40s', which is no number of %s a second like 500 or 20M", from,
+                       word, unit);
+  return 0;
+}
+
+static int
+plan_io_engine (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_IO_ENGINE", from, sizeof from);
+
+  plan->tuning.async_io = word && strcmp (word, "async") == 0;
+  if (word && !plan->tuning.async_io && strcmp (word, "sync") != 0)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s names the io engine '%.40s', and only sync and async are known", from, word);
+  return 0;
+}
+
+int
+rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  struct rcvmi_tuning *t = &plan->tuning;
+  char from[RCVMI_PLAN_FROM];
+  const char *word;
+  int rc = plan_rate (plan, "RUNCVM_DISK_BANDWIDTH", "bytes", &t->disk_bandwidth, err);
+
+  if (rc == 0)
+    rc = plan_rate (plan, "RUNCVM_DISK_OPS", "requests", &t->disk_ops, err);
+  if (rc == 0)
+    rc = plan_rate (plan, "RUNCVM_NET_BANDWIDTH", "bytes", &t->net_bandwidth, err);
+  if (rc == 0)
+    rc = plan_io_engine (plan, err);
+  if (rc == 0)
+    rc = rcvmi_plan_switch (plan, "RUNCVM_HUGE_PAGES", &t->huge_pages, err);
+  if (rc == 0 && t->huge_pages)
+    plan->memory = (plan->memory + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  if (rc == 0 && (word = rcvmi_plan_word (plan, "RUNCVM_CPU_TEMPLATE", from, sizeof from)) && !(t->cpu_template = strdup (word)))
+    rc = rcvmi_fail_nomem (err);
+  return rc;
+}
