@@ -226,16 +226,17 @@ check_arguments (const char *image, const char *rootfs, rcvm_error **err)
   return 0;
 }
 
-/* Another open file: the reader has the image's, and may outlive a writer that is killed for a moment. */
+/* Another open file: the reader has the image's, and may outlive a writer that is killed for a moment.  One that is
+   repeated waits for that. */
 static int
-lock_image (struct rcvmi_writeback *w, const char *image, rcvm_error **err)
+lock_image (struct rcvmi_writeback *w, const char *image, bool wait, rcvm_error **err)
 {
   struct stat st;
   int code = open_image (image, &w->lock, &st, err);
 
   if (code < 0)
     return code;
-  if (flock (w->lock, LOCK_EX | LOCK_NB) == 0)
+  if (flock (w->lock, wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0)
     return 0;
   return errno == EWOULDBLOCK ? rcvmi_fail (err, RCVM_E_STATE, 0, "the image '%s' is being written back already", image)
                               : rcvmi_fail_errno (err, errno, "cannot lock the image '%s'", image);
@@ -251,7 +252,7 @@ open_all (struct rcvmi_writeback *w, const char *image, const char *rootfs, cons
   if (code == 0 && options && options->base)
     code = open_image (options->base, &w->base, &st, err);
   if (code == 0)
-    code = lock_image (w, image, err);
+    code = lock_image (w, image, options && options->repeated, err);
   if (code < 0)
     return code;
   w->root = open (rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -305,6 +306,12 @@ rcvmi_writeback_apply (const char *image, const char *rootfs, const struct rcvmi
   else
     {
       code = write_back (w, &e);
+      /* Others of the same image can follow. */
+      if (code == 0 && options && options->repeated)
+        {
+          cleanup_close (&w->lock);
+          w->lock = -1;
+        }
       if (code == 0)
         return w;
       if (w->intent.fresh && !w->apply.order.began)

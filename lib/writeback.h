@@ -59,7 +59,7 @@ int rcvmi_writeback (const char *image, const char *rootfs,
                      const struct rcvmi_writeback_options *options, rcvm_error **err);
 
 /* The same in two steps, for an image that does not change meanwhile, but will: after the first the image is no longer needed.
-   The second makes it last, and forgets how to repeat it; without it, the next write-back does all of this one again. */
+   The strings and the options have to last as long.  The second makes it last, and forgets how to repeat it; without it, the next write-back does all of this one again. */
 struct rcvmi_writeback;
 struct rcvmi_writeback *rcvmi_writeback_apply (const char *image, const char *rootfs, const struct rcvmi_writeback_options *options,
                                                rcvm_error **err);
