@@ -121,12 +121,13 @@ stop_worker (struct rcvmi_run_live *l)
   l->worker.error_fd = l->worker_fd = -1;
 }
 
+/* `again`: the round had copies in it that were in one that failed. */
 static void
-tell (struct rcvmi_run_live *l, const rcvm_error *e)
+tell (struct rcvmi_run_live *l, const rcvm_error *e, bool again)
 {
   const char *text = e ? rcvm_error_get_message (e) : NULL;
 
-  if (!e && l->told)
+  if (!e && again)
     rcvmi_log_at (l->run->log, RCVM_LOG_INFO, "volumes", "copies are written back again");
   else if (!e)
     rcvmi_log_at (l->run->log, RCVM_LOG_DEBUG, "volumes", "copies were written back within %lld ms",
@@ -134,8 +135,11 @@ tell (struct rcvmi_run_live *l, const rcvm_error *e)
   /* The same once a minute is no news. */
   else if (!l->told || strcmp (l->told, text) != 0)
     rcvmi_log_at (l->run->log, RCVM_LOG_WARNING, "volumes", "copies are not written back now, and it is tried again: %s", text);
-  free (l->told);
-  l->told = e ? strdup (text) : NULL;
+  if (e || again)
+    {
+      free (l->told);
+      l->told = e ? strdup (text) : NULL;
+    }
 }
 
 /* The round is over; takes the error. */
@@ -143,6 +147,7 @@ static void
 finish (struct rcvmi_run_live *l, rcvm_error *err)
 {
   int64_t now = rcvmi_clock_ms ();
+  bool again = false;
 
   stop_worker (l);
   rcvmi_ev_remove (steal_ptr (l->limit));
@@ -168,12 +173,13 @@ finish (struct rcvmi_run_live *l, rcvm_error *err)
         }
       else
         {
+          again |= c->failures > 0;
           c->failures = 0;
           if (c->periodic)
             c->due = now + delay;
         }
     }
-  tell (l, err);
+  tell (l, err, again);
   rcvm_error_free (err);
   schedule (l);
 }
