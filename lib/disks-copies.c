@@ -159,10 +159,11 @@ rcvmi_disks_round (const struct rcvmi_disks *d, const struct rcvmi_disks_round *
 {
   autofree struct rcvmi_writeback **applied = calloc (round->n + 1, sizeof *applied);
   autofree struct way *ways = calloc (round->n + 1, sizeof *ways);
+  autofree unsigned *numbers = calloc (round->n + 1, sizeof *numbers);
   struct json_object *list = NULL;
   rcvm_error *first = NULL;
   size_t n = 0, n_ways = 0;
-  int r = applied && ways ? rcvmi_disks_read_json (d, RECORD, &list, err) : rcvmi_fail_nomem (err);
+  int r = applied && ways && numbers ? rcvmi_disks_read_json (d, RECORD, &list, err) : rcvmi_fail_nomem (err);
 
   if (r <= 0)
     return r;
@@ -177,13 +178,14 @@ rcvmi_disks_round (const struct rcvmi_disks *d, const struct rcvmi_disks_round *
       if (find_way (w, d, o, round->frozen, first ? NULL : &first) < 0)
         continue;
       applied[n] = rcvmi_writeback_apply (d->copies, w->source, &w->options, first ? NULL : &first);
+      numbers[n] = (unsigned) number (o, "number");
       n += applied[n] != NULL;
     }
   r = round->read (round->user, err);
   for (size_t i = 0; i < n; i++)
     {
-      if (r == 0)
-        rcvmi_writeback_commit (applied[i], first ? NULL : &first);
+      if (r == 0 && rcvmi_writeback_commit (applied[i], first ? NULL : &first) == 0)
+        round->done (round->user, numbers[i]);
       rcvmi_writeback_free (applied[i]);
     }
   for (size_t i = 0; i < n_ways; i++)

@@ -93,6 +93,8 @@ struct rcvmi_disks_round
   struct timespec frozen; /* the guest's clock, since when it does not */
   /* The disk may change again.  Negative: it has before. */
   int (*read) (void *user, rcvm_error **err);
+  /* Of this one all is written back. */
+  void (*done) (void *user, unsigned number);
   void *user;
 };
 int rcvmi_disks_round (const struct rcvmi_disks *d, const struct rcvmi_disks_round *round, rcvm_error **err);

@@ -55,7 +55,7 @@ struct copy
   bool periodic;
   int64_t delay_ms;
   int64_t due; /* 0: not yet */
-  bool in_round;
+  bool in_round, succeeded;
 };
 
 struct rcvmi_run_live
@@ -92,12 +92,22 @@ confirm (void *user, rcvm_error **err)
   return n == 1 && c == CONFIRMED ? 0 : rcvmi_fail (err, RCVM_E_CANCELLED, 0, "the write-back of the copies was cancelled");
 }
 
+/* If it does not get there, it is done again. */
+static void
+report (void *user, unsigned number)
+{
+  uint32_t n = number;
+
+  (void) user;
+  (void) !send (RCVMI_PROC_FORK_FD, &n, sizeof n, MSG_NOSIGNAL);
+}
+
 static int
 run_round (void *user, rcvm_error **err)
 {
   struct rcvmi_run_live *l = user;
   autofree unsigned *numbers = calloc (l->n, sizeof *numbers);
-  struct rcvmi_disks_round round = { .numbers = numbers, .frozen = l->frozen, .read = confirm };
+  struct rcvmi_disks_round round = { .numbers = numbers, .frozen = l->frozen, .read = confirm, .done = report };
   int r = numbers ? rcvmi_disks_reopen (&l->run->disks, err) : rcvmi_fail_nomem (err);
 
   if (r < 0)
@@ -121,7 +131,7 @@ stop_worker (struct rcvmi_run_live *l)
   l->worker.error_fd = l->worker_fd = -1;
 }
 
-/* `again`: the round had copies in it that were in one that failed. */
+/* `again`: the last that had failed has succeeded. */
 static void
 tell (struct rcvmi_run_live *l, const rcvm_error *e, bool again)
 {
@@ -142,13 +152,26 @@ tell (struct rcvmi_run_live *l, const rcvm_error *e, bool again)
     }
 }
 
+/* Some may have succeeded where others failed. */
+static void
+take_reports (struct rcvmi_run_live *l)
+{
+  uint32_t number;
+
+  while (l->phase == ENDING && recv (l->worker_fd, &number, sizeof number, MSG_DONTWAIT) == sizeof number)
+    for (size_t i = 0; i < l->n; i++)
+      if (l->list[i].number == number)
+        l->list[i].succeeded = true;
+}
+
 /* The round is over; takes the error. */
 static void
 finish (struct rcvmi_run_live *l, rcvm_error *err)
 {
   int64_t now = rcvmi_clock_ms ();
-  bool again = false;
+  bool again = false, failing = false;
 
+  take_reports (l);
   stop_worker (l);
   rcvmi_ev_remove (steal_ptr (l->limit));
   /* A guest that is frozen, or will be. */
@@ -163,7 +186,7 @@ finish (struct rcvmi_run_live *l, rcvm_error *err)
       if (!c->in_round)
         continue;
       c->in_round = false;
-      if (err)
+      if (err && !c->succeeded)
         {
           retry = (int64_t) RETRY_MIN_MS << (c->failures < 4 ? c->failures : 4);
           if (retry > RETRY_MAX_MS)
@@ -178,8 +201,11 @@ finish (struct rcvmi_run_live *l, rcvm_error *err)
           if (c->periodic)
             c->due = now + delay;
         }
+      c->succeeded = false;
     }
-  tell (l, err, again);
+  for (size_t i = 0; i < l->n; i++)
+    failing |= l->list[i].failures > 0;
+  tell (l, err, again && !failing);
   rcvm_error_free (err);
   schedule (l);
 }

@@ -230,6 +230,9 @@ read_dir (struct changes *c, size_t number)
   c->dirs[number].n = c->n_nodes - first;
   if (c->dirs[number].n)
     qsort_r (c->nodes + first, c->n_nodes - first, sizeof *c->nodes, compare_nodes, c);
+  for (size_t i = first; i + 1 < c->n_nodes; i++)
+    if (compare_nodes (&c->nodes[i], &c->nodes[i + 1], c) == 0)
+      return rcvmi_wb_damaged (c->walk, c->dirs[number].ino, "a directory has a name twice", 0);
   return 0;
 }
 
