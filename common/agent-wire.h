@@ -77,6 +77,11 @@ enum agent_frame
   AGENT_OOM = 13,           /* record: A_BYTES: how many processes of the container the kernel has killed for want of
                                memory, by now */
   AGENT_NAME_QUERY = 14,    /* a DNS message, at least AGENT_NAME_QUERY_MIN bytes; the number is the guest's for the answer */
+  AGENT_FROZEN = 10,        /* answers FREEZE.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else A_CLOCK_NSEC: what is
+                               written after the thaw has this time of change or a later one */
+  AGENT_THAWED = 11,        /* follows FROZEN that was no failure, once.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it did not
+                               stay frozen until THAW came */
+  AGENT_CHANGED = 15,       /* empty: there are changes in the copies that are watched; not said again before the next FROZEN */
   AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -92,6 +97,8 @@ enum agent_frame
   AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
   AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
   AGENT_NAME_ANSWER = 29, /* a DNS message */
+  AGENT_FREEZE = 30, /* empty: nobody shall write to the disk of copies, and all that was written be on it */
+  AGENT_THAW = 31,   /* empty: of the same number */
   AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,
@@ -165,6 +172,8 @@ enum agent_setup_tag
                         for the container's cgroup in the guest (pids.max ...) */
   S_FILE_STAGE = 23, /* str, repeated: "stage:NAME/FILE": a bind whose source is "stage:NAME" is of that file */
   S_DISK_TYPE = 24,  /* record, repeated: K_NAME (locator), K_VALUE: the file system of a disk whose M_TYPE is "auto" */
+  S_COPIES_LIVE = 25, /* u32: 1: FREEZE will come */
+  S_COPY_WATCHED = 26, /* u32, repeated: number of a copy that goes back; CHANGED is sent for it */
   S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
 };

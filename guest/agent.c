@@ -10,6 +10,7 @@
 #include "cgroup.h"
 #include "channel.h"
 #include "container.h"
+#include "copies.h"
 #include "disks.h"
 #include "log.h"
 #include "machine.h"
@@ -94,11 +95,12 @@ end_all (void)
   return waitid (P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
 }
 
-/* When nothing runs any more, the container's mounts are let go. */
+/* When nothing runs any more, the container's mounts are let go.  What is frozen has to thaw before: nobody who waits for that can
+   be killed. */
 static void
 go_on_with_shutdown (void)
 {
-  if (!end_all ())
+  if (!copies_release () || !end_all ())
     return;
   releasing = container_release ();
   if (releasing < 0)
@@ -127,7 +129,7 @@ agent_reaped (pid_t pid, int status)
 }
 
 void
-agent_reaped_all (void)
+agent_go_on_with_shutdown (void)
 {
   if (shutting_down && !releasing)
     go_on_with_shutdown ();
@@ -232,6 +234,12 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_NOTIFY:
       notify_take (payload, h->len);
+      return;
+    case AGENT_FREEZE:
+      copies_freeze (h->process);
+      return;
+    case AGENT_THAW:
+      copies_thaw (h->process);
       return;
     case AGENT_NET_QUERY:
       net_query (h->process);

@@ -12,8 +12,8 @@
 void agent_start (void);
 /* A child was reaped. */
 void agent_reaped (pid_t pid, int status);
-/* And all others that have ended. */
-void agent_reaped_all (void);
+/* All others that have ended were, or something else has happened that a shutdown waits for. */
+void agent_go_on_with_shutdown (void);
 
 /* Whether what ends now was told to. */
 bool agent_is_shutting_down (void);

@@ -17,6 +17,7 @@
 #include "cgroup.h"
 #include "channel.h"
 #include "cleanup.h"
+#include "copies.h"
 #include "devices.h"
 #include "handoff.h"
 #include "idmap.h"
@@ -136,14 +137,14 @@ first_process (struct setup *s, int root_tree, int handoff)
 /* The helper */
 
 static int
-enter_namespaces (const struct setup *s, int *root_tree, struct setup *prepared, struct failure *f)
+enter_namespaces (const struct setup *s, int handoff, int *root_tree, struct setup *prepared, struct failure *f)
 {
   int flags = (int) (the.namespaces & OPTIONAL_NAMESPACES & ~(uint64_t) K_CLONE_NEWUSER);
 
   if (k_unshare (K_CLONE_NEWNS) < 0)
     return fail (f, "namespace", errno, "cannot make the mount namespace");
   if (cgroup_join (0, f) < 0 || mounts_prepare (prepared, root_tree, f) < 0
-      || devices_prepare (prepared, f) < 0)
+      || devices_prepare (prepared, f) < 0 || copies_pass (s, handoff, f) < 0)
     return -1;
   if (s->namespaces & K_CLONE_NEWUSER)
     {
@@ -179,7 +180,7 @@ helper (struct setup *s, int handoff)
     syscall (SYS_close_range, 3u, (unsigned) handoff - 1, 0);
   syscall (SYS_close_range, (unsigned) handoff + 1, ~0u, 0);
   umask (022);
-  if (enter_namespaces (s, &root_tree, s, &f) == 0 && pass_network (handoff, &f) == 0)
+  if (enter_namespaces (s, handoff, &root_tree, s, &f) == 0 && pass_network (handoff, &f) == 0)
     {
       /* A child of the agent, which is to reap it. */
       pid = syscall (SYS_clone, K_CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
@@ -300,8 +301,11 @@ container_ready (pid_t init)
   snprintf (path, sizeof path, "/proc/%d/ns/mnt", (int) init);
   the.mount_namespace = open (path, O_RDONLY | O_CLOEXEC);
   if (the.pidfd < 0 || the.mount_namespace < 0)
+    fail (&f, "namespace", errno, "cannot open the container's namespaces");
+  else
+    copies_watch (&f);
+  if (f.message[0])
     {
-      fail (&f, "namespace", errno, "cannot open the container's namespaces");
       setup_failed (&f);
       return;
     }
@@ -326,6 +330,9 @@ handoff_ready (struct watch *w, uint32_t events)
     case HANDOFF_READY:
       memcpy (&pid, data, sizeof pid);
       container_ready (pid);
+      return;
+    case HANDOFF_COPIES:
+      copies_take (data, len, fds[0]);
       return;
     case HANDOFF_NET:
       net_begin (fds[0]);

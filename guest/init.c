@@ -35,7 +35,7 @@ children_ended (struct watch *w, uint32_t events)
     fatal ("cannot read signals: %s", strerror (errno));
   while ((pid = waitpid (-1, &status, WNOHANG)) > 0)
     agent_reaped (pid, status);
-  agent_reaped_all ();
+  agent_go_on_with_shutdown ();
 }
 
 static void

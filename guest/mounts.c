@@ -196,6 +196,14 @@ detach (const char *dir, struct failure *f)
   return tree;
 }
 
+int
+mounts_open_stage (const char *name)
+{
+  autoclose int stage = open (STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+  return stage < 0 ? -1 : openat (stage, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 static int
 prepare_root (const struct setup *s, struct failure *f)
 {

@@ -24,6 +24,8 @@ int mounts_enter (const struct setup *s, int root, struct failure *f);
 /* Whether it comes through a tunnel. */
 bool mount_is_volume (const struct setup_mount *m);
 
+/* A directory of the initramfs that was mounted for a "stage:NAME", while these are in sight. */
+int mounts_open_stage (const char *name);
 /* A detached copy of what the O_PATH fd `from` sees, with MS_* flags of `flags`; -1 and errno. */
 int mount_clone (int from, uint64_t flags);
 

@@ -217,6 +217,17 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
       return parse_interface (s, tlv_get_record (f));
     case S_FILE_STAGE:
       return parse_string (&s->file_stages, &s->n_file_stages, tlv_get_str (r, f));
+    case S_COPIES_LIVE:
+      s->copies_live = tlv_get_u32 (r, f) != 0;
+      return true;
+    case S_COPY_WATCHED:
+      {
+        uint32_t *n = array_append (s->copies_watched, s->n_copies_watched);
+
+        if (n)
+          *n = tlv_get_u32 (r, f);
+        return n;
+      }
     case S_RESOLV:
       s->resolv = tlv_get_str (r, f);
       return true;
@@ -282,6 +293,7 @@ setup_free (struct setup *s)
   free (s->gid_map);
   free (s->masked);
   free (s->file_stages);
+  free (s->copies_watched);
   free (s->readonly);
   memset (s, 0, sizeof *s);
 }

@@ -49,7 +49,7 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  unsigned n_net_requests, n_cgroup_requests; /* without an answer */
+  unsigned n_net_requests, n_cgroup_requests, n_freezes, n_thaws; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
@@ -57,7 +57,7 @@ struct rcvmi_agent
 struct fields
 {
   uint32_t version, pid, errnum, exit_code, signum, level, count;
-  uint64_t boot_usec;
+  uint64_t boot_usec, clock_nsec;
   bool has_exit_code, has_signal;
   char stage[32];
   char kernel[128];
@@ -126,6 +126,9 @@ parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err
         break;
       case A_BOOT_USEC:
         x->boot_usec = tlv_get_u64 (&r, &f);
+        break;
+      case A_CLOCK_NSEC:
+        x->clock_nsec = tlv_get_u64 (&r, &f);
         break;
       case A_PID:
         x->pid = tlv_get_u32 (&r, &f);
@@ -332,6 +335,30 @@ on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
 }
 
 static int
+on_freeze_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  unsigned *n = h->type == AGENT_FROZEN ? &a->n_freezes : &a->n_thaws;
+  struct fields x;
+  int code = parse (&x, payload, h->len, err);
+  rcvm_error *e;
+
+  if (code < 0)
+    return code;
+  if (*n == 0 || !a->ops->frozen || !a->ops->thawed)
+    return unexpected (h->type == AGENT_FROZEN ? "FROZEN" : "THAWED", err);
+  --*n;
+  e = x.message[0] ? guest_error (&x, RCVM_E_GUEST, "volumes") : NULL;
+  if (h->type == AGENT_THAWED)
+    a->ops->thawed (a->user, h->process, e);
+  else
+    {
+      a->n_thaws += !e;
+      a->ops->frozen (a->user, h->process, x.clock_nsec, e);
+    }
+  return 0;
+}
+
+static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
@@ -361,6 +388,15 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return on_net_answer (a, h, payload, err);
     case AGENT_CGROUP_ANSWER:
       return on_cgroup_answer (a, h, payload, err);
+    case AGENT_FROZEN:
+    case AGENT_THAWED:
+      return on_freeze_answer (a, h, payload, err);
+    case AGENT_CHANGED:
+      if (!a->greeted)
+        return unexpected ("CHANGED", err);
+      if (a->ops->changed)
+        a->ops->changed (a->user);
+      return 0;
     case AGENT_NAME_QUERY:
       if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
         return unexpected ("a question for a name", err);
@@ -539,6 +575,25 @@ rcvmi_agent_net (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct t
     }
   a->n_net_requests++;
   return rcvmi_link_send_record (&a->link, type, number, record, err);
+}
+
+int
+rcvmi_agent_freeze (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    return code;
+  a->n_freezes++;
+  return rcvmi_link_send (&a->link, AGENT_FREEZE, number, NULL, 0, err);
+}
+
+/* One that does not get there ends with the connection. */
+void
+rcvmi_agent_thaw (struct rcvmi_agent *a, uint32_t number)
+{
+  if (check_link (a, NULL) == 0)
+    rcvmi_link_send (&a->link, AGENT_THAW, number, NULL, 0, NULL);
 }
 
 int

@@ -35,6 +35,12 @@ struct rcvmi_agent_ops
   void (*oom) (void *user, uint32_t kills);
   /* A DNS message for the name server of the container's network namespace.  NULL: there is none. */
   void (*name_query) (void *user, uint32_t number, const unsigned char *message, size_t len);
+  /* What came of rcvmi_agent_freeze: the guest's clock, or an error.  And later, once, whether it stayed so until
+     rcvmi_agent_thaw.  NULL: nobody asks. */
+  void (*frozen) (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *err);
+  void (*thawed) (void *user, uint32_t number, rcvm_error *err);
+  /* There are changes in copies.  NULL: nobody waits for them. */
+  void (*changed) (void *user);
   /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
   void (*broken) (void *user, rcvm_error *err);
 };
@@ -67,6 +73,9 @@ int rcvmi_agent_set_clock (struct rcvmi_agent *agent, rcvm_error **err);
 /* While the guest stands still, no answer of it is late. */
 void rcvmi_agent_hold (struct rcvmi_agent *agent);
 int rcvmi_agent_go_on (struct rcvmi_agent *agent, rcvm_error **err);
+/* The disk of copies stands still in between. */
+int rcvmi_agent_freeze (struct rcvmi_agent *agent, uint32_t number, rcvm_error **err);
+void rcvmi_agent_thaw (struct rcvmi_agent *agent, uint32_t number);
 void rcvmi_agent_name_answer (struct rcvmi_agent *agent, uint32_t number, const void *message, size_t len);
 int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
 

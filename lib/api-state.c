@@ -13,9 +13,11 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "control.h"
 #include "handle.h"
 #include "plan.h"
 #include "visibility.h"
+#include "volume-metrics.h"
 
 RCVM_PUBLIC const char *
 rcvm_version (void)
@@ -176,6 +178,15 @@ print_metrics (FILE *f, const rcvm_vm *vm)
     }
 }
 
+/* Of one that runs.  A server that is just started again has none: they are missing then. */
+static void
+ask_for_volumes (rcvm_vm *vm)
+{
+  free (steal_ptr (vm->json));
+  if (vm->status >= RCVM_STATUS_CREATED && vm->status < RCVM_STATUS_STOPPED && vm->link.fd >= 0)
+    rcvmi_handle_request (vm, CONTROL_VOLUMES, NULL, NULL, -1, NULL);
+}
+
 RCVM_PUBLIC char *
 rcvm_vm_metrics (rcvm_vm *vm, rcvm_error **err)
 {
@@ -193,13 +204,18 @@ rcvm_vm_metrics (rcvm_vm *vm, rcvm_error **err)
   code = update (vm, err);
   if (code == 0)
     {
+      ask_for_volumes (vm);
       f = open_memstream (&text, &size);
       if (f)
         print_metrics (f, vm);
-      if (!f || fclose (f) != 0)
+      if (f && vm->json)
+        code = rcvmi_volume_metrics (f, vm->id, vm->json, err);
+      free (steal_ptr (vm->json));
+      if (!f || fclose (f) != 0 || code < 0)
         {
           free (steal_ptr (text));
-          rcvmi_fail_nomem (err);
+          if (code == 0)
+            rcvmi_fail_nomem (err);
         }
     }
   rcvmi_handle_unlock (vm);

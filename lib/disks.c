@@ -453,16 +453,38 @@ rcvmi_disks_scratch (const struct rcvmi_disks *d, size_t number)
   return asprintf (&path, "%s/" SCRATCH, d->dir, number) < 0 ? NULL : path;
 }
 
+/* The disk of copies, and the notes beside it. */
+static int
+remove_copies (const struct rcvmi_disks *d, rcvm_error **err)
+{
+  int fd = openat (d->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), code = 0;
+  DIR *dir = fd < 0 ? NULL : fdopendir (fd);
+  struct dirent *e;
+
+  if (!dir)
+    {
+      code = rcvmi_fail_errno (err, errno, "cannot read the directory '%s'", d->dir);
+      cleanup_close (&fd);
+      return code;
+    }
+  while (code == 0 && (e = readdir (dir)))
+    if (strncmp (e->d_name, "copies.img", 10) == 0 && unlinkat (d->dir_fd, e->d_name, 0) < 0 && errno != ENOENT)
+      code = rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, e->d_name);
+  closedir (dir);
+  return code;
+}
+
 static int
 remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 {
   static const char *const names[]
-      = { "upper.img", "upper.img.write-back", "root.img", "binds.img", "copies.img", "copies.json", "disks.json.new",
-          "disks.json" };
+      = { "upper.img", "upper.img.write-back", "root.img", "binds.img", "copies.json", "disks.json.new", "disks.json" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)
       return rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, names[i]);
+  if (remove_copies (d, err) < 0)
+    return RCVM_E_SYSTEM;
   for (size_t i = 0; i < SCRATCH_MAX; i++)
     {
       char name[32];

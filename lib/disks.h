@@ -76,6 +76,7 @@ struct rcvmi_disks_copy
 {
   unsigned number;
   const char *source;
+  bool live; /* some of them go back while the VM runs */
 };
 
 /* disks-copies.c: writes down where the changes of copies belong, before anything can change. */
@@ -83,6 +84,20 @@ int rcvmi_disks_intend_copies (const struct rcvmi_disks *d, const struct rcvmi_d
                                rcvm_error **err);
 /* Writes them back; a part of rcvmi_disks_write_back.  What fails does not hold up the others. */
 int rcvmi_disks_write_back_copies (const struct rcvmi_disks *d, rcvm_error **err);
+
+/* Of copies that are live, on a disk that the guest does not change meanwhile. */
+struct rcvmi_disks_round
+{
+  const unsigned *numbers;
+  size_t n;
+  struct timespec frozen; /* the guest's clock, since when it does not */
+  /* The disk may change again.  Negative: it has before. */
+  int (*read) (void *user, rcvm_error **err);
+  /* Of this one all is written back. */
+  void (*done) (void *user, unsigned number);
+  void *user;
+};
+int rcvmi_disks_round (const struct rcvmi_disks *d, const struct rcvmi_disks_round *round, rcvm_error **err);
 
 /* A directory as it was meant, told from another one of that name. */
 struct rcvmi_disks_identity

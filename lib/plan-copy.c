@@ -19,7 +19,10 @@
 
 enum
 {
-  COPIES_MAX = 256
+  COPIES_MAX = 256,
+  PERIOD_DEFAULT = 60,
+  DELAY_DEFAULT = 2,
+  SECONDS_MAX = 86400
 };
 
 static void
@@ -35,16 +38,66 @@ put_mount (struct tlv_writer *w, const char *destination, const char *type, cons
   tlv_end (w, mark);
 }
 
+static const struct
+{
+  const char *name;
+  enum rcvmi_plan_copy_back back;
+  unsigned seconds; /* 0: none can be said */
+} times[] = {
+  { "none", RCVMI_PLAN_COPY_NEVER, 0 },
+  { "exit", RCVMI_PLAN_COPY_EXIT, 0 },
+  { "periodic", RCVMI_PLAN_COPY_PERIODIC, PERIOD_DEFAULT },
+  { "change", RCVMI_PLAN_COPY_CHANGE, DELAY_DEFAULT },
+};
+
+/* ":SECONDS", or nothing. */
+static int
+parse_seconds (struct rcvmi_plan_copy_volume *c, const char *back, const char *text, rcvm_error **err)
+{
+  unsigned long v;
+  char *end;
+
+  if (!*text)
+    return 0;
+  v = c->seconds && text[1] >= '0' && text[1] <= '9' ? strtoul (text + 1, &end, 10) : 0;
+  if (v < 1 || v > SECONDS_MAX || *end)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "'%.60s' is no time to write a copy back: 'periodic' and 'change' can be followed by a colon and 1 to %d seconds",
+                       back, SECONDS_MAX);
+  c->seconds = (unsigned) v;
+  return 0;
+}
+
 static int
 parse_back (struct rcvmi_plan_copy_volume *c, const char *back, rcvm_error **err)
 {
-  if (!back || strcmp (back, "none") == 0)
-    c->back = RCVMI_PLAN_COPY_NEVER;
-  else if (strcmp (back, "exit") == 0)
-    c->back = RCVMI_PLAN_COPY_EXIT;
-  else
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.60s' is no time to write a copy back: there are none and exit", back);
-  return 0;
+  size_t n = back ? strcspn (back, ":") : 0;
+
+  if (!back)
+    return 0;
+  for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+    if (strlen (times[i].name) == n && strncmp (times[i].name, back, n) == 0)
+      {
+        c->back = times[i].back;
+        c->seconds = times[i].seconds;
+        return parse_seconds (c, back, back + n, err);
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                     "'%.60s' is no time to write a copy back: there are none, exit, periodic[:SECONDS] and change[:SECONDS]", back);
+}
+
+/* The guest has to know what will be asked of it. */
+static void
+put_live (struct rcvmi_plan *plan, const struct rcvmi_plan_copy_volume *c)
+{
+  bool known = false;
+
+  for (size_t i = 0; i < plan->n_copy_volumes; i++)
+    known |= rcvmi_plan_copy_is_live (&plan->copy_volumes[i]);
+  if (!known)
+    tlv_put_u32 (&plan->setup, S_COPIES_LIVE, 1);
+  if (c->back == RCVMI_PLAN_COPY_CHANGE)
+    tlv_put_u32 (&plan->setup, S_COPY_WATCHED, (uint32_t) plan->n_copy_volumes);
 }
 
 static int
@@ -90,9 +143,17 @@ rcvmi_plan_add_copy_volume (struct rcvmi_plan *plan, const char *source, const c
       snprintf (copy, sizeof copy, "copy:%zu", plan->n_copy_volumes);
       put_mount (&plan->setup, stage, "overlay", copy, 0);
     }
+  if (rcvmi_plan_copy_is_live (&c))
+    put_live (plan, &c);
   put_mount (&plan->setup, target, "bind", stage, MS_BIND | MS_REC | (read_only ? MS_RDONLY : 0));
   all[plan->n_copy_volumes++] = c;
   return 0;
+}
+
+bool
+rcvmi_plan_copy_is_live (const struct rcvmi_plan_copy_volume *c)
+{
+  return c->back == RCVMI_PLAN_COPY_PERIODIC || c->back == RCVMI_PLAN_COPY_CHANGE;
 }
 
 bool

@@ -85,7 +85,9 @@ struct rcvmi_plan_disk
 enum rcvmi_plan_copy_back
 {
   RCVMI_PLAN_COPY_NEVER,
-  RCVMI_PLAN_COPY_EXIT
+  RCVMI_PLAN_COPY_EXIT,
+  RCVMI_PLAN_COPY_PERIODIC, /* and while the VM runs, every so many seconds */
+  RCVMI_PLAN_COPY_CHANGE    /* so many seconds after something has changed */
 };
 
 /* A directory or file of the host that is copied into the disk of copies: number N of them is "/N" in it, and what the VM
@@ -94,6 +96,7 @@ struct rcvmi_plan_copy_volume
 {
   char *source; /* absolute, on the host */
   enum rcvmi_plan_copy_back back;
+  unsigned seconds;
 };
 
 /* A directory of the host that the VMM shares with the guest by virtiofs, under the tag "volumeN". */
@@ -189,6 +192,8 @@ struct rcvmi_defaults
 #define RCVMI_PLAN_SHARE_TAG "volume%zu"
 
 /* Whether anything has to be written back of the copy volumes. */
+/* Whether it goes back while the VM runs. */
+bool rcvmi_plan_copy_is_live (const struct rcvmi_plan_copy_volume *c);
 bool rcvmi_plan_copies_go_back (const struct rcvmi_plan *plan);
 
 /* RCVM_E_INVALID unless `id` is 1 to 128 characters out of A-Z a-z 0-9 _ + - . and neither "." nor

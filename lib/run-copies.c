@@ -125,6 +125,8 @@ rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err)
     return rcvmi_fail_nomem (err);
   for (size_t i = 0; i < plan->n_copy_volumes; i++)
     if (plan->copy_volumes[i].back != RCVMI_PLAN_COPY_NEVER)
-      list[n++] = (struct rcvmi_disks_copy){ .number = (unsigned) i, .source = plan->copy_volumes[i].source };
+      list[n++] = (struct rcvmi_disks_copy){ .number = (unsigned) i,
+                                             .source = plan->copy_volumes[i].source,
+                                             .live = rcvmi_plan_copy_is_live (&plan->copy_volumes[i]) };
   return rcvmi_disks_intend_copies (&run->disks, list, n, err);
 }

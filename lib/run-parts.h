@@ -84,6 +84,7 @@ struct rcvmi_run
   struct rcvmi_run_disks *more_disks; /* NULL: none */
   struct rcvmi_run_notify *notify;    /* NULL: none */
   struct rcvmi_run_shares *shares;    /* NULL: none */
+  struct rcvmi_run_live *live;        /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   int64_t shutdown_extended;         /* ms */
   bool names;                      /* the guest may ask the namespace's name server */
@@ -168,6 +169,20 @@ struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_
 /* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
 int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_intend_copies (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-live.c: copies that go back while the VM runs. */
+int rcvmi_run_begin_live (struct rcvmi_run *run, rcvm_error **err);
+/* The container's process runs. */
+void rcvmi_run_start_live (struct rcvmi_run *run);
+/* Nothing is begun, and nothing late, until it goes on. */
+void rcvmi_run_hold_live (struct rcvmi_run *run);
+int rcvmi_run_go_on_with_live (struct rcvmi_run *run, rcvm_error **err);
+/* Ends what is under way, and lets the guest go on. */
+void rcvmi_run_undo_live (struct rcvmi_run *run);
+/* For the agent's ops. */
+void rcvmi_run_copies_frozen (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *err);
+void rcvmi_run_copies_thawed (void *user, uint32_t number, rcvm_error *err);
+void rcvmi_run_copies_changed (void *user);
 
 /* run-notify.c */
 enum rcvmi_run_step rcvmi_run_begin_notify (struct rcvmi_run *run, rcvm_error **err);

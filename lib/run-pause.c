@@ -38,6 +38,7 @@ rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err)
   rcvmi_run_net_hold (run);
   rcvmi_run_hold_requests (run);
   set_status (run, RCVM_STATUS_PAUSED);
+  rcvmi_run_hold_live (run);
   return 0;
 }
 
@@ -57,5 +58,7 @@ rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err)
   code = rcvmi_agent_go_on (run->agent, err);
   if (code == 0)
     code = rcvmi_run_net_go_on (run, err);
+  if (code == 0)
+    code = rcvmi_run_go_on_with_live (run, err);
   return code < 0 ? code : rcvmi_run_go_on_with_requests (run, err);
 }

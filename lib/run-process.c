@@ -46,6 +46,7 @@ rcvmi_run_begin_shutdown (struct rcvmi_run *run)
   /* What it had said before it was paused has arrived just now. */
   if (run->state.status == RCVM_STATUS_PAUSED)
     rcvmi_run_resume (run, NULL);
+  rcvmi_run_undo_live (run);
   rcvmi_run_set_timer (run, shutdown_timeout (run), on_shutdown_timeout);
   if (rcvmi_agent_shutdown (run->agent, NULL) < 0)
     rcvmi_run_finish_shutdown (run);
@@ -95,6 +96,7 @@ on_process_started (void *user, uint32_t guest_pid)
       return;
     }
   run->handler->status (run->user, RCVM_STATUS_RUNNING);
+  rcvmi_run_start_live (run);
   /* Its size may have changed since the start was asked for. */
   rcvmi_run_follow_console (run);
   run->hooks.guest_pid = guest_pid;
@@ -230,7 +232,10 @@ rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err)
     return RCVM_E_VMM;
   /* Its end is told after its output, and nobody may be reading that: SIGKILL does not wait for ever. */
   if (signum == SIGKILL)
-    rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
+    {
+      rcvmi_run_undo_live (run);
+      rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_kill_timeout);
+    }
   return rcvmi_agent_signal (run->agent, RCVMI_AGENT_INIT, signum, all, err);
 }
 

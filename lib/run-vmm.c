@@ -208,6 +208,9 @@ static const struct rcvmi_agent_ops agent_ops = {
   .cgroup_answer = rcvmi_run_cgroup_answer,
   .oom = rcvmi_run_oom,
   .name_query = rcvmi_run_name_query,
+  .frozen = rcvmi_run_copies_frozen,
+  .thawed = rcvmi_run_copies_thawed,
+  .changed = rcvmi_run_copies_changed,
   .broken = on_agent_broken,
 };
 
@@ -248,6 +251,7 @@ void
 rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
   rcvmi_run_undo_net_ops (run);
+  rcvmi_run_undo_live (run);
   rcvmi_run_undo_requests (run);
   rcvmi_run_undo_names (run);
   rcvmi_agent_free (steal_ptr (run->agent));
@@ -284,6 +288,8 @@ rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err)
       return RCVMI_STEP_FAILED;
     }
   put_guest_cpu (run);
+  if (rcvmi_run_begin_live (run, err) < 0)
+    return RCVMI_STEP_FAILED;
   clock_gettime (CLOCK_REALTIME, &now);
   tlv_put_u64 (&run->plan->setup, S_CLOCK_NSEC,
                (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec);

@@ -12,7 +12,7 @@ type VolumeOptions struct {
 	Cached    uint   // seconds for which the VM may rely on what it has seen
 	Notify    bool   // watchers in the VM hear of what others change
 	FSType    string // of a disk: "raw" for the disk itself, "" for what is found on it
-	WriteBack string // of a copy: "none" or "exit"
+	WriteBack string // of a copy: "none", "exit", "periodic:SECONDS" or "change:SECONDS"
 }
 
 func (o *VolumeOptions) apply(coptions *C.rcvm_volume_options) error {

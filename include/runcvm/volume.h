@@ -34,8 +34,10 @@ int rcvm_volume_options_set_notify (rcvm_volume_options *options, int notify, rc
    itself; NULL (default): what is found on it.  Since 0.1. */
 int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype, rcvm_error **err);
 
-/* Of a copy: when what the VM changes of it goes back to its source: "none" (default; NULL), "exit": when the VM has stopped.
-   Since 0.1. */
+/* Of a copy: when what the VM changes of it goes back to its source: "none" (default; NULL), "exit": when the VM has stopped;
+   "periodic" or "periodic:SECONDS" (60): every so many seconds, and then; "change" or "change:SECONDS" (2): so many seconds after it
+   has changed something, and then; 1 to 86400.  While that happens, the VM waits if it writes to a copy (docs/volume-kinds.md).  A failure meanwhile is
+   a warning, and is tried again.  Since 0.1. */
 int rcvm_volume_options_set_write_back (rcvm_volume_options *options, const char *when, rcvm_error **err);
 
 /* Shares the directory or regular file `source` of the host with the VM, at the absolute path `target` in it, which is

@@ -12,6 +12,7 @@ import time
 
 HELLO, READY, STARTED, FAILED, EXIT, GOODBYE, LOG = range(1, 8)
 SETUP, EXEC, SIGNAL, RESIZE, SHUTDOWN = range(16, 21)
+FROZEN, THAWED, CHANGED, FREEZE, THAW = 10, 11, 15, 30, 31
 NET_ANSWER, NET_ADD, NET_DEL, NET_QUERY = 8, 21, 22, 23
 STDIN, STDOUT, STDERR, WINDOW, CLOSE = range(32, 37)
 WINDOW_SIZE = 256 * 1024
@@ -20,7 +21,7 @@ SMALL = {1: ("version", "u"), 2: ("kernel", "s"), 3: ("boot_usec", "u"), 4: ("se
          5: ("pid", "u"), 6: ("stage", "s"), 7: ("errno", "u"), 8: ("message", "s"),
          9: ("exit_code", "u"), 10: ("signal", "u"), 11: ("core", "u"), 12: ("level", "u"),
          13: ("rows", "u"), 14: ("cols", "u"), 15: ("stream", "u"), 16: ("bytes", "u"),
-         17: ("all", "u")}
+         17: ("all", "u"), 18: ("clock_nsec", "u")}
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 1, 2, 4, 8, 4096, 16384
@@ -143,6 +144,7 @@ class VM:
         self.inbuf, self.outbuf = bytearray(), bytearray()
         self.processes, self.logs = {}, []
         self.net_answers = {}
+        self.frozen, self.thawed, self.changed = {}, {}, 0
         self.hello = self.ready = self.setup_failed = None
         self.goodbye = self.eof = False
         self.number = 0
@@ -190,6 +192,12 @@ class VM:
             self.goodbye = True
         elif kind == NET_ANSWER:
             self.net_answers[number] = payload
+        elif kind in (FROZEN, THAWED):
+            answers = self.frozen if kind == FROZEN else self.thawed
+            assert number not in answers
+            answers[number] = small(payload)
+        elif kind == CHANGED:
+            self.changed += 1
         elif kind == FAILED and not self.ready and not p:
             self.setup_failed = small(payload)
         elif kind == STARTED:

@@ -657,6 +657,87 @@ def overlay(b):
 
 
 @test
+def copies(b):
+    tree = os.path.join(b.dir, "copies")
+    for d in ("0", "upper0", "work0"):
+        os.makedirs(os.path.join(tree, d))
+    image, root = b.image("copies.img", tree, "32M"), b.image("c.img")
+
+    def on_disk(path):
+        return subprocess.check_output(["debugfs", "-R", "cat " + path, image], stderr=subprocess.DEVNULL)
+
+    def freeze(vm, number):
+        vm.send(FREEZE, number)
+        vm.until(lambda: number in vm.frozen)
+        return vm.frozen[number]
+
+    def thaw(vm, number):
+        vm.send(THAW, number)
+        vm.until(lambda: number in vm.thawed)
+        return vm.thawed[number]
+    watched = (u32(25, 1), u32(26, 0))
+    mounts = oci_mounts() + [mount("stage:copies", "ext4", "serial:copies"), mount("stage:copy0", "overlay", "copy:0"),
+                             mount("/c", "bind", "stage:copy0", MS_BIND)]
+    disks = [("root", root, False), ("copies", image, False)]
+    with VM(b.guest, disks) as vm:
+        assert vm.setup(setup_record(*watched, mounts=mounts)), vm.setup_failed
+        first = vm.start(["sleep", "100000"], NO_STDIN, number=0)
+        vm.until(lambda: first.started)
+        eq(vm.changed, 0)
+        vm.run(["sh", "-c", "cat /c/* /c; ls /c"])
+        eq(vm.changed, 0)  # looking is no change
+        vm.run(["sh", "-c", "echo one >/c/one; echo two >/c/two; rm /c/two"])
+        vm.until(lambda: vm.changed)
+        eq(vm.changed, 1)
+        before = time.time_ns()
+        assert abs(freeze(vm, 7)["clock_nsec"] - before) < 60e9, vm.frozen
+        eq(on_disk("/upper0/one"), b"one\n")
+        # Whoever writes waits; others do not, and nothing gets to the disk.
+        p = vm.start(["sh", "-c", "echo began >&2; echo three >/c/one; echo done"], NO_STDIN)
+        vm.until(lambda: p.err)
+        eq(bytes(vm.run(["cat", "/c/one"]).out), b"one\n")
+        eq(freeze(vm, 8)["errno"], errno.EBUSY)
+        vm.send(THAW, 6)  # that is none
+        vm.run(["true"])
+        assert not p.out and not vm.thawed
+        eq(on_disk("/upper0/one"), b"one\n")
+        eq(thaw(vm, 7), {})
+        vm.until(lambda: p.over)
+        eq(bytes(p.out), b"done\n")
+        vm.until(lambda: vm.changed == 2)
+        # Names and attributes count, too; a thaw that comes at once is obeyed.
+        vm.send(FREEZE, 9)
+        eq(thaw(vm, 9), {})
+        for number, change in enumerate(("mv /c/one /c/eins", "chmod 600 /c/eins", "mkdir /c/dir", "rm /c/eins"), 10):
+            n = vm.changed
+            vm.run(["sh", "-c", change])
+            vm.until(lambda: vm.changed == n + 1)
+            assert "clock_nsec" in freeze(vm, number)
+            eq(thaw(vm, number), {})
+        assert "clock_nsec" in freeze(vm, 20)
+        # What is frozen when the machine is told to end thaws for that.
+        p = vm.start(["sh", "-c", "echo began >&2; echo late >/c/late"], NO_STDIN)
+        vm.until(lambda: p.err)
+        vm.shutdown()
+        eq(vm.thawed[20], {})
+        assert not any("still mounted" in l["message"] for l in vm.logs), vm.logs
+    subprocess.check_call(["e2fsck", "-fn", image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # The host is gone while the disk is frozen: the machine ends all the same.
+    vm = VM(b.guest, disks)
+    try:
+        assert vm.setup(setup_record(*watched, mounts=mounts)), vm.setup_failed
+        first = vm.start(["sh", "-c", "while :; do date >/c/date; done"], NO_STDIN, number=0)
+        vm.until(lambda: vm.changed)
+        assert "clock_nsec" in freeze(vm, 1)
+        vm.sock.close()
+        eq(vm.wait_qemu(30), 0)
+    finally:
+        vm.close()
+    # Without such copies there is nothing to be frozen.
+    eq(freeze(b.common(), 1)["errno"], errno.ENODEV)
+
+
+@test
 def user_namespace(b):
     idmap = u32(1, 0) + u32(2, 100000) + u32(3, 65536)
     device = field(11, text(1, "/dev/mine") + u32(2, 0o020000) + u32(3, 1) + u32(4, 5) + u32(5, 0o666))

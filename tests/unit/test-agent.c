@@ -86,11 +86,38 @@ on_name_query (void *user, uint32_t number, const unsigned char *message, size_t
   hear (user, "asked %u %zu %02x;", number, len, message[0]);
 }
 
+static void
+on_frozen (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *err)
+{
+  if (err)
+    hear_error (user, "not frozen", err);
+  else
+    hear (user, "frozen %u %llu;", number, (unsigned long long) clock_nsec);
+}
+
+static void
+on_thawed (void *user, uint32_t number, rcvm_error *err)
+{
+  if (err)
+    hear_error (user, "not thawed", err);
+  else
+    hear (user, "thawed %u;", number);
+}
+
+static void
+on_changed (void *user)
+{
+  hear (user, "changed;");
+}
+
 static const struct rcvmi_agent_ops ops = { .hello = on_hello,
                                             .ready = on_ready,
                                             .setup_failed = on_setup_failed,
                                             .goodbye = on_goodbye,
                                             .name_query = on_name_query,
+                                            .frozen = on_frozen,
+                                            .thawed = on_thawed,
+                                            .changed = on_changed,
                                             .broken = on_broken };
 
 static void
@@ -759,6 +786,50 @@ AGENT_TEST (test_a_name_before_ready)
   check_refused (state, AGENT_NAME_QUERY, 0, "0123456789ab", 12, "a question for a name out of turn");
 }
 
+AGENT_TEST (test_frozen)
+{
+  struct tlv_writer ok = TLV_WRITER_INIT, bad = TLV_WRITER_INIT;
+  struct bench *b = *state;
+  const unsigned char *payload;
+  struct agent_header h;
+  rcvm_error *e = NULL;
+
+  tlv_put_u64 (&ok, A_CLOCK_NSEC, 123456789012);
+  tlv_put_str (&bad, A_STAGE, "mount");
+  tlv_put_u32 (&bad, A_ERRNO, EBUSY);
+  tlv_put_str (&bad, A_MESSAGE, "it is\nfrozen");
+  boot (b);
+  say (b, AGENT_CHANGED, 0, NULL, 0);
+  expect (b, "changed;");
+  check_ok (rcvmi_agent_freeze (b->agent, 5, &e), e);
+  hears (b, AGENT_FREEZE, 5, &h, &payload);
+  say (b, AGENT_FROZEN, 5, ok.data, ok.len);
+  expect (b, "frozen 5 123456789012;");
+  rcvmi_agent_thaw (b->agent, 5);
+  hears (b, AGENT_THAW, 5, &h, &payload);
+  say (b, AGENT_THAWED, 5, NULL, 0);
+  expect (b, "thawed 5;");
+  check_ok (rcvmi_agent_freeze (b->agent, 6, &e), e);
+  hears (b, AGENT_FREEZE, 6, &h, &payload);
+  say (b, AGENT_FROZEN, 6, bad.data, bad.len);
+  expect (b, "not frozen RCVM_E_GUEST volumes 16 125 it is?frozen;");
+  /* What was not frozen does not thaw. */
+  tlv_writer_free (&bad);
+  tlv_writer_free (&ok);
+  check_refused (state, AGENT_THAWED, 6, NULL, 0, "THAWED out of turn");
+}
+
+AGENT_TEST (test_frozen_unasked)
+{
+  boot (*state);
+  check_refused (state, AGENT_FROZEN, 0, NULL, 0, "FROZEN out of turn");
+}
+
+AGENT_TEST (test_changed_before_hello)
+{
+  check_refused (state, AGENT_CHANGED, 0, NULL, 0, "CHANGED out of turn");
+}
+
 AGENT_TEST (test_unknown_process)
 {
   boot (*state);
@@ -1117,6 +1188,9 @@ main (void)
     agent_test (test_names),
     agent_test (test_a_name_that_is_too_short),
     agent_test (test_a_name_before_ready),
+    agent_test (test_frozen),
+    agent_test (test_frozen_unasked),
+    agent_test (test_changed_before_hello),
     agent_test (test_unknown_process),
     agent_test (test_started_unknown),
     agent_test (test_started_twice),

@@ -405,6 +405,19 @@ TEST (test_host)
 /* With a monitor. */
 
 static void
+tell_volumes (struct fake *f)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  tlv_put_str (&w, A_MESSAGE,
+               "{\"volumes\":[{\"source\":\"/a \\\"b\\\"\\\\\",\"destination\":\"/d\",\"readOnly\":false,\"identity\":\"preserve\","
+               "\"consistency\":\"strict\"}],\"server\":{\"restarts\":1,\"bytesRead\":4096,\"bytesWritten\":18446744073709551615,"
+               "\"operations\":[{\"name\":\"READ\",\"calls\":7,\"errors\":2,\"latencyMicroseconds\":{\"p50\":3,\"p90\":4,\"p99\":5,"
+               "\"p999\":6,\"max\":2000007}}]}}");
+  fake_send (f, CONTROL_JSON, &w);
+}
+
+static void
 obey (struct fake *f)
 {
   uint32_t value;
@@ -433,7 +446,11 @@ obey (struct fake *f)
         fake_send_number (f, CONTROL_OK, A_PID, 1);
       }
     else
-      fake_send_number (f, CONTROL_OK, A_PID, 0);
+      {
+        if (type == CONTROL_VOLUMES)
+          tell_volumes (f);
+        fake_send_number (f, CONTROL_OK, A_PID, 0);
+      }
 }
 
 API_TEST (test_running)
@@ -475,6 +492,14 @@ API_TEST (test_running)
   assert_non_null (strstr (text, "runcvm_running{id=\"vm\"} 1\n"));
   assert_non_null (strstr (text, "{id=\"vm\",phase=\"plan\"} 3.456789\n"));
   assert_null (strstr (text, "runcvm_exit_code"));
+  assert_non_null (strstr (text, "runcvm_volume_info{id=\"vm\",source=\"/a \\\"b\\\"\\\\\",destination=\"/d\",identity=\"preserve\","
+                                 "consistency=\"strict\",readonly=\"false\"} 1\n"));
+  assert_non_null (strstr (text, "# TYPE runcvm_volume_written_bytes_total counter\n"
+                                 "runcvm_volume_written_bytes_total{id=\"vm\"} 18446744073709551615\n"));
+  assert_non_null (strstr (text, "runcvm_volume_operations_total{id=\"vm\",operation=\"READ\"} 7\n"));
+  assert_non_null (strstr (text, "runcvm_volume_operation_errors_total{id=\"vm\",operation=\"READ\"} 2\n"));
+  assert_non_null (strstr (text, "runcvm_volume_operation_seconds{id=\"vm\",operation=\"READ\",quantile=\"1\"} 2.000007\n"));
+  assert_non_null (strstr (text, "operation=\"READ\",quantile=\"0.5\"} 0.000003\n"));
   rcvm_free (text);
 
   check_ok (rcvm_vm_kill (vm, SIGTERM, &e), e);
@@ -491,6 +516,7 @@ API_TEST (test_running)
   check_error (&e, RCVM_E_STATE, "api", "stopped");
   text = rcvm_vm_metrics (vm, &e);
   assert_non_null (strstr (text, "runcvm_exit_code{id=\"vm\"} 7\n"));
+  assert_null (strstr (text, "runcvm_volume"));
   rcvm_free (text);
   check_ok (rcvm_vm_delete (vm, 0, &e), e);
   rcvm_vm_free (vm);

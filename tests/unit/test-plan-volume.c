@@ -134,9 +134,44 @@ test_copies (void **state)
   p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=copy"));
   assert_false (rcvmi_plan_copies_go_back (p));
   rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,write-back=exit:5"), RCVM_E_INVALID, "plan", "'exit:5' is no time");
+  for (const char *const *text = (const char *const[]){ "periodic:", "periodic:0", "change:x", "change:86401", "periodic:1s", "change:-1", "periodic: 1",
+                                                        "change:99999999999999999999", NULL };
+       *text; text++)
+    {
+      char options[64];
+
+      snprintf (options, sizeof options, "type=copy,write-back=%s", *text);
+      plan_fails (plain (), VOLUMES ("/s", "/a", options), RCVM_E_INVALID, "plan", "a colon and 1 to 86400 seconds");
+    }
   plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,write-back=often"), RCVM_E_INVALID, "plan", "'often' is no time");
   plan_fails (plain (), VOLUMES ("/s", "/a", "type=copy,ro,write-back=exit"), RCVM_E_INVALID, "plan", "nothing to write back");
   plan_fails (plain (), VOLUMES ("s", "/a", "type=copy"), RCVM_E_INVALID, "plan", "needs an absolute path");
+}
+
+/* The guest is told which of them the host will ask about, and wants to hear of. */
+static void
+test_live_copies (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=copy,write-back=exit", "/t", "/b", "type=copy,write-back=periodic", "/u", "/c",
+                                                     "type=copy,write-back=change", "/v", "/d", "type=copy,write-back=periodic:7", "/w", "/e",
+                                                     "type=copy,write-back=change:86400"));
+  static const struct rcvmi_plan_copy_volume wanted[]
+      = { { NULL, RCVMI_PLAN_COPY_EXIT, 0 },       { NULL, RCVMI_PLAN_COPY_PERIODIC, 60 }, { NULL, RCVMI_PLAN_COPY_CHANGE, 2 },
+          { NULL, RCVMI_PLAN_COPY_PERIODIC, 7 }, { NULL, RCVMI_PLAN_COPY_CHANGE, 86400 } };
+
+  (void) state;
+  assert_int_equal (p->n_copy_volumes, 5);
+  assert_true (rcvmi_plan_copies_go_back (p));
+  for (size_t i = 0; i < 5; i++)
+    {
+      assert_int_equal (p->copy_volumes[i].back, wanted[i].back);
+      assert_int_equal (p->copy_volumes[i].seconds, wanted[i].seconds);
+    }
+  assert_int_equal (get_number (p->setup.data, p->setup.len, S_COPIES_LIVE, 0), 1);
+  assert_int_equal (get_number (p->setup.data, p->setup.len, S_COPY_WATCHED, 0), 2);
+  assert_int_equal (get_number (p->setup.data, p->setup.len, S_COPY_WATCHED, 1), 4);
+  rcvmi_plan_free (p);
 }
 
 static void
@@ -244,7 +279,7 @@ main (void)
     cmocka_unit_test (test_block),
     cmocka_unit_test (test_order),
     cmocka_unit_test (test_scratch),
-    cmocka_unit_test (test_copies),
+    cmocka_unit_test (test_live_copies), cmocka_unit_test (test_copies),
     cmocka_unit_test (test_shares),
     cmocka_unit_test (test_notify),
     cmocka_unit_test (test_runcvm_disks),

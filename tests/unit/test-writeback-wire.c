@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "writeback-ext4.h"
+#include "writeback-known.h"
 #include "writeback-wire.h"
 
 static const struct rcvmi_wb_record regular = {
@@ -436,6 +437,101 @@ TEST (test_bad_journals)
   close_source (&source);
 }
 
+static void
+put_entry (struct tlv_writer *w, const char *name, uint8_t kind)
+{
+  const struct rcvmi_wb_known_entry e
+      = { .ino = 12, .generation = 34, .sec = -5, .nsec = 6, .kind = kind, .flags = WB_KNOWN_DIRTY, .len = (uint8_t) strlen (name), .name = name };
+
+  rcvmi_wb_known_put_entry (w, &e);
+}
+
+TEST (test_known)
+{
+  struct timespec since = { 1700000000, 999999999 };
+  const struct rcvmi_wb_known_entry *e;
+  struct tlv_writer w = TLV_WRITER_INIT;
+  struct rcvmi_wb_known k;
+
+  rcvmi_wb_known_put_head (&w, since);
+  rcvmi_wb_known_put_dir (&w, 20, 3);
+  put_entry (&w, "a", WB_KNOWN_FILE);
+  put_entry (&w, "aa", WB_KNOWN_DIR);
+  put_entry (&w, "\xff", WB_KNOWN_WHITEOUT);
+  rcvmi_wb_known_put_dir (&w, 0, 1);
+  put_entry (&w, ".", WB_KNOWN_DIR);
+  rcvmi_wb_known_put_dir (&w, 30, 0);
+  assert_int_equal (rcvmi_wb_known_parse (&k, w.data, w.len), 0);
+  assert_int_equal (k.since.tv_sec, since.tv_sec);
+  assert_int_equal (k.since.tv_nsec, since.tv_nsec);
+  e = rcvmi_wb_known_find (&k, rcvmi_wb_known_dir (&k, 20), "aa", 2);
+  assert_non_null (e);
+  assert_int_equal (e->ino, 12);
+  assert_int_equal (e->generation, 34);
+  assert_int_equal (e->sec, -5);
+  assert_int_equal (e->nsec, 6);
+  assert_int_equal (e->kind, WB_KNOWN_DIR);
+  assert_int_equal (e->flags, WB_KNOWN_DIRTY);
+  assert_non_null (rcvmi_wb_known_find (&k, rcvmi_wb_known_dir (&k, 20), "\xff", 1));
+  assert_null (rcvmi_wb_known_find (&k, rcvmi_wb_known_dir (&k, 20), "aaa", 3));
+  assert_null (rcvmi_wb_known_find (&k, rcvmi_wb_known_dir (&k, 30), "a", 1));
+  assert_null (rcvmi_wb_known_dir (&k, 21));
+  rcvmi_wb_known_clear (&k);
+  /* Nor is any part of it known. */
+  for (size_t len = 0; len < w.len; len++)
+    if (rcvmi_wb_known_parse (&k, w.data, len) == 0)
+      {
+        assert_true (k.n_dirs < 3);
+        rcvmi_wb_known_clear (&k);
+      }
+  tlv_writer_free (&w);
+}
+
+TEST (test_known_bad)
+{
+  static const struct
+  {
+    const char *names[2];
+    uint32_t n;
+    uint8_t kind;
+  } cases[] = { { { "b", "a" }, 2, 0 }, { { "a", "a" }, 2, 0 }, { { "a/b", NULL }, 1, 0 }, { { "a", NULL }, 2, 0 }, { { "a", "b" }, 1, 0 }, { { "a", NULL }, 1, 3 } };
+
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    {
+      struct tlv_writer w = TLV_WRITER_INIT;
+      struct rcvmi_wb_known k;
+
+      rcvmi_wb_known_put_head (&w, (struct timespec){ 1, 2 });
+      rcvmi_wb_known_put_dir (&w, 5, cases[i].n);
+      for (size_t j = 0; j < 2 && cases[i].names[j]; j++)
+        put_entry (&w, cases[i].names[j], cases[i].kind);
+      assert_true (rcvmi_wb_known_parse (&k, w.data, w.len) < 0);
+      tlv_writer_free (&w);
+    }
+}
+
+/* Only where it was asked for, and before anything else. */
+TEST (test_known_order)
+{
+  const struct rcvmi_wb_record known = { .type = WB_KNOWN, .data = (const unsigned char *) "x", .len = 1 }, end = { .type = WB_END },
+                               root = { .type = WB_DIR, .mode = S_IFDIR | 0755 };
+  struct rcvmi_wb_order o = { .image_size = 100 };
+
+  expect (&known, NULL);
+  assert_non_null (rcvmi_wb_check_order (&o, &known));
+  assert_non_null (rcvmi_wb_check_order (&o, &end));
+  o.repeated = true;
+  assert_null (rcvmi_wb_check_order (&o, &known));
+  /* Something is known, but nothing told. */
+  assert_non_null (rcvmi_wb_check_order (&o, &end));
+  assert_null (rcvmi_wb_check_order (&o, &root));
+  assert_non_null (rcvmi_wb_check_order (&o, &known));
+  o = (struct rcvmi_wb_order){ .image_size = 100, .repeated = true };
+  assert_null (rcvmi_wb_check_order (&o, &end));
+  o = (struct rcvmi_wb_order){ .image_size = 100, .repeated = true, .known = WB_KNOWN_MAX };
+  assert_non_null (rcvmi_wb_check_order (&o, &known));
+}
+
 int
 main (void)
 {
@@ -443,7 +539,8 @@ main (void)
     cmocka_unit_test (test_round_trip), cmocka_unit_test (test_names),
     cmocka_unit_test (test_metadata),   cmocka_unit_test (test_xattrs),
     cmocka_unit_test (test_order),      cmocka_unit_test (test_replay),
-    cmocka_unit_test (test_bad_journals),
+    cmocka_unit_test (test_bad_journals), cmocka_unit_test (test_known),
+    cmocka_unit_test (test_known_bad),  cmocka_unit_test (test_known_order),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -376,6 +377,73 @@ TEST (test_excluded)
   assert_false (exists ("host/skipped"));
 }
 
+static int
+write_back_again (rcvm_error **err)
+{
+  const struct rcvmi_writeback_options options = { .repeated = true, .frozen = { .tv_sec = INT64_MAX } };
+  int fds = count_fds (), code = rcvmi_writeback ("image", "host", &options, err);
+
+  assert_int_equal (count_fds (), fds);
+  assert_int_equal (waitpid (-1, NULL, WNOHANG), -1);
+  return code;
+}
+
+/* Of an image that has changed in between; tests/rootfs/write-back.sh does it with overlayfs, at random. */
+TEST (test_repeated)
+{
+  struct rlimit limit, small;
+  rcvm_error *err = NULL;
+
+  SKIP_UNDER_VALGRIND ();
+  make_layer ();
+  make_text ("tree/upper/a", "a");
+  make_dir_at ("tree/upper/dir");
+  make_text ("tree/upper/dir/b", "b");
+  make_text ("tree/upper/dir/c", "c");
+  build ();
+  check_ok (write_back_again (&err), err);
+  expect_file ("host/dir/b", "b");
+  assert_true (exists ("image.known"));
+  assert_false (exists ("image.known.begun"));
+  /* What has not changed is the host's. */
+  make_text ("host/a", "the host's");
+  assert_int_equal (unlink ("host/dir/b"), 0);
+  check_ok (write_back_again (&err), err);
+  expect_file ("host/a", "the host's");
+  assert_false (exists ("host/dir/b"));
+  /* What is not there any more goes, though no whiteout says so; and comes back from a write-back that fails. */
+  assert_int_equal (unlink ("tree/upper/dir/c"), 0);
+  make_text ("tree/upper/dir/large", "0123456789");
+  assert_int_equal (remove ("image"), 0);
+  build ();
+  assert_int_equal (getrlimit (RLIMIT_FSIZE, &limit), 0);
+  small = limit;
+  small.rlim_cur = 9;
+  /* Of the notes, too: so this fails before anything is changed. */
+  signal (SIGXFSZ, SIG_IGN);
+  assert_int_equal (setrlimit (RLIMIT_FSIZE, &small), 0);
+  assert_int_equal (write_back_again (&err), RCVM_E_SYSTEM);
+  assert_int_equal (setrlimit (RLIMIT_FSIZE, &limit), 0);
+  signal (SIGXFSZ, SIG_DFL);
+  check_error (&err, RCVM_E_SYSTEM, "rootfs", "image.known.new");
+  expect_file ("host/dir/c", "c");
+  check_ok (write_back_again (&err), err);
+  expect_file ("host/dir/large", "0123456789");
+  assert_false (exists ("host/dir/c"));
+  assert_int_equal (rcvmi_writeback_pending ("image", NULL), 0);
+  /* A file in the place of a directory that was ours. */
+  assert_int_equal (unlink ("tree/upper/dir/b") + unlink ("tree/upper/dir/large") + rmdir ("tree/upper/dir"), 0);
+  make_text ("tree/upper/dir", "file");
+  assert_int_equal (remove ("image"), 0);
+  build ();
+  check_ok (write_back_again (&err), err);
+  expect_file ("host/dir", "file");
+  assert_int_equal (count_entries ("host"), 2);
+  write_file ("image.known", "nonsense", 8);
+  assert_int_equal (write_back_again (&err), RCVM_E_STATE);
+  check_error (&err, RCVM_E_STATE, "rootfs", "remove the files with '.known'");
+}
+
 /* Deeper than any path that a system call takes. */
 TEST (test_depth)
 {
@@ -553,7 +621,7 @@ main (void)
     CASE (test_changes),     CASE (test_removals), CASE (test_unsupported), CASE (test_arguments),
     CASE (test_no_layer),    CASE (test_interrupted), CASE (test_bad_note), CASE (test_staging_left),
     CASE (test_locked),      CASE (test_excluded), CASE (test_depth),       CASE (test_forged),
-    CASE (test_sandbox),
+    CASE (test_repeated),    CASE (test_sandbox),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

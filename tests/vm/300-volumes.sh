@@ -208,6 +208,10 @@ written() { runcvm volume list b | python3 -c 'import json, sys; s = json.load(s
 before=$(written)
 in_b sh -c 'mkdir /data/counted; dd if=/dev/zero of=/data/counted/file bs=100k count=3 2>/dev/null'
 is "$(written)" "$((${before% *} + 307200)) $((${before#* } + 1))" "which are right"
+metric() { runcvm metrics b | sed -n "s/^$1{id=\"b\"${2-}} //p"; }
+is "$(metric runcvm_volume_written_bytes_total) $(metric runcvm_volume_operations_total ',operation="MKDIR"')" "$(written)" "metrics have the same figures"
+like "$(metric runcvm_volume_operation_seconds ',operation="WRITE",quantile="0.99"')" '^[0-9]+\.[0-9]{6}$' "and how long operations take"
+like "$(runcvm metrics b)" "^runcvm_volume_info\{id=\"b\",source=\"$d/data\",destination=\"/data\".*\} 1\$" "and which volumes there are"
 
 # Stop: what the VM has not written yet goes to the host first.
 in_a sh -c 'exec >/dev/null 2>&1; (exec 3>/data/dirty; cat /data/random >&3; touch /data/is-dirty; sleep 100000) & until [ -e /data/is-dirty ]; do :; done'

@@ -388,7 +388,8 @@ class VM(_Options):
         self._attach(raw.rcvm_volume_attach_block, source, target, readonly, fstype=fstype)
 
     def attach_copy(self, source, target, *, readonly=False, write_back=None):
-        """Gives the VM a copy of a directory or file; write_back 'exit': its changes go back when the VM has stopped."""
+        """Gives the VM a copy of a directory or file; write_back 'exit': its changes go back when the VM has stopped;
+        'periodic:SECONDS' or 'change:SECONDS': while it runs, too."""
         self._attach(raw.rcvm_volume_attach_copy, source, target, readonly, write_back=write_back)
 
     def attach_scratch(self, target, size=0, source=None):
