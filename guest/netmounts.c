@@ -24,6 +24,23 @@ enum
 
 static int agents_end = -1;
 
+/* A port that takes privileges, as the kernel's client has one: others are turned away. */
+static int
+bind_low (int fd)
+{
+  struct sockaddr_in a = { .sin_family = AF_INET };
+
+  for (unsigned port = IPPORT_RESERVED - 1; port >= IPPORT_RESERVED / 2; port--)
+    {
+      a.sin_port = htons ((uint16_t) port);
+      if (bind (fd, (struct sockaddr *) &a, sizeof a) == 0)
+        return 0;
+      if (errno != EADDRINUSE)
+        break;
+    }
+  return -1;
+}
+
 /* The kernel would wait for minutes for a host that a firewall hides, and say little of it. */
 static int
 knock (const struct setup *s, struct failure *f)
@@ -36,7 +53,7 @@ knock (const struct setup *s, struct failure *f)
 
   if (!s->server || inet_pton (AF_INET, s->server, &a.sin_addr) != 1)
     return fail (f, "mount", EINVAL, "the host does not say where its volumes are");
-  if (fd < 0)
+  if (fd < 0 || bind_low (fd) < 0)
     return fail (f, "mount", errno, "cannot make a socket");
   if (connect (fd, (struct sockaddr *) &a, sizeof a) < 0)
     error = errno;

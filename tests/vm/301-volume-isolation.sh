@@ -119,7 +119,7 @@ is "$(runcvm exec tcp sh -c 'cat /data/file /etc/single; echo x >/ro/file 2>/dev
   $'of the first VM\none file\nrefused\nnew\nnew\ntunnel' "they are live, of all kinds, and beside others by the tunnel"
 port=$(runcvm exec tcp sed -n 's/.* \/data nfs .*,port=\([0-9]*\),.*/\1/p' /proc/mounts)
 is "$(runcvm volume list tcp | /usr/bin/python3 -c 'import json, sys; j = json.load(sys.stdin); print(*sorted(v["destination"] for v in j["volumes"] if v.get("transport") == "tcp"), j["server"]["refusedConnections"])')" \
-  "/data /etc/single /ro 1" "volume list says so, and that the agent's knock was turned away"
+  "/data /etc/single /ro 0" "volume list says so, and that nobody else has come"
 # Takes a port below 1024, as a kernel does, and asks for the export.
 cat >"$work/mount.py" <<'PY'
 import errno, socket, struct, sys
@@ -178,6 +178,12 @@ wait_for test -e "$d/other/dirty"
 runcvm kill second KILL
 wait "$second"
 is "$(cat "$d/other/dirty")" kept "what an open file holds goes to the host when the VM stops"
+
+# The other ways to a network.
+net_options=(--rootfs-changes discard --net-mode bridge --volume "$d/data:/data:transport=tcp")
+like "$(host_run n bridged grep ' /data ' /proc/mounts 2>&1)" "^169.254.1.1:/0 /data nfs .*,addr=169.254.1.1 " "a VM that is joined by a bridge finds its volumes there"
+like "$(in_host "$BUILD/run" runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" --rootfs-changes discard --netns host --volume "$d/data:/data:transport=tcp" linked -- grep ' /data ' /proc/mounts 2>&1)" \
+  "^169.254.[0-9.]+:/0 /data nfs " "and one on a link of its own there"
 
 # What cannot be.
 refused() { local id=$1; shift; net_options=(--rootfs-changes discard "$@"); host_run n "$id" true 2>&1; }
