@@ -65,8 +65,8 @@ knock (const struct setup *s, struct failure *f)
     }
   if (error)
     return fail (f, "mount", error,
-                 "cannot reach the volumes at %s, port %u, over the container's network (a firewall of the host has to let it "
-                 "through)",
+                 "cannot reach the volumes at %s, port %u, over the container's network (a firewall of the host has "
+                 "to let it through)",
                  s->server, (unsigned) s->server_port);
   return 0;
 }

@@ -70,7 +70,8 @@ rcvmi_plan_take_ports (struct rcvmi_plan *plan, const struct rcvmi_volume_flags 
     return 0;
   if (plan->first_port && (plan->first_port != flags->first_port || plan->last_port != flags->last_port))
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                       "the volumes of a VM share one port, which cannot be in both %u-%u and %u-%u: name the same range",
+                       "the volumes of a VM share one port, which cannot be in both %u-%u and %u-%u: name the same "
+                       "range",
                        plan->first_port, plan->last_port, flags->first_port, flags->last_port);
   plan->first_port = flags->first_port;
   plan->last_port = flags->last_port;

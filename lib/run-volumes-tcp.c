@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Volumes by TCP: the monitor listens at the address at which the guest reaches this host over its network, and passes the
- * connections of the VM's own kernel on to the volume server, which has no socket of its own that others could find.
+ * Volumes by TCP: the monitor listens at the address at which the guest reaches this host over its network, and
+ * passes the connections of the VM's own kernel on to the volume server, which has no socket that others could find.
  */
 #include "config.h"
 
@@ -36,7 +36,7 @@ struct rcvmi_run_listener
 static bool
 is_the_vms (const struct rcvmi_run *run, const struct sockaddr_in *peer)
 {
-  /* A port that takes privileges: the kernel's client has one, an unprivileged process of the container has not. */
+  /* A port that takes privileges: the kernel's client has one, an ordinary process of the container has not. */
   if (peer->sin_family != AF_INET || ntohs (peer->sin_port) >= IPPORT_RESERVED)
     return false;
   for (size_t i = 0; run->net && i < rcvmi_net_count (run->net); i++)
@@ -73,7 +73,8 @@ on_connection (void *user, uint32_t events)
   /* Once: whoever knocks is not to fill the log. */
   if (l->refused++ == 0)
     rcvmi_log_at (l->run->log, RCVM_LOG_WARNING, "volumes",
-                  "a connection to the volumes from %s, port %u, which is not this VM's kernel, was refused; others will be, too",
+                  "a connection to the volumes from %s, port %u, which is not this VM's kernel, was refused; "
+                  "others will be, too",
                   inet_ntop (AF_INET, &peer.sin_addr, text, sizeof text), (unsigned) ntohs (peer.sin_port));
 }
 
@@ -116,8 +117,8 @@ open_socket (struct rcvmi_run *run, const char *volume, struct sockaddr_in *at, 
 
   if (p->dhcp)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "the volume at '%.200s' cannot be reached by TCP, since nobody knows yet which address a DHCP server "
-                       "gives to the VM: use transport=tunnel",
+                       "the volume at '%.200s' cannot be reached by TCP, since nobody knows yet which address a DHCP "
+                       "server gives to the VM: use transport=tunnel",
                        volume);
   if (run->net && p->mode == RCVMI_PLAN_NET_HOST && rcvmi_net_count (run->net))
     ip = first_ipv4 (&rcvmi_net_get (run->net, 0)->outside);
@@ -127,8 +128,8 @@ open_socket (struct rcvmi_run *run, const char *volume, struct sockaddr_in *at, 
     ip = find_gateway (run);
   if (!ip)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "the volume at '%.200s' cannot be reached by TCP, since the VM has no network with an IPv4 address and a "
-                       "gateway: give it one, or use transport=tunnel",
+                       "the volume at '%.200s' cannot be reached by TCP, since the VM has no network with an IPv4 "
+                       "address and a gateway: give it one, or use transport=tunnel",
                        volume);
   memcpy (&at->sin_addr, ip->bytes, 4);
   if (p->mode == RCVMI_PLAN_NET_HOST || ip == &bridge)
@@ -140,9 +141,9 @@ open_socket (struct rcvmi_run *run, const char *volume, struct sockaddr_in *at, 
   return fd;
 }
 
-/* The kernel says which port is free; from anywhere in the range, so that those who come at once seldom meet.  Connections of
-   a VM that has ended do not keep theirs (SO_REUSEADDR).  So two may bind to the same, of whom the first that listens has it,
-   and the other gets 1: it needs another socket. */
+/* The kernel says which port is free; from anywhere in the range, so that those who come at once seldom meet.
+   Connections of a VM that has ended do not keep theirs (SO_REUSEADDR).  So two may bind to the same, of whom the first
+   that listens has it, and the other gets 1: it needs another socket. */
 static int
 bind_somewhere (int fd, struct sockaddr_in *at, unsigned first, unsigned last)
 {
@@ -183,8 +184,8 @@ listen_there (struct rcvmi_run *run, const char *volume, struct sockaddr_in *at,
   inet_ntop (AF_INET, &at->sin_addr, text, sizeof text);
   if (errno == EADDRNOTAVAIL)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, errno,
-                       "the volume at '%.200s' cannot be reached by TCP, since the VM's gateway %s is no address of this host: "
-                       "use transport=tunnel",
+                       "the volume at '%.200s' cannot be reached by TCP, since the VM's gateway %s is no address of "
+                       "this host: use transport=tunnel",
                        volume, text);
   if (errno == EADDRINUSE && plan->first_port)
     return rcvmi_fail (err, RCVM_E_HOST, errno,
