@@ -174,8 +174,10 @@ enum agent_setup_tag
   S_DISK_TYPE = 24,  /* record, repeated: K_NAME (locator), K_VALUE: the file system of a disk whose M_TYPE is "auto" */
   S_COPIES_LIVE = 25, /* u32: 1: FREEZE will come */
   S_COPY_WATCHED = 26, /* u32, repeated: number of a copy that goes back; CHANGED is sent for it */
-  S_RESOLV = 40      /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
+  S_RESOLV = 40,     /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
+  S_SERVER = 41,     /* str: an address that the container's network leads to: there volumes "tcp:NAME" are served ... */
+  S_SERVER_PORT = 42 /* u32: ... at this port */
 };
 
 /*
@@ -258,7 +260,7 @@ enum agent_mount_tag
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk; "volume:NAME": an export of the
-                        volume server, through a tunnel; "copy:N": number N of the disk of copies, which is mounted at
+                        volume server, through a tunnel; "tcp:NAME": the same, over the container's network; "copy:N": number N of the disk of copies, which is mounted at
                         "stage:copies", with what is changed of it beside it (M_TYPE is then "overlay"); M_TYPE is then "nfs", and ports and addresses are
                         added to M_DATA */
   M_FLAGS = 4,       /* u64: MS_* */

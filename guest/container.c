@@ -28,6 +28,7 @@
 #include "mask.h"
 #include "mounts.h"
 #include "net.h"
+#include "netmounts.h"
 #include "program.h"
 #include "request.h"
 #include "resolv.h"
@@ -75,12 +76,14 @@ set_names (const struct setup *s, struct failure *f)
 }
 
 static int
-assemble (struct setup *s, int root_tree, struct failure *f)
+assemble (struct setup *s, int root_tree, int trees, struct failure *f)
 {
   autoclose int root = -1;
 
   if (set_names (s, f) < 0 || sysctl_apply (s, false, f) < 0)
     return -1;
+  if (netmounts_take (s, trees) < 0)
+    _exit (1);
   root = mounts_attach (s, root_tree, f);
   if (root >= 0)
     resolv_attach (s, root);
@@ -116,7 +119,7 @@ run_first_program (const struct setup *s, int handoff, struct failure *f)
 }
 
 static _Noreturn void
-first_process (struct setup *s, int root_tree, int handoff)
+first_process (struct setup *s, int root_tree, int trees, int handoff)
 {
   struct failure f = { 0 };
   char self[16];
@@ -125,7 +128,7 @@ first_process (struct setup *s, int root_tree, int handoff)
 
   self[n > 0 ? n : 0] = 0;
   pid = atoi (self); /* in the initial namespace, as its /proc is */
-  if (assemble (s, root_tree, &f) == 0)
+  if (assemble (s, root_tree, trees, &f) == 0)
     {
       handoff_send (handoff, HANDOFF_READY, &pid, sizeof pid, NULL, 0);
       run_first_program (s, handoff, &f);
@@ -168,24 +171,34 @@ pass_network (int handoff, struct failure *f)
   return 0;
 }
 
+static void
+close_all_but (int one, int other)
+{
+  unsigned low = (unsigned) (one < other ? one : other), high = (unsigned) (one < other ? other : one);
+
+  if (low > 3)
+    syscall (SYS_close_range, 3u, low - 1, 0);
+  if (high > low + 1)
+    syscall (SYS_close_range, low + 1, high - 1, 0);
+  syscall (SYS_close_range, high + 1, ~0u, 0);
+}
+
 static _Noreturn void
-helper (struct setup *s, int handoff)
+helper (struct setup *s, int trees, int handoff)
 {
   struct failure f = { 0 };
   int root_tree = -1;
   long pid;
 
   handoff_begin_child (handoff);
-  if (handoff > 3)
-    syscall (SYS_close_range, 3u, (unsigned) handoff - 1, 0);
-  syscall (SYS_close_range, (unsigned) handoff + 1, ~0u, 0);
+  close_all_but (handoff, trees < 0 ? handoff : trees);
   umask (022);
   if (enter_namespaces (s, handoff, &root_tree, s, &f) == 0 && pass_network (handoff, &f) == 0)
     {
       /* A child of the agent, which is to reap it. */
       pid = syscall (SYS_clone, K_CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
       if (pid == 0)
-        first_process (s, root_tree, handoff);
+        first_process (s, root_tree, trees, handoff);
       if (pid > 0)
         _exit (0);
       fail (&f, "namespace", errno, "cannot make the container's first process");
@@ -218,7 +231,7 @@ volumes_are_wanted (const struct setup *s)
 static int
 set_up (struct setup *s, struct failure *f)
 {
-  int fds[2];
+  int fds[2], trees;
   pid_t pid;
 
   if (s->log_level >= 0)
@@ -236,10 +249,18 @@ set_up (struct setup *s, struct failure *f)
   the.namespaces = s->namespaces;
   if (handoff_pair (fds) < 0)
     return fail (f, "setup", errno, "cannot make a socket pair");
+  if (netmounts_start (s, fds[1], &trees, f) < 0)
+    {
+      close (fds[0]);
+      close (fds[1]);
+      return -1;
+    }
   pid = fork ();
   if (pid == 0)
-    helper (s, fds[1]);
+    helper (s, trees, fds[1]);
   close (fds[1]);
+  if (trees >= 0)
+    close (trees);
   if (pid < 0 || loop_add (&the.handoff, fds[0], EPOLLIN) < 0)
     {
       fail (f, "setup", errno, "cannot make the container's first process");
@@ -280,6 +301,7 @@ check_ready (void)
 void
 container_network_ready (void)
 {
+  netmounts_go (net_namespace ());
   check_ready ();
 }
 

@@ -20,6 +20,7 @@ enum handoff
   HANDOFF_READY = 'R',  /* pid_t: the container is set up, and this is its first process */
   HANDOFF_NET = 'N',    /* fd: the container's network namespace */
   HANDOFF_COPIES = 'C', /* fd: of copies.c */
+  HANDOFF_TREE = 'V',   /* u32, fd: a mount's number and its detached tree, if it has one (netmounts.h) */
   HANDOFF_TTY = 'T',    /* fds: its terminal, master and slave */
   HANDOFF_EXEC = 'X',   /* execve comes next */
   /* agent to child */

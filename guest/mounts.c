@@ -51,6 +51,23 @@ mount_is_volume (const struct setup_mount *m)
   return strncmp (m->source, "volume:", 7) == 0;
 }
 
+bool
+mount_needs_network (const struct setup *s, const struct setup_mount *m)
+{
+  if (!is_bind (m))
+    return strncmp (m->source, "tcp:", 4) == 0;
+  for (size_t i = 0; i < s->n_mounts; i++)
+    {
+      const char *stage = s->mounts[i].destination;
+      size_t n = strlen (stage);
+
+      if (strncmp (s->mounts[i].source, "tcp:", 4) == 0 && is_staged (stage) && strncmp (m->source, stage, n) == 0
+          && (!m->source[n] || m->source[n] == '/'))
+        return true;
+    }
+  return false;
+}
+
 static bool
 is_cgroup (const struct setup_mount *m)
 {
@@ -148,19 +165,17 @@ mount_at (const char *dir, const char *source, const char *type, uint64_t flags,
   return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
 }
 
-/* An export of the volume server: the kernel's client finds it behind the tunnel's end. */
+/* An export of the volume server, which the kernel's client finds at `server`. */
 static int
-mount_volume (const char *dir, const struct setup_mount *m, struct failure *f)
+mount_volume (const char *dir, const struct setup_mount *m, const char *server, unsigned port, struct failure *f)
 {
   char source[PATH_MAX], data[PATH_MAX];
-  int port = volumes_port ();
-  int n = snprintf (source, sizeof source, "127.0.0.1:%s", m->source + 7);
+  int n = snprintf (source, sizeof source, "%s:%s", server, strchr (m->source, ':') + 1);
 
   if (n >= (int) sizeof source
       || snprintf (data, sizeof data,
-                   "%s%svers=3,proto=tcp,nolock,hard,addr=127.0.0.1,port=%d,mountaddr=127.0.0.1,mountproto=tcp,"
-                   "mountport=%d",
-                   m->data, *m->data ? "," : "", port, port)
+                   "%s%svers=3,proto=tcp,nolock,hard,addr=%s,port=%u,mountaddr=%s,mountproto=tcp,mountport=%u", m->data,
+                   *m->data ? "," : "", server, port, server, port)
              >= (int) sizeof data)
     return fail (f, "mount", ENAMETOOLONG, "the volume \"%.100s\" has too many options", m->source);
   return mount_at (dir, source, m->type, m->flags, data, f);
@@ -261,8 +276,8 @@ prepare_bind_of_stage (const struct setup *s, struct setup_mount *m, struct fail
   return 0;
 }
 
-static int
-prepare_one (const struct setup *s, struct setup_mount *m, struct failure *f)
+int
+mount_prepare (const struct setup *s, struct setup_mount *m, struct failure *f)
 {
   char dir[PATH_MAX];
 
@@ -281,7 +296,9 @@ prepare_one (const struct setup *s, struct setup_mount *m, struct failure *f)
         return fail (f, "mount", EINVAL, "\"%s\" is no place to mount at", m->destination);
       snprintf (dir, sizeof dir, STAGE "/%s", m->destination + 6);
       if (mount_is_volume (m))
-        return mount_volume (dir, m, f);
+        return mount_volume (dir, m, "127.0.0.1", (unsigned) volumes_port (), f); /* the tunnel's end */
+      if (mount_needs_network (s, m))
+        return mount_volume (dir, m, s->server ? s->server : "", s->server_port, f);
       if (strncmp (m->source, "copy:", 5) == 0)
         return mount_copy (dir, m, f);
       return mount_at (dir, m->source, m->type, m->flags, m->data, f);
@@ -327,7 +344,7 @@ mounts_prepare (struct setup *s, int *root, struct failure *f)
       if (!is_bind (m) && !(m->flags & MS_REMOUNT)
           && modules_load_fs (is_cgroup (m) ? "cgroup2" : m->type) < 0)
         log_write (LOG_WARNING, "cannot load the kernel module of %s", m->type);
-      if (!belongs_inside (s, m) && prepare_one (s, m, f) < 0 && judge (m, f) < 0)
+      if (!belongs_inside (s, m) && !mount_needs_network (s, m) && mount_prepare (s, m, f) < 0 && judge (m, f) < 0)
         return -1;
     }
   return 0;

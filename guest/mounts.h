@@ -21,6 +21,10 @@ int mounts_attach (struct setup *s, int root, struct failure *f);
 /* Propagation and read-only root, then "/" becomes the container's. */
 int mounts_enter (const struct setup *s, int root, struct failure *f);
 
+/* Whether it is of a volume by TCP, which mounts_prepare leaves out (netmounts.h), or a bind of one. */
+bool mount_needs_network (const struct setup *s, const struct setup_mount *m);
+/* One that mounts_prepare has left out: m->tree, or a stage. */
+int mount_prepare (const struct setup *s, struct setup_mount *m, struct failure *f);
 /* Whether it comes through a tunnel. */
 bool mount_is_volume (const struct setup_mount *m);
 

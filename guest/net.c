@@ -565,6 +565,12 @@ net_is_ready (void)
   return the.ready;
 }
 
+int
+net_namespace (void)
+{
+  return the.container;
+}
+
 void
 net_release (void)
 {

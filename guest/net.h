@@ -21,6 +21,8 @@ int net_setup (struct setup *s, struct failure *f);
    container_network_failed follows, perhaps at once. */
 void net_begin (int namespace_fd);
 bool net_is_ready (void);
+/* The container's; -1: not known yet. */
+int net_namespace (void);
 /* Gives leases back: the machine goes down. */
 void net_release (void);
 

@@ -66,6 +66,8 @@ struct setup
   struct setup_idmap *uid_map;
   struct setup_idmap *gid_map;
   struct net_interface *interfaces;
+  const char *server; /* where volumes by TCP are served; NULL: there are none */
+  uint32_t server_port;
   const char *resolv; /* NULL: /etc/resolv.conf is not ours; "": DHCP's */
   const char **masked;
   const char **readonly;

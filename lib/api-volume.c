@@ -44,6 +44,7 @@ rcvm_volume_options_free (rcvm_volume_options *options)
     {
       free (options->fstype);
       free (options->write_back);
+      free (options->transport);
     }
   free (options);
 }
@@ -90,6 +91,24 @@ rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned seconds, 
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "a volume cannot be cached for %u seconds, but for %d at most", seconds,
                        CACHED_MAX);
   options->cached = seconds;
+  return 0;
+}
+
+RCVM_PUBLIC int
+rcvm_volume_options_set_transport (rcvm_volume_options *options, const char *transport, rcvm_error **err)
+{
+  char *copy = NULL;
+  int code = check (options, err);
+
+  if (code < 0)
+    return code;
+  if (transport && (!*transport || strlen (transport) > 31 || strchr (transport, ',')))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "'%.60s' is no way to a volume: there are tunnel, tcp and tcp:FIRST-LAST (two ports)", transport);
+  if (transport && !(copy = strdup (transport)))
+    return rcvmi_fail_nomem (err);
+  free (options->transport);
+  options->transport = copy;
   return 0;
 }
 
@@ -150,7 +169,7 @@ RCVM_PUBLIC int
 rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                         rcvm_error **err)
 {
-  char text[96], squash[48] = "", cached[32] = "";
+  char text[144], squash[48] = "", cached[32] = "", transport[48] = "";
   autofree char *absolute = NULL;
 
   if (!source || !*source)
@@ -162,8 +181,10 @@ rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, con
     snprintf (squash, sizeof squash, ",squash=%ld:%ld", options->uid, options->gid);
   if (options && options->cached)
     snprintf (cached, sizeof cached, ",cached=%u", options->cached);
-  snprintf (text, sizeof text, "%s%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached,
-            options && options->notify ? ",notify" : "");
+  if (options && options->transport)
+    snprintf (transport, sizeof transport, ",transport=%s", options->transport);
+  snprintf (text, sizeof text, "%s%s%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached,
+            options && options->notify ? ",notify" : "", transport);
   return rcvmi_volume_append (vm, absolute, target, text, err);
 }
 

@@ -13,6 +13,7 @@ struct rcvm_volume_options
   int notify;
   char *fstype; /* NULL: not said */
   char *write_back;
+  char *transport;
 };
 
 /* `path` from the working directory; NULL and an error. */

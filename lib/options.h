@@ -44,7 +44,7 @@ struct rcvmi_options
   unsigned cols;
   int log_level;
   char *binds;        /* "live", "copy" */
-  char **volumes;     /* for each three strings: source, target (both absolute), options "ro,squash=U:G,cached=N"; or
+  char **volumes;     /* for each three strings: source, target (both absolute), options "ro,squash=U:G,cached=N,transport=tcp"; or
                          "", target, and mount data: a tmpfs; or source, target, and "type=block,ro,fstype=ext4" */
   char *network;      /* "none", "host", a path ... */
   char *network_join; /* "tc", "bridge" */

@@ -51,6 +51,7 @@ enum key
   KEY_ROOTFS_SIZE,
   KEY_LOG_LEVEL,
   KEY_BINDS,
+  KEY_VOLUME_TRANSPORT,
   KEY_DISKS,
   KEY_NETWORK_MODE,
   KEY_ENABLE_BALLOON,
@@ -82,6 +83,7 @@ static const struct
   [KEY_ROOTFS_SIZE] = { "RUNCVM_ROOTFS_SIZE", PREFIX "rootfs-size", true },
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
   [KEY_BINDS] = { "RUNCVM_BINDS", PREFIX "binds", true },
+  [KEY_VOLUME_TRANSPORT] = { "RUNCVM_VOLUME_TRANSPORT", PREFIX "volume-transport", true },
   [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", true },
   [KEY_NETWORK_MODE] = { "RUNCVM_NETWORK_MODE", PREFIX "network-mode", true },
   [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", true },
@@ -511,6 +513,22 @@ plan_rootfs_size (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   return s.value ? parse_size (&s, "root disk size", &plan->rootfs_size, err) : 0;
 }
 
+/* How the guest reaches live bind mounts. */
+static int
+plan_transport (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  struct rcvmi_volume_flags flags = { 0 };
+  struct setting s = { 0 };
+
+  from_config (&s, plan, KEY_VOLUME_TRANSPORT);
+  if (s.value && !rcvmi_plan_parse_transport (s.value, &flags))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "%s says '%.40s' of the way to volumes, and only tunnel, tcp and tcp:FIRST-LAST (two ports) are known",
+                       s.from, s.value);
+  plan->binds_by_tcp = flags.tcp;
+  return rcvmi_plan_take_ports (plan, &flags, err);
+}
+
 /* What bind mounts become: the host's directories themselves, or copies. */
 static int
 plan_binds (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
@@ -669,6 +687,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
     rc = plan_root_disk (plan, options, err);
   if (rc == 0)
     rc = plan_binds (plan, options, err);
+  if (rc == 0)
+    rc = plan_transport (plan, err);
   if (rc == 0)
     plan_readonly_root (plan);
   if (rc == 0)

@@ -55,9 +55,15 @@ struct rcvmi_volume_flags
 {
   bool read_only, squash, notify;
   uint32_t uid, gid, cached;
+  bool transport, tcp; /* whether it says one, and which */
+  uint16_t first_port, last_port;
 };
 /* "ro,squash=1000:1000,cached=5" */
 int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err);
+/* "tunnel", "tcp", "tcp:1000-1050"; sets the last three. */
+bool rcvmi_plan_parse_transport (const char *text, struct rcvmi_volume_flags *flags);
+/* What the volumes of one VM have in common. */
+int rcvmi_plan_take_ports (struct rcvmi_plan *plan, const struct rcvmi_volume_flags *flags, rcvm_error **err);
 /* Seconds. */
 int rcvmi_plan_parse_cached (const char *text, uint32_t *seconds, rcvm_error **err);
 /* One more volume, staged in the guest; `stage`: its name for binds.  Both paths are absolute. */

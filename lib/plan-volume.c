@@ -40,6 +40,44 @@ parse_number (const char *text, char end, uint32_t *value, const char **rest)
   return errno == 0 && v < UINT32_MAX && *stop == end;
 }
 
+bool
+rcvmi_plan_parse_transport (const char *text, struct rcvmi_volume_flags *f)
+{
+  uint32_t first, last;
+  const char *rest;
+
+  f->first_port = f->last_port = 0;
+  f->transport = f->tcp = strncmp (text, "tcp", 3) == 0;
+  if (f->tcp && text[3] == ':')
+    {
+      if (!parse_number (text + 4, '-', &first, &rest) || !parse_number (rest, 0, &last, &rest) || first == 0
+          || first > last || last > UINT16_MAX)
+        return false;
+      f->first_port = (uint16_t) first;
+      f->last_port = (uint16_t) last;
+      return true;
+    }
+  if (f->tcp)
+    return !text[3];
+  return f->transport = strcmp (text, "tunnel") == 0;
+}
+
+/* One server, one port. */
+int
+rcvmi_plan_take_ports (struct rcvmi_plan *plan, const struct rcvmi_volume_flags *flags, rcvm_error **err)
+{
+  if (!flags->first_port)
+    return 0;
+  if (plan->first_port && (plan->first_port != flags->first_port || plan->last_port != flags->last_port))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "the volumes of a VM share one port, which cannot be in both %u-%u and %u-%u: name the same "
+                       "range",
+                       plan->first_port, plan->last_port, flags->first_port, flags->last_port);
+  plan->first_port = flags->first_port;
+  plan->last_port = flags->last_port;
+  return 0;
+}
+
 static bool
 parse_option (const char *o, struct rcvmi_volume_flags *f)
 {
@@ -53,6 +91,8 @@ parse_option (const char *o, struct rcvmi_volume_flags *f)
     return f->notify = true;
   if (strncmp (o, "squash=", 7) == 0)
     return f->squash = parse_number (o + 7, ':', &f->uid, &rest) && parse_number (rest, 0, &f->gid, &rest);
+  if (strncmp (o, "transport=", 10) == 0)
+    return rcvmi_plan_parse_transport (o + 10, f);
   if (strncmp (o, "cached=", 7) == 0)
     return parse_number (o + 7, 0, &f->cached, &rest) && f->cached <= CACHED_MAX;
   return false;
@@ -81,7 +121,7 @@ rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, 
     if (!parse_option (o, flags))
       return rcvmi_fail (err, RCVM_E_INVALID, 0,
                          "a volume has no option '%.60s': there are ro, rw, squash=UID:GID, preserve, cached=SECONDS, "
-                         "strict and notify",
+                         "strict, notify and transport=tunnel, tcp or tcp:FIRST-LAST",
                          o);
   if (flags->notify && flags->read_only)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
@@ -97,7 +137,10 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
   struct tlv_writer *w = &plan->setup;
   char name[32], data[128];
   size_t mark;
+  int code = rcvmi_plan_take_ports (plan, flags, err);
 
+  if (code < 0)
+    return code;
   if (plan->n_volumes == VOLUMES_MAX)
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "a VM can have %d volumes and live bind mounts at most", VOLUMES_MAX);
   all = reallocarray (plan->volumes, plan->n_volumes + 1, sizeof *all);
@@ -106,12 +149,13 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
   plan->volumes = all;
   v = &all[plan->n_volumes];
   snprintf (stage, 48, RCVMI_PLAN_VOLUME_STAGE, plan->n_volumes);
-  snprintf (name, sizeof name, "volume:/%zu", plan->n_volumes);
+  snprintf (name, sizeof name, "%s:/%zu", flags->tcp ? "tcp" : "volume", plan->n_volumes);
   *v = (struct rcvmi_plan_volume){ .source = strdup (source),
                                    .destination = strdup (destination),
                                    .read_only = flags->read_only,
                                    .squash = flags->squash,
                                    .notify = flags->notify,
+                                   .tcp = flags->tcp,
                                    .uid = flags->uid,
                                    .gid = flags->gid,
                                    .cached = flags->cached };

@@ -57,6 +57,7 @@ struct rcvmi_plan_volume
   uint32_t uid, gid;
   uint32_t cached; /* seconds; 0: strict */
   bool notify;     /* the guest hears of changes by others */
+  bool tcp;        /* over the container's network; else through the tunnel */
 };
 
 /* What a disk behind those of the root holds. */
@@ -162,6 +163,8 @@ struct rcvmi_plan
   size_t n_shares;
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
+  bool binds_by_tcp;
+  uint16_t first_port, last_port; /* where the volume server listens for those by TCP; 0: the kernel chooses */
 
   struct rcvmi_plan_net net;
   int log_level; /* enum rcvm_log_level, for the agent and the monitor */

@@ -233,8 +233,8 @@ rcvmi_run_undo_netns (struct rcvmi_run *run)
     close (steal_fd (&run->host_netns_fd));
 }
 
-enum rcvmi_run_step
-rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
+static int
+prepare (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_plan_net *p = &run->plan->net;
   struct rcvmi_net_config c = RCVMI_NET_CONFIG_INIT;
@@ -242,7 +242,7 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
   int code;
 
   if (p->mode == RCVMI_PLAN_NET_NONE)
-    return RCVMI_STEP_DONE;
+    return 0;
   c.mode = p->mode == RCVMI_PLAN_NET_HOST ? RCVMI_NET_HOST : RCVMI_NET_NETNS;
   c.join = p->bridge ? RCVMI_NET_JOIN_BRIDGE : RCVMI_NET_JOIN_TC;
   c.netns_path = p->path;
@@ -261,10 +261,20 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
   if (code == 0)
     code = put_guest (run, err);
   if (code < 0)
-    return RCVMI_STEP_FAILED;
+    return code;
   for (char *const *w = rcvmi_net_get_warnings (run->net); w && *w; w++)
     rcvmi_log_at (run->log, RCVM_LOG_WARNING, "net", "%s", *w);
-  return RCVMI_STEP_DONE;
+  return 0;
+}
+
+enum rcvmi_run_step
+rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
+{
+  int code = prepare (run, err);
+
+  if (code == 0)
+    code = rcvmi_run_listen_volumes (run, err);
+  return code < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_DONE;
 }
 
 int

@@ -86,6 +86,7 @@ struct rcvmi_run
   struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_live *live;        /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
+  struct rcvmi_run_listener *listener; /* NULL: none is by TCP */
   int64_t shutdown_extended;         /* ms */
   bool names;                      /* the guest may ask the namespace's name server */
   struct rcvmi_run_query *queries; /* run-names.c */
@@ -198,6 +199,15 @@ enum rcvmi_run_step rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error *
 void rcvmi_run_undo_volumes (struct rcvmi_run *run);
 /* The VMM is there: the guest's connections lead to the server. */
 int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
+/* Takes the socket of a client, for the server. */
+void rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd);
+
+/* run-volumes-tcp.c */
+/* The network is there: for volumes by TCP, the guest is told where they are. */
+int rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err);
+/* How many connections came from others than the VM. */
+uint64_t rcvmi_run_refused_by_listener (const struct rcvmi_run *run);
+void rcvmi_run_undo_listener (struct rcvmi_run *run);
 
 /* run-net.c */
 /* The monitor moves into the container's network namespace, so that others find that by its PID. */

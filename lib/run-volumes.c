@@ -287,7 +287,7 @@ on_reply (struct rcvmi_run_volumes *v, uint32_t id, const struct tlv_field *figu
     q = q->next;
   if (!q || !figures->data)
     return;
-  json = rcvmi_volume_figures_json (v->run->plan, figures, v->restarts, &e);
+  json = rcvmi_volume_figures_json (v->run->plan, figures, v->restarts, rcvmi_run_refused_by_listener (v->run), &e);
   finish_request (v, q, json, e);
   free (json);
 }
@@ -539,6 +539,7 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
   if (!v)
     return;
   run->volumes = NULL;
+  rcvmi_run_undo_listener (run);
   rcvmi_tunnels_free (v->tunnels);
   drop_server (v);
   rcvmi_proc_kill (&v->proc);
@@ -556,6 +557,17 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
 
 /* In between. */
 
+void
+rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd)
+{
+  if (v->ready)
+    pass_on (v, fd);
+  else if (v->n_waiting < AGENT_TUNNELS_MAX)
+    v->waiting[v->n_waiting++] = fd;
+  else
+    close (fd);
+}
+
 /* A socket to the server: one end is for the guest. */
 static int
 on_connect (void *user)
@@ -565,10 +577,7 @@ on_connect (void *user)
 
   if ((!v->ready && v->n_waiting == AGENT_TUNNELS_MAX) || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -1;
-  if (v->ready)
-    pass_on (v, ends[1]);
-  else
-    v->waiting[v->n_waiting++] = ends[1];
+  rcvmi_run_volumes_admit (v, ends[1]);
   return ends[0];
 }
 

@@ -30,6 +30,8 @@ put_volume (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_plan
       rcvmi_json_put_int (b, o, "uid", v->uid);
       rcvmi_json_put_int (b, o, "gid", v->gid);
     }
+  if (v->tcp)
+    rcvmi_json_put_str (b, o, "transport", "tcp");
   rcvmi_json_put_str (b, o, "consistency", v->cached ? "cached" : "strict");
   if (v->cached)
     rcvmi_json_put_int (b, o, "cachedSeconds", v->cached);
@@ -83,7 +85,7 @@ put_server (struct rcvmi_json *b, struct json_object *o, const struct tlv_field 
 
 char *
 rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field *figures, unsigned restarts,
-                           rcvm_error **err)
+                           uint64_t refused, rcvm_error **err)
 {
   struct rcvmi_json b = { 0 };
   struct json_object *o = json_object_new_object (), *list = json_object_new_array (),
@@ -97,6 +99,7 @@ rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field
   if (server)
     {
       rcvmi_json_put_int (&b, server, "restarts", restarts);
+      put_uint (&b, server, "refusedConnections", refused);
       ok = put_server (&b, server, figures);
     }
   rcvmi_json_put (&b, o, "volumes", list);

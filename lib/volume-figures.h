@@ -10,6 +10,6 @@
 
 /* `figures`: a record of nfs_figures_tag.  To be freed; NULL: no memory, or the record is malformed. */
 char *rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field *figures, unsigned restarts,
-                                 rcvm_error **err);
+                                 uint64_t refused, rcvm_error **err);
 
 #endif

@@ -8,7 +8,7 @@
 
 struct mount
 {
-  const char *type, *source, *target, *fstype, *write_back;
+  const char *type, *source, *target, *fstype, *write_back, *transport;
   int readonly, notify;
   long uid, gid;
   unsigned cached, mode;
@@ -60,6 +60,11 @@ parse_common (const char *key, const char *value, struct mount *m)
     return parse_squash (value, m);
   if (strcmp (key, "cached") == 0 && value)
     return parse_unsigned (value, 10, &m->cached);
+  if (strcmp (key, "transport") == 0 && value)
+    {
+      m->transport = value;
+      return 0;
+    }
   if (strcmp (key, "notify") == 0)
     {
       m->notify = 1;
@@ -167,6 +172,7 @@ attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
       && rcvm_volume_options_set_squash (options, m->uid, m->gid, err) == 0
       && rcvm_volume_options_set_cached (options, m->cached, err) == 0
       && rcvm_volume_options_set_notify (options, m->notify, err) == 0
+      && rcvm_volume_options_set_transport (options, m->transport, err) == 0
       && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0
       && rcvm_volume_options_set_write_back (options, m->write_back, err) == 0)
     code = find_kind (m->type)->attach (vm, m, options, err);

@@ -216,6 +216,44 @@ test_notify (void **state)
   plan_fails (plain (), VOLUMES ("/s", "/a", "ro,notify"), RCVM_E_INVALID, "plan", "cannot be touched");
 }
 
+/* Over the network: what the guest is told, and one range of ports for all. */
+static void
+test_transport (void **state)
+{
+  static const char bind[] = "'mounts':[{'destination':'/bound','type':'bind','source':'/s'}]";
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "rw,transport=tcp", "/s", "/b", "ro,transport=tcp:1000-1050",
+                                                     "/s", "/c", "rw,transport=tunnel", "/s", "/d", "rw"));
+  struct tlv_field f;
+
+  (void) state;
+  assert_true (p->volumes[0].tcp && p->volumes[1].tcp);
+  assert_false (p->volumes[2].tcp || p->volumes[3].tcp);
+  assert_int_equal (p->first_port, 1000);
+  assert_int_equal (p->last_port, 1050);
+  f = field (p, S_MOUNT, 2); /* each is followed by its bind */
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "tcp:/1");
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY);
+  f = field (p, S_MOUNT, 4);
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "volume:/2");
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (bind, NULL, NULL),
+               OPTIONS (.annotations = LIST ("org.runcvm.volume-transport=tcp:7-7"), .volumes = LIST ("/s", "/a", "rw")));
+  assert_true (p->volumes[0].tcp);
+  assert_false (p->volumes[1].tcp);
+  assert_int_equal (p->first_port, 7);
+  rcvmi_plan_free (p);
+  plan_fails (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-transport=udp")),
+              RCVM_E_INVALID, "plan", "says 'udp' of the way to volumes");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "rw,transport=tcp:1-2", "/s", "/b", "ro,transport=tcp:1-3"), RCVM_E_INVALID,
+              "plan", "cannot be in both 1-2 and 1-3");
+  static const char *const wrong[] = { "transport", "transport=", "transport=tcp:", "transport=tcp:1", "transport=tcp:0-5",
+                                       "transport=tcp:5-4", "transport=tcp:1-65536", "transport=tcp:1-2x", "transport=tcpx",
+                                       "transport=tcp:1-2-3", "transport=tunnel:1-2" };
+
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+    plan_fails (plain (), VOLUMES ("/s", "/a", (char *) wrong[i]), RCVM_E_INVALID, "plan", wrong[i]);
+}
+
 /* RunCVM's syntax; a file in a bind mount has a place on the host. */
 static void
 test_runcvm_disks (void **state)
@@ -281,7 +319,7 @@ main (void)
     cmocka_unit_test (test_scratch),
     cmocka_unit_test (test_live_copies), cmocka_unit_test (test_copies),
     cmocka_unit_test (test_shares),
-    cmocka_unit_test (test_notify),
+    cmocka_unit_test (test_notify), cmocka_unit_test (test_transport),
     cmocka_unit_test (test_runcvm_disks),
     cmocka_unit_test (test_errors),
   };

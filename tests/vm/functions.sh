@@ -55,13 +55,16 @@ runcvm() { "$BUILD/run" runcvm "$@"; }
 # run_busybox ID COMMAND...: in the busybox tree.
 busybox_run() { local id=$1; shift; runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" "$id" -- "$@"; }
 
-# What of ours is running: monitors and VMMs of this test's state root.
+# What of ours is running: monitors and VMMs of this test's state root, and what serves their volumes.
 our_processes() {
   local p
   for p in /proc/[0-9]*; do
     # A zombie has no command line: it is its parent's business.
     # Firecracker's names no path, but runs in the VM's directory.
-    { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd" 2>/dev/null; } | grep -qF "$work/state" && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
+    # Servers of volumes have neither: they have the environment of who started the VM.
+    { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd" 2>/dev/null
+      case $(cat "$p/comm" 2>/dev/null) in runcvm-volumes | virtiofsd) tr '\0' ' ' 2>/dev/null <"$p/environ" ;; esac
+    } | grep -qF "$work/state" && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
   done
   return 0
 }

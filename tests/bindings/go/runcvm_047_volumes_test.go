@@ -62,6 +62,13 @@ func TestVolumes047Refused(t *testing.T) {
 	fails(t, runcvm.Invalid, vm.AttachTmpfs("/x", 0, 0o10000))
 	must(t, vm.AttachNFS("/nonexistent/volume", "/data", nil))
 	fails(t, runcvm.NotFound, vm.Start())
+	vm = newVM(t, "pigeon", "true")
+	must(t, vm.AttachNFS("/tmp", "/data", &runcvm.VolumeOptions{Transport: "pigeon"}))
+	fails(t, runcvm.Invalid, vm.Start())
+	// It has no network.
+	vm = newVM(t, "tcp", "true")
+	must(t, vm.AttachNFS("/tmp", "/data", &runcvm.VolumeOptions{Transport: "tcp:1000-1050"}))
+	fails(t, runcvm.Unsupported, vm.Start())
 	vm = newVM(t, "binds", "true")
 	must(t, vm.SetBinds("dead"))
 	fails(t, runcvm.Invalid, vm.Start())

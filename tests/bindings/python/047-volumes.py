@@ -44,9 +44,17 @@ def refused():
     with new_vm("refused", "true") as vm:
         raises(runcvm.E_INVALID, lambda: vm.attach_nfs("/tmp", "/data", uid=5))
         raises(runcvm.E_INVALID, lambda: vm.attach_nfs("/tmp", "/data", cached=100000))
+        raises(runcvm.E_INVALID, lambda: vm.attach_nfs("/tmp", "/data", transport=""))
         raises(runcvm.E_INVALID, lambda: vm.attach_tmpfs("/x", mode=0o10000))
         vm.attach_nfs("/nonexistent/volume", "/data")
         raises(runcvm.E_NOT_FOUND, vm.start)
+    with new_vm("pigeon", "true") as vm:
+        vm.attach_nfs("/tmp", "/data", transport="pigeon")
+        raises(runcvm.E_INVALID, vm.start)
+    # It has no network.
+    with new_vm("tcp", "true") as vm:
+        vm.attach_nfs("/tmp", "/data", transport="tcp:1000-1050")
+        raises(runcvm.E_UNSUPPORTED, vm.start)
     with new_vm("binds", "true", binds="dead") as vm:
         raises(runcvm.E_INVALID, vm.start)
 
