@@ -24,6 +24,14 @@ enum rcvmi_hypervisor
   RCVMI_HYPERVISOR_FIRECRACKER
 };
 
+/* How the VMM's process is confined. */
+enum rcvmi_confinement
+{
+  RCVMI_CONFINEMENT_AUTO, /* by the library where it can be, which takes root */
+  RCVMI_CONFINEMENT_OWN,
+  RCVMI_CONFINEMENT_OFF
+};
+
 /* What the container's root lies on. */
 enum rcvmi_root_disk
 {
@@ -134,6 +142,7 @@ struct rcvmi_plan
   char **annotations; /* KEY=VALUE, for the state */
 
   enum rcvmi_hypervisor hypervisor;
+  enum rcvmi_confinement confinement;
   char *kernel;
   char *initramfs;
   char *kernel_args; /* what is appended; may be NULL */
@@ -176,6 +185,7 @@ struct rcvmi_defaults
   const char *kernel;
   const char *initramfs;
   const char *hypervisor; /* what the environment says */
+  const char *confinement;
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */

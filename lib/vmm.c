@@ -241,9 +241,10 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
                  rcvm_error **err)
 {
   int agent[2] = { -1, -1 }, volumes[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
-  int fds[RCVMI_VMM_NICS + 9], code;
+  int fds[3 + RCVMI_VMM_MORE_FDS], code;
+  struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = -1, .fds = fds, .n_fds = 3 + n_more };
 
-  if (n_more > RCVMI_VMM_NICS + 6)
+  if (n_more > RCVMI_VMM_MORE_FDS)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "too many fds for the VMM");
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0
       || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volumes) < 0
@@ -257,7 +258,8 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
   fds[1] = agent[1];
   fds[2] = volumes[1];
   memcpy (fds + 3, more, n_more * sizeof *more);
-  code = rcvmi_proc_spawn (&vmm->proc, vmm->program, argv, output[1], fds, 3 + n_more, err);
+  how.stdout_fd = how.stderr_fd = output[1];
+  code = rcvmi_vmm_spawn_as (vmm, &how, err);
   if (code < 0)
     goto out;
   vmm->agent_fd = steal_fd (&agent[0]);
@@ -285,7 +287,7 @@ rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rc
   how.stdout_fd = console[1];
   how.stderr_fd = output[1];
   if (code == 0)
-    code = rcvmi_proc_spawn_as (&vmm->proc, &how, err);
+    code = rcvmi_vmm_spawn_as (vmm, &how, err);
   if (code == 0)
     code = watch_child (vmm, &console[0], &output[0], err);
   for (int i = 0; i < 2; i++)
@@ -345,13 +347,16 @@ int
 rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
 {
   int code = rcvmi_vmm_check_files (config->kernel, config->initramfs, config->memory, err);
+  struct rcvmi_vmm_config seen = *config;
 
   if (code == 0 && config->n_shares && !vmm->ops->has_virtiofs)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot share directories by virtiofs: use live volumes (NFS), or QEMU",
                        vmm->ops->name);
   vmm->console.dir_fd = config->dir_fd;
-  return code < 0 ? code : vmm->ops->start (vmm, config, err);
+  if (code == 0 && vmm->confined)
+    code = rcvmi_vmm_confine (vmm, &seen, err);
+  return code < 0 ? code : vmm->ops->start (vmm, &seen, err);
 }
 
 uint64_t
@@ -432,6 +437,9 @@ rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
   vmm->agent_fd = vmm->volumes_fd = -1;
   close_text (&vmm->console);
   close_text (&vmm->output);
+  if (vmm->confine)
+    rcvmi_confine_clear (vmm->confine);
+  free (steal_ptr (vmm->confine));
   free (steal_ptr (vmm->program));
   free (steal_ptr (vmm->accel_reason));
 }

@@ -15,6 +15,7 @@
 
 #include <runcvm/error.h>
 
+#include "confine.h"
 #include "ev.h"
 #include "log.h"
 #include "plan.h"
@@ -25,6 +26,7 @@ enum
   RCVMI_VMM_DISKS = 24,
   RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
+  RCVMI_VMM_MORE_FDS = RCVMI_VMM_DISKS + RCVMI_VMM_SHARES + RCVMI_VMM_NICS + 1, /* for shares, NICs, disks and a control socket */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
   RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
   RCVMI_VMM_LOG = 1024 * 1024   /* and of the console in a file */
@@ -135,6 +137,8 @@ struct rcvmi_vmm
   unsigned version; /* of it, as RCVMI_VMM_VERSION; 0: not asked */
   const char *accel; /* "kvm" or "tcg" */
   char *accel_reason; /* why it is not kvm, or NULL */
+  bool confined;      /* the process shall be (docs/confinement.md) */
+  struct rcvmi_confine *confine; /* from its start on, where it is */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
   int agent_fd;   /* our end of the agent channel, until it is taken; -1: not yet there */
@@ -195,6 +199,13 @@ int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **e
 void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 
 /* For drivers. */
+
+/* vmm-confine.c */
+
+/* Makes vmm->confine, with what every VMM has to see; in `config`, paths become those that it sees. */
+int rcvmi_vmm_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
+/* Spawns vmm->proc, confined where the VMM is; `how` says the rest. */
+int rcvmi_vmm_spawn_as (struct rcvmi_vmm *vmm, struct rcvmi_proc_how *how, rcvm_error **err);
 
 /* Spawns vmm->program with `argv`, the console's, the agent's and the volumes' ends as fd 3, 4 and 5, then `more`. */
 int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
