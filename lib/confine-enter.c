@@ -73,9 +73,16 @@ open_trees (struct child *k)
       const struct rcvmi_confine_entry *e = &k->c->list[i];
       struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME };
 
-      k->trees[i] = -1;
-      if (e->kind == RCVMI_CONFINE_DEVICE)
-        continue;
+      if (e->kind == RCVMI_CONFINE_DEVICE || e->kind == RCVMI_CONFINE_MOUNT)
+        {
+          k->trees[i] = e->fd;
+          continue;
+        }
+      if (e->owners >= 0)
+        {
+          attr.attr_set |= MOUNT_ATTR_IDMAP;
+          attr.userns_fd = (uint64_t) e->owners;
+        }
       if (e->kind != RCVMI_CONFINE_WRITABLE)
         attr.attr_set |= MOUNT_ATTR_RDONLY;
       if (e->kind != RCVMI_CONFINE_PROGRAM)
@@ -128,7 +135,7 @@ place_entry (const struct child *k, size_t i)
   if (fstat (k->trees[i], &st) < 0
       || (S_ISDIR (st.st_mode) ? mkdir (target, 0755) < 0 && errno != EEXIST : mknod (target, S_IFREG | 0444, 0) < 0)
       || move_mount (k->trees[i], "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-    return fail (k, "cannot mount '%.150s' in the VMM's root", e->source);
+    return fail (k, "cannot mount '%.150s' in the VMM's root", e->target);
   close (k->trees[i]);
   return 0;
 }
@@ -221,7 +228,9 @@ rcvmi_confine_enter (void *confine, char *what, size_t size)
   if (make_root (&k) < 0)
     return -1;
   umask (077);
-  return set_limits (&k) < 0 ? -1 : drop_rights (&k);
+  if (set_limits (&k) < 0 || drop_rights (&k) < 0)
+    return -1;
+  return rcvmi_confine_filter () < 0 ? fail (&k, "cannot filter the VMM's system calls") : 0;
 }
 
 int

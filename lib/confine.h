@@ -6,7 +6,9 @@
  *   confine.c        what it is to see: files, directories, devices, a program with all that it loads
  *   confine-elf.c    which libraries a program loads
  *   confine-user.c   a user that no other VM has
+ *   confine-owner.c  files of others become that user's, as far as it sees
  *   confine-enter.c  the child moves in, between fork and exec
+ *   confine-seccomp.c  what it may not ask of the kernel then
  */
 #ifndef RCVM_LIB_CONFINE_H
 #define RCVM_LIB_CONFINE_H
@@ -23,13 +25,16 @@ enum rcvmi_confine_kind
   RCVMI_CONFINE_FILE,    /* or directory, to be read */
   RCVMI_CONFINE_PROGRAM, /* the same, and may be executed or mapped so */
   RCVMI_CONFINE_WRITABLE,
+  RCVMI_CONFINE_MOUNT, /* a file system that is mounted nowhere yet */
   RCVMI_CONFINE_DEVICE /* a node of the confined user's own */
 };
 
 struct rcvmi_confine_entry
 {
   enum rcvmi_confine_kind kind;
-  char *source; /* on the host; DEVICE: NULL */
+  char *source; /* on the host; NULL: MOUNT, DEVICE */
+  int fd;       /* MOUNT: of that */
+  int owners;   /* a user namespace that maps the source's owner to the confined user; -1: none is needed */
   char *target; /* absolute, in the new root */
   mode_t type;  /* DEVICE: S_IFCHR or S_IFBLK */
   dev_t device;
@@ -57,6 +62,12 @@ void rcvmi_confine_clear (struct rcvmi_confine *c);
 /* `source` is what it leads to at the time of the start.  A second one at the same target is passed over. */
 int rcvmi_confine_add (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, const char *source, const char *target,
                        rcvm_error **err);
+/* The same for a file that belongs to somebody else, who may read it, or write to it (WRITABLE): in there, it is the confined
+   user's, by a mapping of owners where its mode alone does not let everybody.  RCVM_E_UNSUPPORTED where the file system cannot. */
+int rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, const char *source, const char *target,
+                               rcvm_error **err);
+/* An empty file system in memory for the user to write to, which nobody else finds.  *dir_fd becomes its root, the caller's. */
+int rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err);
 /* The device that `source` is, as a node of the confined user's.  RCVM_E_HOST: it is no device. */
 int rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err);
 /* A program (or a script, and its interpreter) and the libraries that it loads, all at their own places. */
@@ -75,6 +86,12 @@ bool rcvmi_confine_possible (char **reason);
 
 /* confine-user.c: a user that is taken as long as *fd is open, and to whom nothing belongs. */
 int rcvmi_confine_take_user (uid_t *id, int *fd, rcvm_error **err);
+
+/* confine-seccomp.c: for the calling process, from now on; -1 with errno. */
+int rcvmi_confine_filter (void);
+
+/* confine-owner.c: a user namespace in which the user and group `uid` and `gid` are `id`: for mounts, not for processes. */
+int rcvmi_confine_map_owner (uid_t uid, gid_t gid, uid_t id, rcvm_error **err);
 
 /* confine-elf.c: calls `add` for the interpreter and all libraries, directly needed or by others. */
 int rcvmi_confine_elf (const char *program, int (*add) (void *user, const char *path, rcvm_error **err), void *user,

@@ -64,6 +64,7 @@ rcvmi_vmm_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_
 
   if (!c)
     return rcvmi_fail_nomem (err);
+  config->host_kernel = config->kernel;
   code = rcvmi_confine_init (c, err);
   c->files = FILES + FILES_PER_CPU * config->cpus;
   c->threads = THREADS + config->cpus;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -276,13 +277,26 @@ out:
   return code;
 }
 
+/* A pipe that has a name. */
+static int
+make_fifo (const struct rcvmi_vmm *vmm, int dir_fd, const char *name, int fds[2])
+{
+  uid_t owner = vmm->confine ? vmm->confine->id : (uid_t) -1;
+
+  if (mkfifoat (dir_fd, name, 0600) < 0 || fchownat (dir_fd, name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+    return -1;
+  fds[0] = openat (dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+  fds[1] = fds[0] < 0 ? -1 : openat (dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+  return fds[1] < 0 ? -1 : 0;
+}
+
 int
-rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err)
+rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, const char *log, rcvm_error **err)
 {
   int console[2] = { -1, -1 }, output[2] = { -1, -1 }, code = 0;
   struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = dir_fd };
 
-  if (pipe2 (console, O_CLOEXEC) < 0 || pipe2 (output, O_CLOEXEC) < 0)
+  if (pipe2 (console, O_CLOEXEC) < 0 || (log ? make_fifo (vmm, dir_fd, log, output) : pipe2 (output, O_CLOEXEC)) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make the VMM's channels");
   how.stdout_fd = console[1];
   how.stderr_fd = output[1];
