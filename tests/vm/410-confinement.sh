@@ -47,10 +47,10 @@ upper=$(ls "$work"/data/vms/honest@*/upper.img)
 wanted="hide=/etc/passwd hide=/root hide=/proc/self hide=$work/port hide=$RUNCVM_ROOT hide=$RUNCVM_ROOT/honest hide=$upper hide=$BUSYBOX/bin/sh
  hide=/run/runcvm-users hide=/dev/tty pid=$$ pid=$pid port=$port abstract=runcvm-test-$port"
 (export $variable=$work/looker
- runcvm run --log-level error --memory 160M --rootfs "$BUSYBOX" --kernel-args "$(echo $wanted)" taken -- true >/dev/null 2>&1 </dev/null) &
+ runcvm run --log-level error --memory 160M --rootfs "$BUSYBOX" --kernel-args "$(echo $wanted)" taken -- true >/dev/null 2>"$work/taken.err" </dev/null) &
 log=$work/state/taken/console.log
-for _ in $(seq 300); do grep -aqs '^done' "$log" && break; sleep 0.1; done
-cp "$log" "$work/found"
+for _ in $(seq 1200); do grep -aqs '^done' "$log" || [ -s "$work/taken.err" ] && break; sleep 0.1; done
+cp "$log" "$work/found" || diag "$(cat "$work/taken.err")"
 taken=$(value taken vmmPid)
 second=$(user "$taken")
 while read -r result _ text; do
