@@ -22,7 +22,8 @@
 #include "cleanup.h"
 #include "err.h"
 
-#define PLACE "/run"
+/* Not where a program may be. */
+#define PLACE "/vm/run"
 
 /* Its user's, or, where VMs share it, readable by all who get to see it: no directory above it lets anybody through. */
 static int

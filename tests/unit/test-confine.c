@@ -369,11 +369,17 @@ TEST (test_death)
   struct rcvmi_confine c;
   rcvm_error *e = NULL;
   pid_t parent, vmm;
+  siginfo_t info;
 
   NEEDS_ROOT ();
   prepare (&c);
   assert_int_equal (run (&c, "exit 9"), 9);
   check_ok (start (&proc, &c, "while :; do read x </dev/null; done", &e), e);
+  /* As a pause does: no other signal stops the first process of a namespace. */
+  assert_int_equal (rcvmi_proc_stop (&proc), 0);
+  assert_int_equal (rcvmi_proc_continue (&proc), 0);
+  assert_int_equal (waitid (P_PIDFD, (id_t) proc.pidfd, &info, WCONTINUED), 0);
+  assert_int_equal (info.si_code, CLD_CONTINUED);
   rcvmi_proc_kill (&proc);
   assert_int_equal (proc.pid, -1);
   assert_int_equal (pipe2 (report, O_CLOEXEC), 0);
