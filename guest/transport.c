@@ -33,6 +33,17 @@ struct port
 };
 
 /* Opens the port whose name file says so. */
+/* Why a device is not there, after it has been waited for. */
+static const char *
+reason (void)
+{
+  int saved = errno;
+
+  if (access ("/sys/bus/platform/drivers/virtio-mmio", F_OK) < 0)
+    return "this kernel has no driver for virtio over MMIO (CONFIG_VIRTIO_MMIO), neither built in nor in the initramfs";
+  return strerror (saved);
+}
+
 static bool
 find_port (void *data)
 {
@@ -71,7 +82,7 @@ open_port (const char *name)
   struct port p = { name, -1 };
 
   if (uevent_wait (find_port, &p, WAIT_MS) < 0)
-    fatal ("there is no virtio-serial port %s: %s", name, strerror (errno));
+    fatal ("there is no virtio-serial port %s: %s", name, reason ());
   return p.fd;
 }
 
@@ -101,7 +112,7 @@ open_vsock (unsigned port)
 
   modules_load ("vmw_vsock_virtio_transport");
   if (uevent_wait (has_vsock_device, NULL, WAIT_MS) < 0)
-    fatal ("there is no virtio-vsock device: %s", strerror (errno));
+    fatal ("there is no virtio-vsock device: %s", reason ());
   p.fd = socket (AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (p.fd < 0)
     fatal ("cannot make a vsock socket: %s", strerror (errno));

@@ -100,6 +100,22 @@ check_firecracker (rcvm_host *h)
   free (vmm.program);
 }
 
+/* Who else could confine Firecracker is told as well. */
+static void
+check_confinement (rcvm_host *h)
+{
+  autofree char *reason = NULL, *jailer = rcvmi_vmm_find_program ("RUNCVM_JAILER", "jailer");
+  bool possible = rcvmi_confine_possible (&reason);
+
+  if (possible)
+    add (h, "confinement", RCVM_CHECK_OK, "", "each VMM gets a user, a root and namespaces of its own%s%s",
+         jailer ? "; Firecracker's own jailer is there, too, and not needed: " : "", jailer ? jailer : "");
+  else
+    add (h, "confinement", RCVM_CHECK_MISSING,
+         geteuid () == 0 ? "VMs start with --confine off alone" : "VMMs have this user's rights, but for new ones and core files",
+         "%s", reason ? reason : "not possible");
+}
+
 /* runcvm-mkguest says beside the kernel what it has put into the initramfs. */
 static void
 check_modules (rcvm_host *h, const char *kernel)
@@ -204,6 +220,7 @@ rcvm_host_check (rcvm_error **err)
   check_program (h, "qemu", "RUNCVM_QEMU", "qemu-system-x86_64", RCVM_CHECK_FATAL,
                  "install qemu-system-x86");
   check_firecracker (h);
+  check_confinement (h);
   check_guest (h);
   check_monitor (h);
   check_device (h, "tun", "/dev/net/tun", "VMs have no network: load the module tun");

@@ -246,6 +246,14 @@ rcvm_vm_set_hypervisor (rcvm_vm *vm, const char *name, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_vm_set_confinement (rcvm_vm *vm, const char *how, rcvm_error **err)
+{
+  int code = begin (vm, err);
+
+  return code < 0 ? code : set_string (vm, &vm->options.confinement, how, err);
+}
+
+RCVM_PUBLIC int
 rcvm_vm_set_kernel (rcvm_vm *vm, const char *path, rcvm_error **err)
 {
   int code = begin (vm, err);

@@ -8,6 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+enum
+{
+  /* Above what Debian, systemd and those who share out subordinate users take, and below what counts as negative. */
+  FIRST_USER = 1900000000,
+  USERS = 65536
+};
+
 static char *
 join (const char *variable, const char *fallback, const char *name)
 {
@@ -41,6 +48,31 @@ rcvmi_default_hypervisor (void)
   const char *name = secure_getenv ("RUNCVM_HYPERVISOR");
 
   return name && *name ? name : NULL;
+}
+
+const char *
+rcvmi_default_confinement (void)
+{
+  const char *how = secure_getenv ("RUNCVM_CONFINE");
+
+  return how && *how ? how : NULL;
+}
+
+int
+rcvmi_default_users (uint32_t *first, uint32_t *n)
+{
+  const char *range = secure_getenv ("RUNCVM_USERS");
+  unsigned long low = FIRST_USER, high = FIRST_USER + USERS - 1;
+  char end;
+
+  if (range && *range
+      && (strspn (range, "0123456789-") != strlen (range) || sscanf (range, "%10lu-%10lu%c", &low, &high, &end) != 2))
+    return -1;
+  if (low == 0 || high < low || high >= UINT32_MAX)
+    return -1;
+  *first = (uint32_t) low;
+  *n = (uint32_t) (high - low + 1);
+  return 0;
 }
 
 char *

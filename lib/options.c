@@ -64,6 +64,7 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 24, KIND_STR, rootfs_changes),
   OPTION (rcvmi_options, 25, KIND_LIST, rootfs_digests),
   OPTION (rcvmi_options, 26, KIND_UNSIGNED, console),
+  OPTION (rcvmi_options, 27, KIND_STR, confinement),
   OPTION (rcvmi_options, 40, KIND_STR, binds),
   OPTION (rcvmi_options, 41, KIND_LIST, volumes),
   OPTION (rcvmi_options, 60, KIND_STR, network),

@@ -31,6 +31,7 @@ struct rcvmi_options
   unsigned console;    /* 1: stdin is the user's terminal, to be made raw and followed */
   int readonly_rootfs;
   char *hypervisor;
+  char *confinement;   /* "auto", "own", "off" */
   char *kernel;
   char *initramfs;
   char *kernel_args;

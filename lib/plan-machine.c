@@ -277,6 +277,29 @@ plan_hypervisor (struct rcvmi_plan *plan, const struct rcvmi_options *options, c
   return 0;
 }
 
+/* What a container says of itself has no part in it: it is the host that is protected. */
+static int
+plan_confinement (struct rcvmi_plan *plan, const struct rcvmi_options *options, const struct rcvmi_defaults *defaults,
+                  rcvm_error **err)
+{
+  static const char *const names[] = { "auto", "own", "off" };
+  struct setting s = { 0 };
+
+  from_option (&s, options->confinement, "confinement");
+  if (!s.value && defaults && defaults->confinement)
+    {
+      s.value = defaults->confinement;
+      snprintf (s.from, sizeof s.from, "RUNCVM_CONFINE of the environment");
+    }
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!s.value || strcmp (s.value, names[i]) == 0)
+      {
+        plan->confinement = (enum rcvmi_confinement) i;
+        return 0;
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, own and off are known", s.from, s.value);
+}
+
 static int
 check_memory (uint64_t memory, const char *from, rcvm_error **err)
 {
@@ -667,6 +690,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
 
   if (rc == 0)
     rc = plan_hypervisor (plan, options, defaults, err);
+  if (rc == 0)
+    rc = plan_confinement (plan, options, defaults, err);
   if (rc == 0)
     rc = plan_memory (plan, options, err);
   if (rc == 0)

@@ -25,6 +25,14 @@ enum rcvmi_hypervisor
   RCVMI_HYPERVISOR_FIRECRACKER
 };
 
+/* How the VMM's process is confined. */
+enum rcvmi_confinement
+{
+  RCVMI_CONFINEMENT_AUTO, /* by the library where it can be, which takes root */
+  RCVMI_CONFINEMENT_OWN,
+  RCVMI_CONFINEMENT_OFF
+};
+
 /* What the container's root lies on. */
 enum rcvmi_root_disk
 {
@@ -139,6 +147,7 @@ struct rcvmi_plan
   char **annotations; /* KEY=VALUE, for the state */
 
   enum rcvmi_hypervisor hypervisor;
+  enum rcvmi_confinement confinement;
   char *kernel;
   char *initramfs;
   char *kernel_args; /* what is appended; may be NULL */
@@ -184,6 +193,7 @@ struct rcvmi_defaults
   const char *kernel;
   const char *initramfs;
   const char *hypervisor; /* what the environment says */
+  const char *confinement;
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +44,17 @@ die_with_parent (pid_t parent)
 {
   prctl (PR_SET_PDEATHSIG, SIGKILL);
   if (getppid () != parent)
+    _exit (125);
+}
+
+/* The same where the parent may be in another PID namespace, and so have no number here. */
+static void
+die_with (int parent_fd)
+{
+  struct pollfd p = { .fd = parent_fd, .events = POLLIN };
+
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+  if (poll (&p, 1, 0) != 0)
     _exit (125);
 }
 
@@ -94,43 +106,75 @@ place_fds (const struct rcvmi_proc_how *how, int *status_fd)
   return 0;
 }
 
+/* What the child says when there is no program in the end. */
+struct failure
+{
+  int errnum;
+  char what[300]; /* "": execve failed */
+};
+
+static void
+become (const struct rcvmi_proc_how *how, int parent_fd, int status_fd)
+{
+  struct failure f = { 0 };
+
+  die_with (parent_fd);
+  reset_signals ();
+  setsid ();
+  if (how->dir_fd < 0 || fchdir (how->dir_fd) == 0)
+    {
+      if (!how->prepare || how->prepare (how->user, f.what, sizeof f.what) == 0)
+        {
+          /* Another user has no such signal, until it asks for it. */
+          die_with (parent_fd);
+          if (place_fds (how, &status_fd) == 0)
+            execve (how->path, how->argv, how->env ? how->env : environ);
+        }
+    }
+  f.errnum = errno;
+  if (write (status_fd, &f, sizeof f) != sizeof f)
+    _exit (126);
+  _exit (127);
+}
+
+/* As fork, into namespaces of its own.  The child's threads' libraries need know nothing of that: it has one. */
+static pid_t
+fork_into (unsigned long namespaces)
+{
+  return namespaces ? (pid_t) syscall (SYS_clone, namespaces | SIGCHLD, 0, 0, 0, 0) : fork ();
+}
+
 int
 rcvmi_proc_spawn_as (struct rcvmi_proc *proc, const struct rcvmi_proc_how *how, rcvm_error **err)
 {
-  autoclose int status_read = -1;
-  int status[2], errnum = 0, code;
-  pid_t pid, parent = getpid ();
+  autoclose int status_read = -1, status_write = -1, self = pidfd_open (getpid (), 0);
+  struct failure f;
+  int status[2];
+  pid_t pid;
 
   if (how->n_fds > MAX_FDS)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "more than %d fds for '%s'", MAX_FDS, how->path);
-  if (pipe2 (status, O_CLOEXEC) < 0)
+  if (self < 0 || pipe2 (status, O_CLOEXEC) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make a pipe");
   status_read = status[0];
-  pid = fork ();
+  status_write = status[1];
+  pid = fork_into (how->namespaces);
   if (pid < 0)
-    {
-      code = rcvmi_fail_errno (err, errno, "cannot fork for '%s'", how->path);
-      close (status[1]);
-      return code;
-    }
+    return rcvmi_fail_errno (err, errno, "cannot fork for '%s'%s", how->path,
+                             how->namespaces ? " into namespaces of its own; --confine off does without them" : "");
   if (pid == 0)
-    {
-      die_with_parent (parent);
-      reset_signals ();
-      setsid ();
-      if ((how->dir_fd < 0 || fchdir (how->dir_fd) == 0) && place_fds (how, &status[1]) == 0)
-        execv (how->path, how->argv);
-      errnum = errno;
-      if (write (status[1], &errnum, sizeof errnum) != sizeof errnum)
-        _exit (126);
-      _exit (127);
-    }
-  close (status[1]);
+    become (how, self, status_write);
+  close (steal_fd (&status_write));
   /* Ends without data when execve closes the pipe. */
-  if (read (status_read, &errnum, sizeof errnum) == sizeof errnum)
+  if (read (status_read, &f, sizeof f) == sizeof f)
     {
       waitpid (pid, NULL, 0);
-      return rcvmi_fail_errno (err, errnum, "cannot execute '%s'", how->path);
+      if (f.what[0])
+        {
+          f.what[sizeof f.what - 1] = 0;
+          return rcvmi_fail_at (err, "vmm", rcvmi_code_from_errno (f.errnum), f.errnum, "%s", f.what);
+        }
+      return rcvmi_fail_errno (err, f.errnum, "cannot execute '%s'", how->path);
     }
   return adopt (proc, pid, err);
 }

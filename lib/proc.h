@@ -31,6 +31,11 @@ struct rcvmi_proc_how
   int dir_fd;               /* its working directory; -1: the caller's */
   const int *fds;
   size_t n_fds;
+  unsigned long namespaces; /* flags of clone: those that it gets for itself */
+  char *const *env;         /* NULL: the caller's */
+  /* In the child before the program; -1 with errno and a sentence in `what`.  May be NULL. */
+  int (*prepare) (void *user, char *what, size_t size);
+  void *user;
 };
 int rcvmi_proc_spawn_as (struct rcvmi_proc *proc, const struct rcvmi_proc_how *how, rcvm_error **err);
 

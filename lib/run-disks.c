@@ -207,15 +207,17 @@ rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out)
       const struct rcvmi_host_disk *d = &run->more_disks->disks[i];
 
       if (p->kind == RCVMI_PLAN_DISK_BINDS)
-        *out++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds", .passing = true };
+        *out++ = (struct rcvmi_vmm_disk){ .path = run->disks.binds, .serial = "binds", .passing = true, .own = true };
       else if (p->kind == RCVMI_PLAN_DISK_COPIES)
         *out++ = (struct rcvmi_vmm_disk){ .path = run->disks.copies,
                                           .serial = "copies",
-                                          .passing = !rcvmi_plan_copies_go_back (run->plan) };
+                                          .passing = !rcvmi_plan_copies_go_back (run->plan),
+                                          .own = true };
       else if (run->more_disks->own[i])
         *out++ = (struct rcvmi_vmm_disk){ .path = run->more_disks->own[i],
                                           .serial = run->more_disks->serials[i],
-                                          .passing = true };
+                                          .passing = true,
+                                          .own = true };
       else
         *out++ = (struct rcvmi_vmm_disk){ .path = d->path,
                                           .serial = run->more_disks->serials[i],

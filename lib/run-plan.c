@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "defaults.h"
@@ -27,7 +28,10 @@ enum rcvmi_run_step
 rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
 {
   autofree char *kernel = rcvmi_default_kernel (), *initramfs = rcvmi_default_initramfs ();
-  struct rcvmi_defaults defaults = { .kernel = kernel, .initramfs = initramfs, .hypervisor = rcvmi_default_hypervisor () };
+  struct rcvmi_defaults defaults = { .kernel = kernel,
+                                      .initramfs = initramfs,
+                                      .hypervisor = rcvmi_default_hypervisor (),
+                                      .confinement = rcvmi_default_confinement () };
   struct rcvmi_plan *plan;
 
   if (!kernel || !initramfs)
@@ -51,6 +55,13 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, plan->bundle && plan->net.mode == RCVMI_PLAN_NET_OWN, err) < 0
       || rcvmi_vmm_check_files (plan->kernel, plan->initramfs, plan->memory, err) < 0)
     return RCVMI_STEP_FAILED;
+  if (plan->confinement == RCVMI_CONFINEMENT_OWN && geteuid () != 0)
+    {
+      rcvmi_fail_at (err, "vmm", RCVM_E_PERMISSION, 0,
+                     "only root can confine a VMM: --confine auto does without where it has to, and --confine off always");
+      return RCVMI_STEP_FAILED;
+    }
+  run->vmm.confined = plan->confinement != RCVMI_CONFINEMENT_OFF && geteuid () == 0;
   run->state.vmm = strdup (run->vmm.ops->name);
   run->state.accel = strdup (run->vmm.accel);
   if (run->vmm.accel_reason)

@@ -69,13 +69,14 @@ put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
   struct rcvmi_vmm_disk *disk = config->disks;
 
   if (run->plan->root_disk == RCVMI_ROOT_SINGLE)
-    *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.root, .serial = "root", .passing = true };
+    *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.root, .serial = "root", .passing = true, .own = true };
   else
     {
-      *disk++ = (struct rcvmi_vmm_disk){ .path = run->base, .serial = "root", .readonly = true };
+      *disk++ = (struct rcvmi_vmm_disk){ .path = run->base, .serial = "root", .readonly = true, .own = true };
       *disk++ = (struct rcvmi_vmm_disk){ .path = run->disks.upper,
                                         .serial = "upper",
-                                        .passing = run->plan->changes == RCVMI_CHANGES_DISCARD };
+                                        .passing = run->plan->changes == RCVMI_CHANGES_DISCARD,
+                                        .own = true };
     }
   disk = rcvmi_run_put_disks (run, disk);
   config->n_disks = (size_t) (disk - config->disks);

@@ -12,6 +12,7 @@
 
 #include <curl/curl.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <limits.h>
 #include <poll.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +41,7 @@ static const char *const library_names[] = { "libcurl-gnutls.so.4", "libcurl.so.
 
 struct curl
 {
+  char socket[40];
   CURL *handle;
   struct curl_slist *headers;
   CURLcode (*setopt) (CURL *, CURLoption, ...);
@@ -82,14 +85,35 @@ load_curl (struct curl *c, rcvm_error **err)
   return 0;
 }
 
+/* The socket itself, by an fd: whoever can write to the directory could make a link there that leads elsewhere, to which
+   nobody who is root should speak.  -1 with errno. */
+static int
+find_socket (char path[40])
+{
+  int fd = open (RCVMI_FC_API_SOCKET, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+
+  if (fd < 0)
+    return -1;
+  if (fstat (fd, &st) < 0 || !S_ISSOCK (st.st_mode))
+    {
+      close (fd);
+      errno = ENOTSOCK;
+      return -1;
+    }
+  snprintf (path, 40, "/proc/self/fd/%d", fd);
+  return fd;
+}
+
 /* Whether someone listens: 0, or an errno. */
 static int
 try_socket (void)
 {
-  struct sockaddr_un sun = { .sun_family = AF_UNIX, .sun_path = RCVMI_FC_API_SOCKET };
+  struct sockaddr_un sun = { .sun_family = AF_UNIX };
   autoclose int fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  autoclose int place = find_socket (sun.sun_path);
 
-  return fd >= 0 && connect (fd, (struct sockaddr *) &sun, sizeof sun) == 0 ? 0 : errno;
+  return fd >= 0 && place >= 0 && connect (fd, (struct sockaddr *) &sun, sizeof sun) == 0 ? 0 : errno;
 }
 
 /* In the directory.  Firecracker's end is the monitor's business, which ends whoever waits here. */
@@ -166,7 +190,7 @@ make_request (struct curl *c, const struct rcvmi_fc_request *q, rcvm_error **err
       return rcvmi_fail_nomem (err);
     }
   c->setopt (c->handle, CURLOPT_URL, url);
-  c->setopt (c->handle, CURLOPT_UNIX_SOCKET_PATH, RCVMI_FC_API_SOCKET);
+  c->setopt (c->handle, CURLOPT_UNIX_SOCKET_PATH, c->socket);
   c->setopt (c->handle, CURLOPT_PROXY, ""); /* whatever the environment says */
   c->setopt (c->handle, CURLOPT_CUSTOMREQUEST, q->method);
   c->setopt (c->handle, CURLOPT_HTTPHEADER, c->headers);
@@ -192,6 +216,7 @@ int
 rcvmi_fc_carry_out (int dir_fd, const struct rcvmi_fc_requests *r, rcvm_error **err)
 {
   struct curl c = { 0 };
+  autoclose int place = -1;
   int code;
 
   if (fchdir (dir_fd) < 0)
@@ -199,6 +224,8 @@ rcvmi_fc_carry_out (int dir_fd, const struct rcvmi_fc_requests *r, rcvm_error **
   code = load_curl (&c, err);
   if (code == 0 && r->wait)
     code = wait_for_socket (err);
+  if (code == 0 && (place = find_socket (c.socket)) < 0)
+    code = rcvmi_fail_errno (err, errno, "cannot find Firecracker's API socket");
   for (size_t i = 0; code == 0 && i < r->n; i++)
     code = make_request (&c, &r->list[i], err);
   return code;

@@ -11,11 +11,13 @@
 #define RCVMI_STAGE "vmm"
 #include "vmm-firecracker.h"
 
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -33,7 +35,8 @@ enum
 /* What the driver keeps of a VM. */
 struct firecracker
 {
-  int dir_fd;
+  int dir_fd;     /* where its sockets are: the VM's, or */
+  int own_dir_fd; /* that of a confined one, which vanishes when it is closed */
   struct rcvmi_fc_requests requests; /* of the start */
   struct rcvmi_proc worker;          /* that makes them */
   struct rcvmi_ev_source *source;
@@ -150,35 +153,57 @@ remove_sockets (int dir_fd)
   unlinkat (dir_fd, RCVMI_FC_VOLUMES_SOCKET, 0);
 }
 
+/* The VMM may connect to what was made for it, whoever it is. */
 static int
-start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
+listen_for (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, const char *name, rcvm_error **err)
+{
+  uid_t owner = vmm->confine ? vmm->confine->id : (uid_t) -1;
+  int code = rcvmi_vmm_listen (vmm, channel, dir_fd, name, err);
+
+  if (code == 0 && fchownat (dir_fd, name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+    code = rcvmi_fail_errno (err, errno, "cannot give the socket '%s' to the VMM", name);
+  return code;
+}
+
+static int
+start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error **err)
 {
   struct firecracker *f = calloc (1, sizeof *f);
+  struct rcvmi_vmm_config seen = *asked, *config = &seen;
   char id[ID_MAX + 1];
   char *argv[] = { vmm->program, (char *) "--id", id, (char *) "--api-sock", (char *) RCVMI_FC_API_SOCKET, (char *) "--level",
                    (char *) (config->verbose ? "Info" : "Warning"),
                    /* Its standard output is the guest's console. */
-                   (char *) "--log-path", (char *) "/proc/self/fd/2", NULL };
+                   (char *) "--log-path", (char *) (vmm->confine ? RCVMI_FC_LOG : "/proc/self/fd/2"), NULL };
   int code;
 
   if (!f)
     return rcvmi_fail_nomem (err);
   vmm->state = f;
+  f->own_dir_fd = -1;
   f->dir_fd = config->dir_fd;
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
-  code = check_kernel (vmm, config->kernel, err);
+  code = check_kernel (vmm, config->host_kernel ? config->host_kernel : config->kernel, err);
+  if (code == 0 && vmm->confine)
+    {
+      config->dir_fd = -1;
+      code = rcvmi_fc_confine (vmm, config, err);
+      /* From here on it is the driver's own. */
+      if (config->dir_fd >= 0)
+        f->dir_fd = f->own_dir_fd = config->dir_fd;
+    }
   if (code == 0)
     code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
   if (code < 0)
     return code;
   make_id (id, config->id);
   remove_sockets (f->dir_fd);
-  code = rcvmi_vmm_listen (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
+  code = listen_for (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
   if (code == 0 && config->volumes)
-    code = rcvmi_vmm_listen (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
+    code = listen_for (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
   if (code == 0)
-    code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, err);
+    code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, vmm->confine ? RCVMI_FC_LOG : NULL, err);
   if (code == 0)
     code = fork_worker (f, err);
   if (code < 0)
@@ -269,6 +294,7 @@ clear (struct rcvmi_vmm *vmm)
   rcvmi_fc_requests_clear (&f->requests);
   rcvm_error_free (f->error);
   remove_sockets (f->dir_fd);
+  cleanup_close (&f->own_dir_fd);
   free (f);
 }
 

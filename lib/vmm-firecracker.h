@@ -4,6 +4,7 @@
  *
  *   vmm-firecracker.c         the driver: its process, what it is told and when
  *   vmm-firecracker-config.c  a VM's configuration as requests of Firecracker's API
+ *   vmm-firecracker-confine.c what a confined one sees
  *   vmm-firecracker-api.c     carrying requests out: HTTP over a UNIX socket
  */
 #ifndef RCVM_LIB_VMM_FIRECRACKER_H
@@ -20,11 +21,12 @@ enum
   RCVMI_FC_GUEST_CID = 3
 };
 
-/* In the VM's directory, which is Firecracker's working directory. */
+/* In Firecracker's working directory: the VM's, or a place of its own where it is confined. */
 #define RCVMI_FC_API_SOCKET "firecracker.sock"
 #define RCVMI_FC_VSOCK "vsock"
 #define RCVMI_FC_AGENT_SOCKET RCVMI_FC_VSOCK "_1024"
 #define RCVMI_FC_VOLUMES_SOCKET RCVMI_FC_VSOCK "_1025"
+#define RCVMI_FC_LOG "log"
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
@@ -53,6 +55,9 @@ struct rcvmi_fc_requests
 /* All that makes a VM and starts it, for a Firecracker of that version. */
 int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version,
                         rcvm_error **err);
+/* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working
+   directory, the caller's. */
+int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
 /* One request more; takes `body` over, which may be NULL where there was no memory for it. */
 struct json_object;
 void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body,

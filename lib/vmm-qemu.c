@@ -9,6 +9,7 @@
 #define RCVMI_STAGE "vmm"
 #include "vmm.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +33,15 @@ enum
   AGENT_FD = 4,
   VOLUMES_FD = 5,
   QMP_FD = 6,
-  FIRST_TAP_FD = 7, /* those of shares come after the NICs' */
+  FIRST_TAP_FD = 7, /* those of shares come after the NICs', and those of disks after them */
   ROOT_PORTS = RCVMI_VMM_NICS + RCVMI_VMM_SPARE_NICS
 };
+
+#ifdef __aarch64__
+#define MULTIARCH "aarch64-linux-gnu"
+#else
+#define MULTIARCH "x86_64-linux-gnu"
+#endif
 
 /* What the driver keeps of a VM. */
 struct qemu
@@ -87,38 +94,18 @@ add_option (struct args *a, const char *option, const char *fmt, ...)
     add (a, value);
 }
 
-/* QEMU's option syntax: a comma in a value is doubled. */
-static char *
-escape (const char *value)
-{
-  char *out = malloc (2 * strlen (value) + 1), *p = out;
-
-  if (!out)
-    return NULL;
-  for (; *value; value++)
-    {
-      if (*value == ',')
-        *p++ = ',';
-      *p++ = *value;
-    }
-  *p = 0;
-  return out;
-}
-
+/* Disks are open already: a confined QEMU sees no path of the host, and no user but their owner may open some of them. */
 static void
-add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index, const struct rcvmi_tuning *t)
+add_disk (struct args *a, const struct rcvmi_vmm_disk *disk, size_t index, size_t fd, const struct rcvmi_tuning *t)
 {
-  autofree char *path = escape (disk->path);
   char limits[160];
 
-  if (!path)
-    {
-      a->failed = true;
-      return;
-    }
   snprintf (limits, sizeof limits, ",throttling.bps-total=%" PRIu64 ",throttling.iops-total=%" PRIu64, t->disk_bandwidth, t->disk_ops);
-  add_option (a, "-drive", "if=none,id=disk%zu,format=raw,file.driver=%s,file.filename=%s%s%s%s", index,
-              disk->device ? "host_device" : "file", path, t->async_io ? ",file.aio=io_uring" : "",
+  add_option (a, "-add-fd", "fd=%zu,set=%zu", fd, index);
+  add_option (a, "-drive",
+              "if=none,id=disk%zu,format=raw,file.driver=%s,file.filename=/dev/fdset/%zu,auto-read-only=off,"
+              "file.auto-read-only=off%s%s%s",
+              index, disk->device ? "host_device" : "file", index, t->async_io ? ",file.aio=io_uring" : "",
               t->disk_bandwidth || t->disk_ops ? limits : "",
               disk->readonly  ? ",readonly=on,file.locking=off"
               : disk->passing ? ",discard=unmap,cache.no-flush=on"
@@ -215,7 +202,7 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
   for (size_t i = 0; i < c->n_disks; i++)
-    add_disk (&a, &c->disks[i], i, &c->tuning);
+    add_disk (&a, &c->disks[i], i, FIRST_TAP_FD + c->n_nics + c->n_shares + i, &c->tuning);
   add_nics (&a, c, q);
   add_shares (&a, c);
   if (!a.failed)
@@ -240,6 +227,61 @@ on_qmp_broken (void *user, rcvm_error *err)
   vmm->handler->died (vmm->user, err);
 }
 
+/* Where a QEMU that was installed below some prefix has its firmware and its modules. */
+static int
+add_parts (const struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  static const char *const data[] = { "share/qemu", "share/seabios" };
+  static const char *const modules[] = { "lib/" MULTIARCH "/qemu", "lib/qemu", "lib64/qemu" };
+  const char *asked = secure_getenv ("QEMU_MODULE_DIR"), *slash = strrchr (vmm->program, '/');
+  int len = slash ? (int) (slash - vmm->program) : 0, code = 0;
+  char path[4096];
+
+  for (size_t i = 0; code == 0 && i < sizeof data / sizeof data[0] + sizeof modules / sizeof modules[0]; i++)
+    {
+      bool is_data = i < sizeof data / sizeof data[0];
+
+      snprintf (path, sizeof path, "%.*s/../%s", len, vmm->program,
+                is_data ? data[i] : modules[i - sizeof data / sizeof data[0]]);
+      if (access (path, X_OK) == 0)
+        {
+          autofree char *real = realpath (path, NULL);
+
+          code = real ? rcvmi_confine_add (vmm->confine, is_data ? RCVMI_CONFINE_FILE : RCVMI_CONFINE_PROGRAM, real, real, err)
+                      : rcvmi_fail_nomem (err);
+        }
+    }
+  if (code == 0 && asked && *asked)
+    code = rcvmi_confine_add (vmm->confine, RCVMI_CONFINE_PROGRAM, asked, asked, err);
+  return code;
+}
+
+static void
+close_fds (const int *fds, size_t n)
+{
+  for (size_t i = 0; i < n; i++)
+    cleanup_close (&fds[i]);
+}
+
+static int
+open_disks (const struct rcvmi_vmm_config *config, int fds[RCVMI_VMM_DISKS], rcvm_error **err)
+{
+  for (size_t i = 0; i < config->n_disks; i++)
+    {
+      const struct rcvmi_vmm_disk *d = &config->disks[i];
+
+      fds[i] = open (d->path, (d->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+      if (fds[i] < 0)
+        {
+          int code = rcvmi_fail_errno (err, errno, "cannot open the disk '%.200s' for the VMM", d->path);
+
+          close_fds (fds, i);
+          return code;
+        }
+    }
+  return 0;
+}
+
 static int
 check_tuning (const struct rcvmi_tuning *t, rcvm_error **err)
 {
@@ -256,28 +298,34 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
 {
   struct qemu *q = calloc (1, sizeof *q);
   char **argv = q ? make_args (vmm, config, q) : NULL;
-  int qmp[2] = { -1, -1 }, fds[1 + RCVMI_VMM_NICS + RCVMI_VMM_SHARES], code;
+  int qmp[2] = { -1, -1 }, fds[RCVMI_VMM_MORE_FDS], code;
+  size_t n = 1 + config->n_nics + config->n_shares;
 
   vmm->state = q;
   if (!argv)
     return rcvmi_fail_nomem (err);
+  for (size_t i = 0; i < config->n_nics; i++)
+    fds[1 + i] = config->nics[i].tap_fd;
+  for (size_t i = 0; i < config->n_shares; i++)
+    fds[1 + config->n_nics + i] = config->shares[i].fd;
   code = check_tuning (&config->tuning, err);
+  if (code == 0 && vmm->confine)
+    code = add_parts (vmm, err);
+  if (code == 0)
+    code = open_disks (config, fds + n, err);
   if (code < 0)
     {
       rcvmi_strv_free (argv);
       return code;
     }
-  for (size_t i = 0; i < config->n_nics; i++)
-    fds[1 + i] = config->nics[i].tap_fd;
-  for (size_t i = 0; i < config->n_shares; i++)
-    fds[1 + config->n_nics + i] = config->shares[i].fd;
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make QEMU's control socket");
   else
     {
       fds[0] = qmp[1];
-      code = rcvmi_vmm_spawn (vmm, argv, fds, 1 + config->n_nics + config->n_shares, err);
+      code = rcvmi_vmm_spawn (vmm, argv, fds, n + config->n_disks, err);
     }
+  close_fds (fds + n, config->n_disks);
   if (code == 0)
     {
       q->qmp = rcvmi_qmp_new (vmm->ev, steal_fd (&qmp[0]), on_qmp_ready, on_qmp_broken, vmm, err);

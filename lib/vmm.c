@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -241,9 +242,10 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
                  rcvm_error **err)
 {
   int agent[2] = { -1, -1 }, volumes[2] = { -1, -1 }, console[2] = { -1, -1 }, output[2] = { -1, -1 };
-  int fds[RCVMI_VMM_NICS + 9], code;
+  int fds[3 + RCVMI_VMM_MORE_FDS], code;
+  struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = -1, .fds = fds, .n_fds = 3 + n_more };
 
-  if (n_more > RCVMI_VMM_NICS + 6)
+  if (n_more > RCVMI_VMM_MORE_FDS)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "too many fds for the VMM");
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0
       || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, volumes) < 0
@@ -257,7 +259,8 @@ rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, siz
   fds[1] = agent[1];
   fds[2] = volumes[1];
   memcpy (fds + 3, more, n_more * sizeof *more);
-  code = rcvmi_proc_spawn (&vmm->proc, vmm->program, argv, output[1], fds, 3 + n_more, err);
+  how.stdout_fd = how.stderr_fd = output[1];
+  code = rcvmi_vmm_spawn_as (vmm, &how, err);
   if (code < 0)
     goto out;
   vmm->agent_fd = steal_fd (&agent[0]);
@@ -274,18 +277,31 @@ out:
   return code;
 }
 
+/* A pipe that has a name. */
+static int
+make_fifo (const struct rcvmi_vmm *vmm, int dir_fd, const char *name, int fds[2])
+{
+  uid_t owner = vmm->confine ? vmm->confine->id : (uid_t) -1;
+
+  if (mkfifoat (dir_fd, name, 0600) < 0 || fchownat (dir_fd, name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+    return -1;
+  fds[0] = openat (dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+  fds[1] = fds[0] < 0 ? -1 : openat (dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+  return fds[1] < 0 ? -1 : 0;
+}
+
 int
-rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err)
+rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, const char *log, rcvm_error **err)
 {
   int console[2] = { -1, -1 }, output[2] = { -1, -1 }, code = 0;
   struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = dir_fd };
 
-  if (pipe2 (console, O_CLOEXEC) < 0 || pipe2 (output, O_CLOEXEC) < 0)
+  if (pipe2 (console, O_CLOEXEC) < 0 || (log ? make_fifo (vmm, dir_fd, log, output) : pipe2 (output, O_CLOEXEC)) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make the VMM's channels");
   how.stdout_fd = console[1];
   how.stderr_fd = output[1];
   if (code == 0)
-    code = rcvmi_proc_spawn_as (&vmm->proc, &how, err);
+    code = rcvmi_vmm_spawn_as (vmm, &how, err);
   if (code == 0)
     code = watch_child (vmm, &console[0], &output[0], err);
   for (int i = 0; i < 2; i++)
@@ -345,13 +361,16 @@ int
 rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err)
 {
   int code = rcvmi_vmm_check_files (config->kernel, config->initramfs, config->memory, err);
+  struct rcvmi_vmm_config seen = *config;
 
   if (code == 0 && config->n_shares && !vmm->ops->has_virtiofs)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot share directories by virtiofs: use live volumes (NFS), or QEMU",
                        vmm->ops->name);
   vmm->console.dir_fd = config->dir_fd;
-  return code < 0 ? code : vmm->ops->start (vmm, config, err);
+  if (code == 0 && vmm->confined)
+    code = rcvmi_vmm_confine (vmm, &seen, err);
+  return code < 0 ? code : vmm->ops->start (vmm, &seen, err);
 }
 
 uint64_t
@@ -432,6 +451,9 @@ rcvmi_vmm_stop (struct rcvmi_vmm *vmm)
   vmm->agent_fd = vmm->volumes_fd = -1;
   close_text (&vmm->console);
   close_text (&vmm->output);
+  if (vmm->confine)
+    rcvmi_confine_clear (vmm->confine);
+  free (steal_ptr (vmm->confine));
   free (steal_ptr (vmm->program));
   free (steal_ptr (vmm->accel_reason));
 }

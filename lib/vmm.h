@@ -15,6 +15,7 @@
 
 #include <runcvm/error.h>
 
+#include "confine.h"
 #include "ev.h"
 #include "log.h"
 #include "plan.h"
@@ -25,6 +26,7 @@ enum
   RCVMI_VMM_DISKS = 24,
   RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
+  RCVMI_VMM_MORE_FDS = RCVMI_VMM_DISKS + RCVMI_VMM_SHARES + RCVMI_VMM_NICS + 1, /* for shares, NICs, disks and a control socket */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
   RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
   RCVMI_VMM_LOG = 1024 * 1024   /* and of the console in a file */
@@ -54,6 +56,7 @@ struct rcvmi_vmm_disk
   bool readonly;
   bool device;  /* a block device of the host */
   bool passing; /* gone with the VM: nothing of it need ever be on the disk of the host */
+  bool own;     /* the library's own file, so that it may say whose it is */
 };
 
 struct rcvmi_vmm_nic
@@ -76,13 +79,15 @@ struct rcvmi_vmm_config
 {
   const char *id;
   int dir_fd; /* the VM's directory, where sockets may be made; the driver removes them */
-  const char *kernel;
+  const char *kernel; /* as the VMM sees it, as all paths here */
   const char *initramfs;
+  const char *host_kernel; /* NULL: the same */
   const char *kernel_args; /* of the user; may be NULL */
   uint64_t memory;         /* bytes */
   unsigned cpus;
   struct rcvmi_vmm_disk disks[RCVMI_VMM_DISKS];
   size_t n_disks;
+  char seen[RCVMI_VMM_DISKS][32]; /* for paths in a confinement */
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
   struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
@@ -136,6 +141,8 @@ struct rcvmi_vmm
   unsigned version; /* of it, as RCVMI_VMM_VERSION; 0: not asked */
   const char *accel; /* "kvm" or "tcg" */
   char *accel_reason; /* why it is not kvm, or NULL */
+  bool confined;      /* the process shall be (docs/confinement.md) */
+  struct rcvmi_confine *confine; /* from its start on, where it is */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
   int agent_fd;   /* our end of the agent channel, until it is taken; -1: not yet there */
@@ -197,11 +204,19 @@ void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 
 /* For drivers. */
 
+/* vmm-confine.c */
+
+/* Makes vmm->confine, with what every VMM has to see; in `config`, paths become those that it sees. */
+int rcvmi_vmm_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
+/* Spawns vmm->proc, confined where the VMM is; `how` says the rest. */
+int rcvmi_vmm_spawn_as (struct rcvmi_vmm *vmm, struct rcvmi_proc_how *how, rcvm_error **err);
+
 /* Spawns vmm->program with `argv`, the console's, the agent's and the volumes' ends as fd 3, 4 and 5, then `more`. */
 int rcvmi_vmm_spawn (struct rcvmi_vmm *vmm, char *const argv[], const int *more, size_t n_more,
                      rcvm_error **err);
-/* The same for a VMM whose standard output is the console, in the directory `dir_fd`, and without channels. */
-int rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, rcvm_error **err);
+/* The same for a VMM whose standard output is the console, in the directory `dir_fd`, and without channels.  With `log`, its
+   other output comes from a FIFO of that name there, which it can open. */
+int rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, const char *log, rcvm_error **err);
 /* Makes the socket dir_fd/NAME, to which the VMM connects for the guest; `connected` follows.  One connection is taken. */
 int rcvmi_vmm_listen (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, const char *name, rcvm_error **err);
 

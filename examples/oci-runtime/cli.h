@@ -211,7 +211,7 @@ void shepherd_close_leaked (void);
 
 struct container
 {
-  const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *kernel, *initramfs,
+  const char *bundle, *rootfs, *user, *cwd, *hostname, *hypervisor, *confine, *kernel, *initramfs,
       *kernel_args, *log_level, *pid_file, *binds, *rootfs_disk, *rootfs_changes, *netns, *net_mode, *tap,
       *console_socket, *preserve_fds;
   struct list env, annotations, rootfs_digests, nics, ports, volumes, mounts;

@@ -33,6 +33,7 @@ const struct option_spec container_options[] = {
   { "rootfs-digest", 0, LIST, AT (rootfs_digests), "DIGEST",
     "digest of a layer that the unchanged root is made of, lowest first" },
   { "hypervisor", 0, TEXT, AT (hypervisor), "NAME", "auto (default), qemu or firecracker" },
+  { "confine", 0, TEXT, AT (confine), "HOW", "the VMM: auto (default), own or off" },
   { "kernel", 0, TEXT, AT (kernel), "FILE", "the guest's kernel: a bzImage or vmlinux" },
   { "initramfs", 0, TEXT, AT (initramfs), "FILE",
     "the guest's initramfs (runcvm-mkguest makes both)" },
@@ -163,6 +164,7 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->binds && rcvm_vm_set_binds (vm, c->binds, err) < 0)
       || (c->rootfs_changes && rcvm_vm_set_rootfs_changes (vm, c->rootfs_changes, err) < 0)
       || (c->hypervisor && rcvm_vm_set_hypervisor (vm, c->hypervisor, err) < 0)
+      || (c->confine && rcvm_vm_set_confinement (vm, c->confine, err) < 0)
       || (c->kernel && rcvm_vm_set_kernel (vm, c->kernel, err) < 0)
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
       || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0)

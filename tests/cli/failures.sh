@@ -78,6 +78,36 @@ fails "too little memory for this guest" 125 vmm "64 MiB of memory are too littl
   -m 64M --initramfs "$work/large" --rootfs "$rootfs" x -- true
 fails "far too many CPUs" 125 plan "cpus" run "${guest[@]}" --cpus 100000 --rootfs "$rootfs" x -- true
 RUNCVM_QEMU=/nonexistent fails "no QEMU" 125 vmm "RUNCVM_QEMU" run "${guest[@]}" --rootfs "$rootfs" x -- true
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+  # In a mount namespace with few devices, and as somebody who may do little.
+  cat >"$work/no-kvm" <<'SH'
+#!/bin/sh -e
+mkdir -p "$1"
+mount -t tmpfs none "$1"
+for d in null zero random urandom; do : >"$1/$d"; mount --bind "/dev/$d" "$1/$d"; done
+mount --rbind "$1" /dev
+shift
+exec "$@"
+SH
+  chmod 755 "$work" "$work/no-kvm"
+  prefix="unshare -m $work/no-kvm $work/dev" fails "no /dev/kvm" 125 vmm "needs KVM, and there is no /dev/kvm: load kvm_intel or kvm_amd" \
+    run "${guest[@]}" --hypervisor firecracker --rootfs "$rootfs" x -- true
+  install -d -m 777 "$work/theirs"
+  nobody="setpriv --reuid 65534 --regid 65534 --clear-groups env RUNCVM_ROOT=$work/theirs/state RUNCVM_DATA_DIR=$work/theirs/data"
+  if $nobody test -x "$top_builddir/run" && [ -e /dev/kvm ] && ! $nobody test -w /dev/kvm; then
+    prefix=$nobody fails "no permission for /dev/kvm" 125 vmm "/dev/kvm cannot be opened: Permission denied (is this user in the group kvm?)" \
+      run "${guest[@]}" --hypervisor firecracker --rootfs "$rootfs" x -- true
+    prefix=$nobody fails "a confinement that takes root" 125 vmm "only root can confine a VMM: --confine auto" \
+      run "${guest[@]}" --confine own --rootfs "$rootfs" x -- true
+    is "$(find "$work/theirs" -path '*/state/?*' ! -name .lock -o -path '*/vms/?*' ! -name .lock)" "" "nobody leaves nothing"
+  fi
+fi
+fails "a confinement that is none" 125 plan "'confinement' is 'tight', and only auto, own and off are known" run "${guest[@]}" --confine tight \
+  --rootfs "$rootfs" x -- true
+chmod 600 "$work/initramfs"
+[ "$(id -u)" != 0 ] || fails "an initramfs that is root's alone" 125 vmm "cannot be read by everybody, and a confined VMM is nobody in particular" \
+  run "${guest[@]}" --confine own --rootfs "$rootfs" x -- true
+chmod 644 "$work/initramfs"
 RUNCVM_FIRECRACKER=/nonexistent fails "no Firecracker" 125 vmm "irecracker" run "${guest[@]}" --hypervisor firecracker \
   --rootfs "$rootfs" x -- true
 fails "a VMM that dies" 125 vmm "no machine today" run "${guest[@]}" --rootfs "$rootfs" x -- true
@@ -92,9 +122,9 @@ fails "an image that is too small" 125 rootfs "" run "${guest[@]}" --rootfs-size
 # A guest that never speaks, and Ctrl-C: what has been made is undone.
 for s in INT TERM HUP; do
   mkfifo "$work/up"
-  # The VMM opens the fifo: the boot is under way.
+  # The VMM opens the fifo, which it would not see if it was confined: the boot is under way.
   printf '#!/bin/sh\n: >%s\nexec sleep 1000\n' "$work/up" >"$work/qemu"
-  setsid --wait "$top_builddir/run" runcvm run "${guest[@]}" --rootfs "$rootfs" "cancel-$s" -- true >"$work/out" 2>&1 &
+  setsid --wait "$top_builddir/run" runcvm run "${guest[@]}" --confine off --rootfs "$rootfs" "cancel-$s" -- true >"$work/out" 2>&1 &
   waiter=$!
   : <"$work/up"
   kill -"$s" "$(pgrep -f "runcvm run .* cancel-$s -- true" | while read -r p; do [ "$(cat "/proc/$p/comm")" = runcvm ] || grep -q lt-runcvm "/proc/$p/comm" && echo "$p"; done | head -n 1)"

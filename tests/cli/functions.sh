@@ -22,8 +22,9 @@ like() {
   if grep -Eq -- "$2" <<<"$1"; then ok "$3"; else not_ok "$3"; diag "wanted: /$2/"; diag "got:    $1"; fi
 }
 
-# libexec: another directory for the monitor than that of the build.
-runcvm() { "$top_builddir/run" ${libexec:+env RUNCVM_LIBEXEC="$libexec"} runcvm "$@"; }
+# libexec: another directory for the monitor than that of the build.  prefix: words of a command that runs it.
+# shellcheck disable=SC2086
+runcvm() { ${prefix:-} "$top_builddir/run" ${libexec:+env RUNCVM_LIBEXEC="$libexec"} runcvm "$@"; }
 
 # Monitors, workers and VMMs of this test.  A monitor may take a moment to go after its last word.
 processes() {

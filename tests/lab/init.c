@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +125,9 @@ run (char **argv, int output)
   int null;
 
   setsid ();
-  if (chroot ("/new") < 0 || chdir ("/") < 0)
+  /* As in a real system: a process that is merely chrooted may make no user namespaces, for one.  The kernel goes on finding
+     modprobe here. */
+  if (unshare (CLONE_NEWNS) < 0 || chdir ("/new") < 0 || mount (".", "/", NULL, MS_MOVE, NULL) < 0 || chroot (".") < 0 || chdir ("/") < 0)
     die ("chroot");
   null = open ("/dev/null", O_RDONLY);
   if (null < 0 || dup2 (null, 0) < 0 || dup2 (output, 1) < 0 || dup2 (output, 2) < 0)

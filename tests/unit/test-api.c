@@ -126,6 +126,7 @@ TEST (test_null_handles)
   REFUSED (rcvm_vm_set_stdio (NULL, 0, 1, 2, &e));
   REFUSED (rcvm_vm_set_console (NULL, 0, &e));
   REFUSED (rcvm_vm_set_hypervisor (NULL, "auto", &e));
+  REFUSED (rcvm_vm_set_confinement (NULL, "auto", &e));
   REFUSED (rcvm_vm_set_kernel (NULL, "/k", &e));
   REFUSED (rcvm_vm_set_initramfs (NULL, "/i", &e));
   REFUSED (rcvm_vm_set_kernel_args (NULL, "quiet", &e));

@@ -68,6 +68,7 @@ full_options (void)
   o.terminal = 1;
   o.readonly_rootfs = 0;
   o.hypervisor = strdup ("qemu");
+  o.confinement = strdup ("own");
   o.kernel = strdup ("/k");
   o.initramfs = strdup ("/i");
   o.kernel_args = strdup ("quiet");
@@ -109,6 +110,7 @@ test_round_trip (void **state)
   assert_int_equal (d.terminal, 1);
   assert_int_equal (d.readonly_rootfs, 0);
   assert_string_equal (d.hypervisor, "qemu");
+  assert_string_equal (d.confinement, "own");
   assert_string_equal (d.kernel, "/k");
   assert_string_equal (d.initramfs, "/i");
   assert_string_equal (d.kernel_args, "quiet");

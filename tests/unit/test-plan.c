@@ -403,6 +403,22 @@ test_machine_errors (void **state)
                         &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .hypervisor = "qemu" }, &err);
     assert_non_null (p);
     assert_int_equal (p->hypervisor, RCVMI_HYPERVISOR_AUTO);
+    assert_int_equal (p->confinement, RCVMI_CONFINEMENT_AUTO);
+    rcvmi_plan_free (p);
+    /* So does its confinement, which no container has a say in. */
+    p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                        &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "off" }, &err);
+    assert_non_null (p);
+    assert_int_equal (p->confinement, RCVMI_CONFINEMENT_OFF);
+    rcvmi_plan_free (p);
+    assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                                 &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "none" }, &err));
+    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_CONFINE of the environment is 'none', and only auto, own and off");
+    o.confinement = (char *) "own";
+    p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                        &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "off" }, &err);
+    assert_non_null (p);
+    assert_int_equal (p->confinement, RCVMI_CONFINEMENT_OWN);
     rcvmi_plan_free (p);
     free (json);
   }

@@ -63,3 +63,14 @@ like "$(call gone pause)" 'RCVM_E_STATE.*not running' "one that was not started 
 runcvm start gone
 call gone pause >/dev/null
 succeeds "one that is paused can be deleted" runcvm delete --force gone
+
+# The VMM is killed while its guest stands still.
+runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" shot -- sleep 1000 >"$work/shot" 2>&1 </dev/null &
+tool=$!
+until runcvm state shot 2>/dev/null | grep -q '"running"' || ! kill -0 $tool; do sleep 0.1; done
+call shot pause >/dev/null
+kill -9 "$(runcvm state shot | sed -n 's/.*"vmmPid": \([0-9]*\).*/\1/p')"
+wait $tool
+is "$?" 125 "one whose VMM is killed while it is paused ends with 125"
+like "$(cat "$work/shot")" 'the VMM \([a-z]*, pid [0-9]*\) was killed by signal 9' "and its error says so"
+no_leaks "nothing of it is left"

@@ -60,12 +60,13 @@ our_processes() {
   local p
   for p in /proc/[0-9]*; do
     # A zombie has no command line: it is its parent's business.
-    # Firecracker's names no path, but runs in the VM's directory.
-    # Servers of volumes have neither: they have the environment of who started the VM.
-    { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd" 2>/dev/null
+    # A VMM's names no path; but it has disks open, or, where it is confined, mounted.  Servers of volumes have neither: they
+    # have the environment of who started the VM.
+    { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd"; readlink "$p"/fd/* 2>/dev/null; cat "$p/mountinfo"
       case $(cat "$p/comm" 2>/dev/null) in runcvm-volumes | virtiofsd) tr '\0' ' ' 2>/dev/null <"$p/environ" ;; esac
-    } | grep -qF "$work/state" && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
-  done
+    } 2>/dev/null | grep -qE "$work/(state|data/vms)|/${work##*/}/data/vms" && [ "${p#/proc/}" != $$ ] &&
+      [ -s "$p/cmdline" ] && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
+  done 2>/dev/null
   return 0
 }
 # Mounts, TAPs, cgroups and namespaces of before and after are compared whole.

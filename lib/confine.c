@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a confined process is to see. */
+#include "config.h"
+
+#define RCVMI_STAGE "vmm"
+#include "confine.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+enum
+{
+  SCRIPT_HEAD = 256
+};
+
+/* For sockets and pipes; a VMM that is no longer ours fills no more of the host's memory. */
+#define PLACE_SIZE "256k"
+#define PLACE_FILES "64"
+
+int
+rcvmi_confine_init (struct rcvmi_confine *c, rcvm_error **err)
+{
+  *c = RCVMI_CONFINE_INIT;
+  return rcvmi_confine_take_user (&c->id, &c->id_fd, err);
+}
+
+void
+rcvmi_confine_clear (struct rcvmi_confine *c)
+{
+  for (size_t i = 0; i < c->n; i++)
+    {
+      free (c->list[i].source);
+      free (c->list[i].target);
+      cleanup_close (&c->list[i].fd);
+      cleanup_close (&c->list[i].owners);
+    }
+  free (c->list);
+  free (c->dir);
+  cleanup_close (&c->id_fd);
+  *c = RCVMI_CONFINE_INIT;
+}
+
+static int
+add (struct rcvmi_confine *c, const struct rcvmi_confine_entry *e, rcvm_error **err)
+{
+  struct rcvmi_confine_entry *list = c->list, copy = *e;
+
+  for (size_t i = 0; i < c->n; i++)
+    if (strcmp (c->list[i].target, e->target) == 0)
+      return 0;
+  if (c->n == c->room)
+    {
+      size_t room = c->room ? 2 * c->room : 64;
+
+      list = reallocarray (c->list, room, sizeof *list);
+      if (!list)
+        return rcvmi_fail_nomem (err);
+      c->list = list;
+      c->room = room;
+    }
+  copy.source = e->source ? strdup (e->source) : NULL;
+  copy.target = strdup (e->target);
+  if (!copy.target || (e->source && !copy.source))
+    {
+      free (copy.source);
+      free (copy.target);
+      return rcvmi_fail_nomem (err);
+    }
+  list[c->n++] = copy;
+  return 0;
+}
+
+int
+rcvmi_confine_add (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, const char *source, const char *target,
+                   rcvm_error **err)
+{
+  return add (c,
+              &(struct rcvmi_confine_entry){
+                  .kind = kind, .source = (char *) source, .target = (char *) target, .fd = -1, .owners = -1 },
+              err);
+}
+
+/* Whether the new root can have it under another owner's name. */
+static bool
+can_map (const char *source, int owners)
+{
+  struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) owners };
+  autoclose int tree = open_tree (AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+  return tree >= 0 && mount_setattr (tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0;
+}
+
+int
+rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, const char *source, const char *target,
+                           rcvm_error **err)
+{
+  mode_t wanted = kind == RCVMI_CONFINE_WRITABLE ? S_IROTH | S_IWOTH : S_IROTH;
+  struct rcvmi_confine_entry e
+      = { .kind = kind, .source = (char *) source, .target = (char *) target, .fd = -1, .owners = -1 };
+  struct stat st;
+  int code;
+
+  if (stat (source, &st) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot look at '%.200s'", source);
+  if ((st.st_mode & wanted) != wanted)
+    {
+      e.owners = rcvmi_confine_map_owner (st.st_uid, st.st_gid, c->id, err);
+      if (e.owners < 0)
+        return e.owners;
+    }
+  if (e.owners >= 0 && ((st.st_mode & wanted << 6) != wanted << 6 || !can_map (source, e.owners)))
+    code = rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "a confined VMM cannot open '%.200s', whose mode keeps others out and whose file system does not map owners: "
+                       "chmod it, use QEMU, or start the VM with --confine off",
+                       source);
+  else
+    code = add (c, &e, err);
+  if (code < 0)
+    cleanup_close (&e.owners);
+  return code;
+}
+
+int
+rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err)
+{
+  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .fd = -1, .owners = -1 };
+  autoclose int fs = fsopen ("tmpfs", FSOPEN_CLOEXEC), dir = -1;
+  char id[24];
+  int code;
+
+  snprintf (id, sizeof id, "%u", (unsigned) c->id);
+  if (fs < 0 || fsconfig (fs, FSCONFIG_SET_STRING, "size", PLACE_SIZE, 0) < 0
+      || fsconfig (fs, FSCONFIG_SET_STRING, "nr_inodes", PLACE_FILES, 0) < 0
+      || fsconfig (fs, FSCONFIG_SET_STRING, "mode", "0700", 0) < 0 || fsconfig (fs, FSCONFIG_SET_STRING, "uid", id, 0) < 0
+      || fsconfig (fs, FSCONFIG_SET_STRING, "gid", id, 0) < 0 || fsconfig (fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0
+      || (e.fd = fsmount (fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make a file system for the VMM's sockets");
+  dir = openat (e.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  code = dir < 0 ? rcvmi_fail_errno (err, errno, "cannot open the file system of the VMM's sockets") : add (c, &e, err);
+  if (code < 0)
+    cleanup_close (&e.fd);
+  else
+    *dir_fd = steal_fd (&dir);
+  return code;
+}
+
+int
+rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err)
+{
+  struct stat st;
+
+  if (stat (source, &st) < 0)
+    return rcvmi_fail (err, RCVM_E_HOST, errno, "cannot find the device '%.200s', which the VMM needs", source);
+  if (!S_ISCHR (st.st_mode) && !S_ISBLK (st.st_mode))
+    return rcvmi_fail (err, RCVM_E_HOST, 0, "'%.200s' is no device", source);
+  return add (c,
+              &(struct rcvmi_confine_entry){ .kind = RCVMI_CONFINE_DEVICE,
+                                             .target = (char *) target,
+                                             .fd = -1,
+                                             .owners = -1,
+                                             .type = st.st_mode & S_IFMT,
+                                             .device = st.st_rdev },
+              err);
+}
+
+static int
+add_library (void *user, const char *path, rcvm_error **err)
+{
+  return rcvmi_confine_add (user, RCVMI_CONFINE_PROGRAM, path, path, err);
+}
+
+/* The interpreter of a script; NULL: it is none. */
+static char *
+read_interpreter (const char *path)
+{
+  autoclose int fd = open (path, O_RDONLY | O_CLOEXEC);
+  char head[SCRIPT_HEAD + 1];
+  ssize_t n = fd < 0 ? -1 : read (fd, head, SCRIPT_HEAD);
+  char *start;
+
+  if (n < 3 || head[0] != '#' || head[1] != '!')
+    return NULL;
+  head[n] = 0;
+  start = head + 2 + strspn (head + 2, " \t");
+  start[strcspn (start, " \t\n")] = 0;
+  return *start == '/' ? strdup (start) : NULL;
+}
+
+int
+rcvmi_confine_add_program (struct rcvmi_confine *c, const char *path, rcvm_error **err)
+{
+  autofree char *interpreter = read_interpreter (path);
+  int code = rcvmi_confine_add (c, RCVMI_CONFINE_PROGRAM, path, path, err);
+
+  if (code == 0 && interpreter)
+    code = rcvmi_confine_add (c, RCVMI_CONFINE_PROGRAM, interpreter, interpreter, err);
+  if (code == 0)
+    code = rcvmi_confine_elf (interpreter ? interpreter : path, add_library, c, err);
+  /* By it the loader finds them where they are here. */
+  if (code == 0 && access ("/etc/ld.so.cache", R_OK) == 0)
+    code = rcvmi_confine_add (c, RCVMI_CONFINE_FILE, "/etc/ld.so.cache", "/etc/ld.so.cache", err);
+  return code;
+}
+
+int
+rcvmi_confine_check_readable (const char *what, const char *path, rcvm_error **err)
+{
+  struct stat st;
+
+  if (stat (path, &st) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot look at %s '%.200s'", what, path);
+  if (st.st_mode & S_IROTH)
+    return 0;
+  return rcvmi_fail (err, RCVM_E_PERMISSION, 0,
+                     "%s '%.200s' cannot be read by everybody, and a confined VMM is nobody in particular: chmod a+r it, or "
+                     "start the VM with --confine off",
+                     what, path);
+}

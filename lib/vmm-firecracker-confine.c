@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a confined Firecracker sees.  It opens disks and TAPs by their names, so these have to be there, and its user has to be
+ * allowed to: what is the library's own becomes that user's, devices are nodes of that user's, and images of others are mounted
+ * with their owner mapped.
+ */
+#include "config.h"
+
+#define RCVMI_STAGE "vmm"
+#include "vmm-firecracker.h"
+
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+/* Not where a program may be. */
+#define PLACE "/vm/run"
+
+/* Its user's, or, where VMs share it, readable by all who get to see it: no directory above it lets anybody through. */
+static int
+give (const struct rcvmi_vmm_disk *d, uid_t id, rcvm_error **err)
+{
+  autoclose int fd = open (d->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+  int r;
+
+  if (fd < 0 || fstat (fd, &st) < 0)
+    r = -1;
+  else if (d->readonly)
+    r = st.st_mode & S_IROTH ? 0 : fchmod (fd, (st.st_mode & 0777) | 0444);
+  else
+    r = fchown (fd, id, id);
+  return r == 0 ? 0 : rcvmi_fail_errno (err, errno, "cannot give the disk '%.200s' to the VMM", d->path);
+}
+
+static int
+add_disk (struct rcvmi_confine *c, struct rcvmi_vmm_disk *d, char *seen, size_t size, rcvm_error **err)
+{
+  enum rcvmi_confine_kind kind = d->readonly ? RCVMI_CONFINE_FILE : RCVMI_CONFINE_WRITABLE;
+  int code = 0;
+
+  snprintf (seen, size, "/vm/%s", d->serial);
+  if (d->device)
+    code = rcvmi_confine_add_device (c, d->path, seen, err);
+  else if (d->own)
+    {
+      code = give (d, c->id, err);
+      if (code == 0)
+        code = rcvmi_confine_add (c, kind, d->path, seen, err);
+    }
+  else
+    code = rcvmi_confine_add_foreign (c, kind, d->path, seen, err);
+  d->path = seen;
+  return code;
+}
+
+/* A TAP lets in its owner, who needs no rights for it then. */
+static int
+give_tap (const char *name, uid_t id, rcvm_error **err)
+{
+  struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+  autoclose int fd = open ("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+  snprintf (r.ifr_name, sizeof r.ifr_name, "%s", name);
+  if (fd < 0 || ioctl (fd, TUNSETIFF, &r) < 0 || ioctl (fd, TUNSETOWNER, (unsigned long) id) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot give the TAP '%s' to the VMM", name);
+  return 0;
+}
+
+int
+rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct rcvmi_confine *c = vmm->confine;
+  int code = rcvmi_confine_add_place (c, PLACE, &config->dir_fd, err);
+
+  if (code == 0 && !(c->dir = strdup (PLACE)))
+    code = rcvmi_fail_nomem (err);
+  for (size_t i = 0; code == 0 && i < config->n_disks; i++)
+    code = add_disk (c, &config->disks[i], config->seen[i], sizeof config->seen[i], err);
+  if (code == 0 && config->n_nics)
+    code = rcvmi_confine_add_device (c, "/dev/net/tun", "/dev/net/tun", err);
+  for (size_t i = 0; code == 0 && i < config->n_nics; i++)
+    code = give_tap (config->nics[i].tap_name, c->id, err);
+  /* A TAP is opened by its name in the namespace where it is. */
+  c->shares_net = config->n_nics > 0;
+  return code;
+}
