@@ -49,7 +49,7 @@ const struct option_spec container_options[] = {
   { "tap", 0, TEXT, AT (tap), "NAME", "name of the first TAP device (default: a free one)" },
   { "binds", 0, TEXT, AT (binds), "WHAT", "what bind mounts of config.json become: live (default) or copy" },
   { "volume", 'v', LIST, AT (volumes), "SOURCE:TARGET[:OPTION,...]",
-    "a directory or file of the host, live in the VM: ro, squash=UID:GID, cached=SECONDS, transport=tcp" },
+    "a directory or file of the host, live in the VM: ro, squash=UID:GID, cached=SECONDS" },
   { "mount", 0, LIST, AT (mounts), "type=TYPE,...",
     "as Docker spells it: type=bind,src=,dst=[,readonly], type=tmpfs,dst=[,tmpfs-size=]" },
   { "annotation", 0, LIST, AT (annotations), "KEY=VALUE",
