@@ -566,6 +566,8 @@ apply (struct rcvmi_wb_apply *a, const struct rcvmi_wb_record *r, rcvm_error **e
       if (is_skipped (a, r->name))
         return 0;
       return rcvmi_wb_remove (&a->tree, &a->staging, r->name, err);
+    case WB_KNOWN:
+      return rcvmi_wb_known_file_add (a->known, r->data, r->len, err);
     default:
       return 0;
     }
@@ -594,7 +596,7 @@ rcvmi_wb_apply_finish (struct rcvmi_wb_apply *a, rcvm_error **err)
 
   if (code == 0)
     code = rcvmi_wb_staging_clean (&a->staging, err);
-  if (code == 0)
+  if (code == 0 && a->order.began)
     {
       code = rcvmi_wb_dir_finish (a->tree.root, &a->root.record);
       if (code < 0)

@@ -11,6 +11,7 @@
 #include <runcvm/error.h>
 
 #include "writeback-file.h"
+#include "writeback-known-file.h"
 #include "writeback-set.h"
 #include "writeback-tree.h"
 #include "writeback-wire.h"
@@ -55,6 +56,8 @@ struct rcvmi_wb_apply
   struct rcvmi_wb_tree tree;
   struct rcvmi_wb_staging staging;
   struct rcvmi_wb_order order;
+  /* For WB_KNOWN. */
+  struct rcvmi_wb_known_file *known;
   struct rcvmi_wb_apply_level *levels;
   size_t n, cap;
   size_t skipped; /* levels of an excluded directory */

@@ -283,8 +283,14 @@ read_target (struct rcvmi_wb_walk *walk, uint32_t ino, struct ext2_inode_large *
   return 0;
 }
 
-static int
-put_simple (struct rcvmi_wb_walk *walk, enum rcvmi_wb_type type, const char *name, uint32_t ino)
+struct timespec
+rcvmi_wb_change_time (const struct ext2_inode_large *inode)
+{
+  return decode_time (inode, inode->i_ctime, inode->i_ctime_extra, EXTRA_END (i_ctime_extra));
+}
+
+int
+rcvmi_wb_put_simple (struct rcvmi_wb_walk *walk, enum rcvmi_wb_type type, const char *name, uint32_t ino)
 {
   struct rcvmi_wb_record r = { .type = type, .name = name, .ino = ino };
 
@@ -330,7 +336,7 @@ put_new_file (struct rcvmi_wb_walk *walk, uint32_t ino, const char *name,
     return rcvmi_wb_flush (walk, false);
   if (rcvmi_wb_put_data (walk, ino, inode) < 0)
     return -1;
-  return put_simple (walk, WB_FILE_END, NULL, 0);
+  return rcvmi_wb_put_simple (walk, WB_FILE_END, NULL, 0);
 }
 
 int
@@ -343,7 +349,7 @@ rcvmi_wb_put_file (struct rcvmi_wb_walk *walk, uint32_t ino, const char *name)
   if (inode->i_links_count > 1 || !name)
     {
       if (rcvmi_wb_set_has (&walk->files, ino))
-        return name ? put_simple (walk, WB_LINK, name, ino) : 0;
+        return name ? rcvmi_wb_put_simple (walk, WB_LINK, name, ino) : 0;
       if (!rcvmi_wb_set_add (&walk->files, ino))
         return rcvmi_fail_nomem (walk->err);
     }
@@ -385,8 +391,8 @@ push_level (struct rcvmi_wb_walk *walk, struct levels *l, uint32_t ino)
   return rcvmi_wb_entries_read (walk->fs, ino, &l->list[l->n - 1].entries, walk->image, walk->err);
 }
 
-static int
-put_dir (struct rcvmi_wb_walk *walk, uint32_t ino, const char *name)
+int
+rcvmi_wb_put_dir (struct rcvmi_wb_walk *walk, uint32_t ino, const char *name, enum rcvmi_wb_opaque opaque)
 {
   struct rcvmi_wb_record r = { .type = WB_DIR, .name = name };
   struct rcvmi_wb_overlay overlay;
@@ -398,7 +404,7 @@ put_dir (struct rcvmi_wb_walk *walk, uint32_t ino, const char *name)
   if (!LINUX_S_ISDIR (inode->i_mode))
     return rcvmi_wb_damaged (walk, ino, "it is no directory", 0);
   set_metadata (&r, inode);
-  r.opaque = overlay.opaque;
+  r.opaque = opaque == WB_OPAQUE_AS_IT_IS ? overlay.opaque : opaque == WB_OPAQUE_YES;
   rcvmi_wb_encode (&walk->out, &r, &walk->xattrs);
   return rcvmi_wb_flush (walk, false);
 }
@@ -438,17 +444,17 @@ leave (struct rcvmi_wb_walk *walk, struct levels *l)
   struct level *level = &l->list[l->n - 1];
 
   for (struct rcvmi_wb_entry *e = NULL; (e = next_of_kind (level, e, KIND_WHITEOUT));)
-    if (put_simple (walk, WB_WHITEOUT, e->name, 0) < 0)
+    if (rcvmi_wb_put_simple (walk, WB_WHITEOUT, e->name, 0) < 0)
       return -1;
   free (level->entries.data);
   l->n--;
-  return put_simple (walk, WB_LEAVE, NULL, 0);
+  return rcvmi_wb_put_simple (walk, WB_LEAVE, NULL, 0);
 }
 
 static int
 walk_levels (struct rcvmi_wb_walk *walk, struct levels *l, uint32_t top)
 {
-  if (put_dir (walk, top, NULL) < 0 || push_level (walk, l, top) < 0
+  if (rcvmi_wb_put_dir (walk, top, NULL, WB_OPAQUE_AS_IT_IS) < 0 || push_level (walk, l, top) < 0
       || put_files (walk, &l->list[0]) < 0)
     return -1;
   while (l->n)
@@ -461,7 +467,7 @@ walk_levels (struct rcvmi_wb_walk *walk, struct levels *l, uint32_t top)
           if (leave (walk, l) < 0)
             return -1;
         }
-      else if (put_dir (walk, level->entry->ino, level->entry->name) < 0
+      else if (rcvmi_wb_put_dir (walk, level->entry->ino, level->entry->name, WB_OPAQUE_AS_IT_IS) < 0
                || push_level (walk, l, level->entry->ino) < 0
                || put_files (walk, &l->list[l->n - 1]) < 0)
         return -1;
@@ -487,14 +493,14 @@ parse (struct rcvmi_wb_walk *walk, int base)
     return rcvmi_fail (walk->err, RCVM_E_IMAGE, 0,
                        "the image '%s' has no directory \"%s\": it has no upper layer of a VM's there", walk->image,
                        walk->scope->top);
-  r = walk_levels (walk, &levels, top);
+  r = walk->scope->repeated ? rcvmi_wb_walk_changes (walk, top) : walk_levels (walk, &levels, top);
   for (size_t i = 0; i < levels.n; i++)
     free (levels.list[i].entries.data);
   free (levels.list);
   if (r == 0 && base >= 0)
     r = rcvmi_wb_put_base_links (walk, base, top);
   if (r == 0)
-    r = put_simple (walk, WB_END, NULL, 0);
+    r = rcvmi_wb_put_simple (walk, WB_END, NULL, 0);
   return r == 0 ? rcvmi_wb_flush (walk, true) : r;
 }
 

@@ -115,6 +115,23 @@ int rcvmi_wb_put_file (struct rcvmi_wb_walk *walk, uint32_t ino, const char *nam
 int rcvmi_wb_flush (struct rcvmi_wb_walk *walk, bool all);
 
 bool rcvmi_wb_is_whiteout (const struct ext2_inode_large *inode);
+struct timespec rcvmi_wb_change_time (const struct ext2_inode_large *inode);
+/* A record with no more than these; 0 and NULL: without. */
+int rcvmi_wb_put_simple (struct rcvmi_wb_walk *walk, enum rcvmi_wb_type type, const char *name, uint32_t ino);
+
+/* Whether a directory's record says that nothing of the base shows through. */
+enum rcvmi_wb_opaque
+{
+  WB_OPAQUE_AS_IT_IS,
+  WB_OPAQUE_NO,
+  WB_OPAQUE_YES
+};
+
+/* A DIR record; name is NULL for the first. */
+int rcvmi_wb_put_dir (struct rcvmi_wb_walk *walk, uint32_t ino, const char *name, enum rcvmi_wb_opaque opaque);
+
+/* writeback-ext4-changes.c: what has changed below `top` since an earlier write-back. */
+int rcvmi_wb_walk_changes (struct rcvmi_wb_walk *walk, uint32_t top);
 
 /* writeback-ext4-data.c */
 int rcvmi_wb_put_data (struct rcvmi_wb_walk *walk, uint32_t ino, struct ext2_inode_large *inode);

@@ -135,6 +135,7 @@ rcvmi_wb_intent_begin (struct rcvmi_wb_intent *intent, const char *image, const 
     code = read_intent (intent, path, err);
   if (code < 0)
     return code;
+  intent->written = code == 1;
   if (code == 1)
     return check_same (intent, absolute, st, path, err);
   if (getrandom (random, sizeof random, 0) != sizeof random)
@@ -146,7 +147,16 @@ rcvmi_wb_intent_begin (struct rcvmi_wb_intent *intent, const char *image, const 
   intent->dev = st->st_dev;
   intent->ino = st->st_ino;
   intent->rootfs = steal_ptr (absolute);
-  return write_intent (intent, image, err);
+  return 0;
+}
+
+int
+rcvmi_wb_intent_write (struct rcvmi_wb_intent *intent, const char *image, rcvm_error **err)
+{
+  int code = intent->written ? 0 : write_intent (intent, image, err);
+
+  intent->written = intent->written || code == 0;
+  return code;
 }
 
 int

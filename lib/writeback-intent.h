@@ -14,11 +14,14 @@ struct rcvmi_wb_intent
   unsigned long long dev, ino; /* of the rootfs */
   char *rootfs;                /* absolute */
   bool fresh;                  /* no earlier run left it */
+  bool written;
 };
 
-/* The note of an earlier run, which must have been about the same rootfs, or a new one. */
+/* The note of an earlier run, which must have been about the same rootfs, or a new one, to be written. */
 int rcvmi_wb_intent_begin (struct rcvmi_wb_intent *intent, const char *image, const char *rootfs,
                            const struct stat *st, rcvm_error **err);
+/* Before the first change; nothing where it is there already. */
+int rcvmi_wb_intent_write (struct rcvmi_wb_intent *intent, const char *image, rcvm_error **err);
 int rcvmi_wb_intent_end (const char *image, rcvm_error **err);
 void rcvmi_wb_intent_clear (struct rcvmi_wb_intent *intent);
 /* 1, 0 or an error. */

@@ -3,7 +3,9 @@
 #ifndef RCVM_LIB_WRITEBACK_PARSER_H
 #define RCVM_LIB_WRITEBACK_PARSER_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #include <runcvm/error.h>
 
@@ -13,6 +15,10 @@
 struct rcvmi_wb_scope
 {
   const char *top; /* the directory of the image's root that overlayfs has written */
+  bool repeated;   /* only what has changed since an earlier time; and for a later one, what is there (WB_KNOWN) */
+  int done_fd;     /* what the last one knew that came to its end, or -1 */
+  int begun_fd;    /* what a later one knew, which may not have, or -1 */
+  struct timespec frozen; /* since when nobody writes to the image */
 };
 
 /* Takes a piece of the stream of records; negative: no more. */

@@ -3,6 +3,8 @@
 
 #include "writeback-wire.h"
 
+#include "writeback-known.h"
+
 #include <string.h>
 #include <sys/stat.h>
 
@@ -86,10 +88,9 @@ rcvmi_wb_encode (struct tlv_writer *w, const struct rcvmi_wb_record *r,
         tlv_put_str (w, TAG_TARGET, r->target);
     }
   if (r->type == WB_DATA)
-    {
-      tlv_put_u64 (w, TAG_OFFSET, r->offset);
-      tlv_put (w, TAG_DATA, r->data, r->len);
-    }
+    tlv_put_u64 (w, TAG_OFFSET, r->offset);
+  if (r->type == WB_DATA || r->type == WB_KNOWN)
+    tlv_put (w, TAG_DATA, r->data, r->len);
   tlv_end (w, mark);
 }
 
@@ -364,6 +365,9 @@ check_fields (const struct rcvmi_wb_record *r, uint32_t seen)
     case WB_DATA:
       want = BIT (TAG_OFFSET) | BIT (TAG_DATA);
       break;
+    case WB_KNOWN:
+      want = BIT (TAG_DATA);
+      break;
     case WB_LINK:
     case WB_ALSO:
       want = BIT (TAG_NAME) | BIT (TAG_INO);
@@ -493,10 +497,15 @@ rcvmi_wb_check_order (struct rcvmi_wb_order *o, const struct rcvmi_wb_record *r)
         break;
       return NULL;
     case WB_END:
-      if (!o->began || o->depth || o->in_file)
+      if ((!o->began && (!o->repeated || o->known)) || o->depth || o->in_file)
         break;
       o->ended = true;
       return NULL;
+    case WB_KNOWN:
+      if (!o->repeated || o->began)
+        break;
+      o->known += r->len;
+      return o->known > WB_KNOWN_MAX ? "how much is known" : NULL;
     default:
       break;
     }

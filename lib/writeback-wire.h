@@ -5,7 +5,8 @@
  *
  * A stream is a run of TLV fields, each a record: DIR (the root, without a name), then per directory files, links,
  * whiteouts and directories, LEAVE; after the root's LEAVE any number of ALSO, with a FILE that has no name before the
- * first of a file that did not come before; and END.  After a FILE of a regular file come its EXTENTS and DATA by rising
+ * first of a file that did not come before; and END.  Before all of them, in a write-back that is one of several, KNOWN; which has
+ * END alone if nothing has changed.  After a FILE of a regular file come its EXTENTS and DATA by rising
  * offset, and FILE_END.
  */
 #ifndef RCVM_LIB_WRITEBACK_WIRE_H
@@ -30,7 +31,8 @@ enum rcvmi_wb_type
   WB_LINK,     /* one more name of a FILE that came before */
   WB_WHITEOUT, /* the name is gone */
   WB_ALSO,     /* a name that only the base has, and whose file is a FILE that came before */
-  WB_END
+  WB_END,
+  WB_KNOWN /* bytes that are to be kept for the next write-back of this image */
 };
 
 enum
@@ -111,6 +113,8 @@ struct rcvmi_wb_order
   uint64_t next; /* the first offset of the file that may come */
   uint64_t data; /* bytes of data in all files together */
   uint64_t image_size;
+  bool repeated;  /* there may be KNOWN, or nothing at all */
+  uint64_t known; /* bytes of it */
 };
 
 /* NULL, or what is wrong about a record at this place. */

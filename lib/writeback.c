@@ -21,12 +21,22 @@
 #include "visibility.h"
 #include "writeback-apply.h"
 #include "writeback-intent.h"
+#include "writeback-known-file.h"
 #include "writeback-parser.h"
 
 enum
 {
   FIELD_HEADER = 6,
   BUFFER = 256 << 10
+};
+
+struct rcvmi_writeback
+{
+  struct rcvmi_wb_intent intent;
+  struct rcvmi_wb_known_file known;
+  struct rcvmi_wb_apply apply;
+  char *note;
+  int image, base, lock, root;
 };
 
 /* The records that come through the pipe. */
@@ -73,10 +83,20 @@ fill (struct stream *s, size_t want, rcvm_error **err)
   return 1;
 }
 
+/* Before anything changes. */
+static int
+begin (struct rcvmi_writeback *w, rcvm_error **err)
+{
+  int code = rcvmi_wb_known_file_begin (&w->known, err);
+
+  return code < 0 ? code : rcvmi_wb_intent_write (&w->intent, w->note, err);
+}
+
 /* 1: one was applied, 0: the stream has ended. */
 static int
-apply_one (struct rcvmi_wb_apply *a, struct stream *s, rcvm_error **err)
+apply_one (struct rcvmi_writeback *w, struct stream *s, bool *begun, rcvm_error **err)
 {
+  struct rcvmi_wb_apply *a = &w->apply;
   const unsigned char *p;
   uint16_t type;
   uint32_t len;
@@ -91,6 +111,11 @@ apply_one (struct rcvmi_wb_apply *a, struct stream *s, rcvm_error **err)
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0,
                        "the reader of the image '%s' sent a record of %u bytes", a->image_name, len);
   code = fill (s, FIELD_HEADER + (size_t) len, err);
+  if (code > 0 && !*begun && type != WB_KNOWN && type != WB_END)
+    {
+      *begun = true;
+      code = begin (w, err) < 0 ? -1 : 1;
+    }
   if (code <= 0)
     return code;
   code = rcvmi_wb_apply_record (a, type, s->data + s->start + FIELD_HEADER, len, err);
@@ -99,19 +124,28 @@ apply_one (struct rcvmi_wb_apply *a, struct stream *s, rcvm_error **err)
 }
 
 static int
-run_parser (struct rcvmi_wb_apply *a, int base, rcvm_error **err)
+run_parser (struct rcvmi_writeback *w, rcvm_error **err)
 {
+  struct rcvmi_wb_apply *a = &w->apply;
   struct rcvmi_proc proc = RCVMI_PROC_INIT;
   autoclose int stream = -1, error_fd = -1;
   struct stream s = { 0 };
-  struct rcvmi_wb_scope scope = { .top = a->options && a->options->top ? a->options->top : "upper" };
-  int code = rcvmi_wb_parser_start (&proc, a->image, base, a->image_name, &scope, &stream, &error_fd, err);
+  struct rcvmi_wb_scope scope = { .top = a->options && a->options->top ? a->options->top : "upper",
+                                  .repeated = a->options && a->options->repeated,
+                                  .done_fd = w->known.done_fd,
+                                  .begun_fd = w->known.begun_fd };
+  bool begun = false;
+  int code;
+
+  if (scope.repeated)
+    scope.frozen = a->options->frozen;
+  code = rcvmi_wb_parser_start (&proc, a->image, w->base, a->image_name, &scope, &stream, &error_fd, err);
 
   if (code < 0)
     return code;
   s.fd = stream;
   do
-    code = apply_one (a, &s, err);
+    code = apply_one (w, &s, &begun, err);
   while (code > 0 && !a->order.ended);
   free (s.data);
   if (code < 0)
@@ -133,20 +167,19 @@ run_parser (struct rcvmi_wb_apply *a, int base, rcvm_error **err)
   return code;
 }
 
-/* All between the two ends of the intent. */
+/* All but what makes it last. */
 static int
-write_back (struct rcvmi_wb_apply *a, int base, rcvm_error **err)
+write_back (struct rcvmi_writeback *w, rcvm_error **err)
 {
-  int code = rcvmi_wb_recover (a, base < 0, err);
+  struct rcvmi_wb_apply *a = &w->apply;
+  int code = rcvmi_wb_recover (a, w->base < 0, err);
 
   if (code == 0)
-    code = run_parser (a, base, err);
+    code = run_parser (w, err);
   if (code == 0)
     code = rcvmi_wb_apply_finish (a, err);
   if (code < 0)
     rcvmi_wb_recover (a, a->sharing, NULL);
-  if (code == 0 && syncfs (a->tree.root) < 0)
-    code = rcvmi_fail_errno (err, errno, "cannot sync the rootfs '%s'", a->tree.where);
   return code;
 }
 
@@ -193,62 +226,147 @@ check_arguments (const char *image, const char *rootfs, rcvm_error **err)
   return 0;
 }
 
+/* Another open file: the reader has the image's, and may outlive a writer that is killed for a moment. */
+static int
+lock_image (struct rcvmi_writeback *w, const char *image, rcvm_error **err)
+{
+  struct stat st;
+  int code = open_image (image, &w->lock, &st, err);
+
+  if (code < 0)
+    return code;
+  if (flock (w->lock, LOCK_EX | LOCK_NB) == 0)
+    return 0;
+  return errno == EWOULDBLOCK ? rcvmi_fail (err, RCVM_E_STATE, 0, "the image '%s' is being written back already", image)
+                              : rcvmi_fail_errno (err, errno, "cannot lock the image '%s'", image);
+}
+
+static int
+open_all (struct rcvmi_writeback *w, const char *image, const char *rootfs, const struct rcvmi_writeback_options *options,
+          rcvm_error **err)
+{
+  struct stat st, image_st;
+  int code = open_image (image, &w->image, &image_st, err);
+
+  if (code == 0 && options && options->base)
+    code = open_image (options->base, &w->base, &st, err);
+  if (code == 0)
+    code = lock_image (w, image, err);
+  if (code < 0)
+    return code;
+  w->root = open (rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (w->root < 0 || fstat (w->root, &st) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open the rootfs '%s'", rootfs);
+  code = rcvmi_wb_intent_begin (&w->intent, w->note, rootfs, &st, err);
+  if (code == 0 && options && options->repeated)
+    code = rcvmi_wb_known_file_open (&w->known, w->note, err);
+  if (code < 0)
+    return code;
+  rcvmi_wb_apply_init (&w->apply, w->image, image, w->root, rootfs, w->intent.staging, options, (uint64_t) image_st.st_size);
+  w->apply.known = &w->known;
+  w->apply.order.repeated = options && options->repeated;
+  for (size_t i = 0; options && i < RCVMI_WRITEBACK_DELTAS; i++)
+    if (options->deltas[i])
+      {
+        w->apply.deltas[i] = open (options->deltas[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (w->apply.deltas[i] < 0)
+          return rcvmi_fail_errno (err, errno, "cannot open the overlay's directory '%s'", options->deltas[i]);
+      }
+  return 0;
+}
+
+struct rcvmi_writeback *
+rcvmi_writeback_apply (const char *image, const char *rootfs, const struct rcvmi_writeback_options *options, rcvm_error **err)
+{
+  struct rcvmi_writeback *w;
+  rcvm_error *e = NULL;
+  int code;
+
+  if (check_arguments (image, rootfs, err) < 0)
+    return NULL;
+  w = calloc (1, sizeof *w);
+  if (w)
+    {
+      w->image = w->base = w->lock = w->root = -1;
+      w->known = RCVMI_WB_KNOWN_FILE_INIT;
+      /* So that it can be cleared. */
+      rcvmi_wb_apply_init (&w->apply, -1, image, -1, rootfs, "", options, 0);
+      w->note = strdup (options && options->note ? options->note : image);
+    }
+  if (!w || !w->note)
+    {
+      rcvmi_writeback_free (w);
+      rcvmi_fail_nomem (err);
+      return NULL;
+    }
+  code = open_all (w, image, rootfs, options, &e);
+  if (code < 0)
+    rcvmi_error_pass (err, e);
+  else
+    {
+      code = write_back (w, &e);
+      if (code == 0)
+        return w;
+      if (w->intent.fresh && !w->apply.order.began)
+        {
+          if (w->intent.written)
+            rcvmi_wb_intent_end (w->note, NULL);
+          rcvmi_error_pass (err, e);
+        }
+      else
+        explain (e, err);
+    }
+  rcvmi_writeback_free (w);
+  return NULL;
+}
+
+bool
+rcvmi_writeback_is_empty (const struct rcvmi_writeback *w)
+{
+  return !w->apply.order.began;
+}
+
+int
+rcvmi_writeback_commit (struct rcvmi_writeback *w, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int code = 0;
+
+  if (w->apply.order.began && syncfs (w->root) < 0)
+    code = rcvmi_fail_errno (&e, errno, "cannot sync the rootfs '%s'", w->apply.tree.where);
+  if (code == 0)
+    code = rcvmi_wb_known_file_done (&w->known, &e);
+  if (code == 0 && w->intent.written)
+    code = rcvmi_wb_intent_end (w->note, &e);
+  return code < 0 ? explain (e, err) : 0;
+}
+
+void
+rcvmi_writeback_free (struct rcvmi_writeback *w)
+{
+  if (!w)
+    return;
+  rcvmi_wb_apply_clear (&w->apply);
+  rcvmi_wb_known_file_clear (&w->known);
+  rcvmi_wb_intent_clear (&w->intent);
+  cleanup_close (&w->image);
+  cleanup_close (&w->base);
+  cleanup_close (&w->lock);
+  cleanup_close (&w->root);
+  free (w->note);
+  free (w);
+}
+
 int
 rcvmi_writeback (const char *image, const char *rootfs,
                  const struct rcvmi_writeback_options *options, rcvm_error **err)
 {
-  const char *base_name = options ? options->base : NULL, *note = options && options->note ? options->note : image;
-  autoclose int image_fd = -1, base_fd = -1, lock = -1, root = -1;
-  struct rcvmi_wb_intent intent;
-  struct stat st, image_st;
-  struct rcvmi_wb_apply a;
   rcvm_error *e = NULL;
-  bool unchanged;
-  int code = check_arguments (image, rootfs, err);
+  struct rcvmi_writeback *w = rcvmi_writeback_apply (image, rootfs, options, &e);
+  int code = w ? rcvmi_writeback_commit (w, &e) : -1;
 
-  if (code == 0)
-    code = open_image (image, &image_fd, &image_st, err);
-  if (code == 0 && base_name)
-    code = open_image (base_name, &base_fd, &st, err);
-  /* Another open file: the reader has image_fd, and may outlive a writer that is killed for a moment. */
-  if (code == 0)
-    code = open_image (image, &lock, &st, err);
-  if (code < 0)
-    return code;
-  if (flock (lock, LOCK_EX | LOCK_NB) < 0)
-    return errno == EWOULDBLOCK
-               ? rcvmi_fail (err, RCVM_E_STATE, 0, "the image '%s' is being written back already", image)
-               : rcvmi_fail_errno (err, errno, "cannot lock the image '%s'", image);
-  root = open (rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0 || fstat (root, &st) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot open the rootfs '%s'", rootfs);
-  code = rcvmi_wb_intent_begin (&intent, note, rootfs, &st, &e);
-  if (code == 0)
-    {
-      rcvmi_wb_apply_init (&a, image_fd, image, root, rootfs, intent.staging, options,
-                           (uint64_t) image_st.st_size);
-      for (size_t i = 0; code == 0 && options && i < RCVMI_WRITEBACK_DELTAS; i++)
-        if (options->deltas[i])
-          {
-            a.deltas[i] = open (options->deltas[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-            if (a.deltas[i] < 0)
-              code = rcvmi_fail_errno (&e, errno, "cannot open the overlay's directory '%s'", options->deltas[i]);
-          }
-      if (code == 0)
-        code = write_back (&a, base_fd, &e);
-      rcvmi_wb_apply_clear (&a);
-      unchanged = code < 0 && intent.fresh && !a.order.began;
-      if (code == 0)
-        code = rcvmi_wb_intent_end (note, &e);
-      else if (unchanged)
-        rcvmi_wb_intent_end (note, NULL);
-      rcvmi_wb_intent_clear (&intent);
-      if (code == 0)
-        return 0;
-      return unchanged ? rcvmi_error_pass (err, e) : explain (e, err);
-    }
-  rcvmi_wb_intent_clear (&intent);
-  return rcvmi_error_pass (err, e);
+  rcvmi_writeback_free (w);
+  return code < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 
 int

@@ -7,7 +7,8 @@
  *   writeback-intent.c    the durable note next to the image that a write-back has begun
  *   writeback-parser.c    a process without rights that reads the image, and the pipe from it
  *   writeback-sandbox.c   takes those rights away
- *   writeback-ext4*.c     walks upper/ in the image with libext2fs; -journal replays a journal in memory
+ *   writeback-ext4*.c     walks upper/ in the image with libext2fs; -journal replays a journal in memory, -changes leaves out what
+ *                         has been told before (-known, -known-file: what that was)
  *   writeback-wire.c      the records between the two processes, and the checks of each
  *   writeback-apply.c     records in, changes of the host's tree out
  *   writeback-tree.c      directories beneath the rootfs, and nothing else
@@ -45,6 +46,10 @@ struct rcvmi_writeback_options
   const char *top;
   /* What stands for the image in the name of the note; NULL: the image.  For an image with several such directories. */
   const char *note;
+  /* It is one of several write-backs of the image: only what has changed since the last one goes back, and for the next one it is
+     kept beside the image what there was.  `frozen`: when, by the clock that wrote the image, the last change may have been made. */
+  bool repeated;
+  struct timespec frozen;
 };
 
 /* Applies the changes in `image` to the directory `rootfs`.  The VM must have stopped.  After a failure, or a death
@@ -52,6 +57,17 @@ struct rcvmi_writeback_options
    options may be NULL. */
 int rcvmi_writeback (const char *image, const char *rootfs,
                      const struct rcvmi_writeback_options *options, rcvm_error **err);
+
+/* The same in two steps, for an image that does not change meanwhile, but will: after the first the image is no longer needed.
+   The second makes it last, and forgets how to repeat it; without it, the next write-back does all of this one again. */
+struct rcvmi_writeback;
+struct rcvmi_writeback *rcvmi_writeback_apply (const char *image, const char *rootfs, const struct rcvmi_writeback_options *options,
+                                               rcvm_error **err);
+int rcvmi_writeback_commit (struct rcvmi_writeback *w, rcvm_error **err);
+/* Whether anything had changed. */
+bool rcvmi_writeback_is_empty (const struct rcvmi_writeback *w);
+/* NULL is nothing. */
+void rcvmi_writeback_free (struct rcvmi_writeback *w);
 /* 1: a write-back of this image has begun and has not ended; 0: none has; or an error. */
 int rcvmi_writeback_pending (const char *image, rcvm_error **err);
 

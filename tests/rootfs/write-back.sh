@@ -6,13 +6,14 @@
 # is what they leave under runc.  Needs root, loop devices and overlayfs.
 #
 # Parts: plain (into a directory), nobase (without the base's image), overlay (into an overlay of the host, as Docker's
-# is), delta (whose own changes were in the image), journal (the VM was killed), kills (the write-back is killed, and repeated), space (a full disk), hostile.
+# is), delta (whose own changes were in the image), journal (the VM was killed), kills (the write-back is killed, and repeated), space (a full disk), hostile,
+# rounds (again and again, of an image that is in use).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=${TOP:-$here/../..}
 BUILD=${BUILD:-$top/build}
-parts=${*:-plain nobase overlay delta journal kills space hostile}
+parts=${*:-plain nobase overlay delta journal kills space hostile rounds}
 KILLS=${KILLS:-16}
 
 skip () { echo "SKIP: $*"; exit 77; }
@@ -297,6 +298,50 @@ refused_other ()
 }
 
 hostile () { check "hostile images" python3 "$here/write-back-hostile.py" "$tool" "$work/hostile" 50; }
+
+# One image, many times, while it is in use and frozen; then once more when it is not.
+rounds_mount ()
+{
+  local _
+  # The one before may not be gone yet.
+  for _ in $(seq 50); do
+    mount -t overlay -o noatime,lowerdir=rlower,upperdir=up/upper,workdir=up/work,index=on,redirect_dir=off,metacopy=off \
+      overlay merged 2> rounds.log && return
+    sleep 0.1
+  done
+  cat rounds.log
+  return 1
+}
+rounds ()
+{
+  local seed
+  for seed in 1 2 ${RANDOM}; do
+    mkdir rlower rhost
+    mkdir -p rlower/old/er rlower/dd/a
+    for f in a old/b old/er/c dd/a/dd; do echo "base $f" > "rlower/$f"; done
+    ln -s nowhere rlower/old/er/symlink
+    cp -a rlower/. rhost
+    touch -r rlower rhost
+    truncate -s 64M rounds.img
+    mkfs.ext4 -q -F rounds.img
+    mount -o loop rounds.img up
+    mkdir up/upper up/work
+    touch -r rlower up/upper
+    umount up
+    mount -o loop,noatime rounds.img up
+    rounds_mount
+    check "rounds, seed $seed" python3 "$here/write-back-rounds.py" "${ROUNDS:-60}" "$seed" "$work/merged" "$work/up" "$work/rhost" rounds.img "$tool"
+    mkdir -p merged/last && echo last > merged/last/file
+    guest_umount
+    check "the last one" "$tool" --repeated 9000000000000000000 rounds.img "$work/rhost"
+    mount -o loop,noatime rounds.img up
+    rounds_mount
+    check "and what it leaves" same merged rhost
+    guest_umount
+    check "no note is left" nothing_left rounds.img rhost
+    rm -r rlower rhost rounds.img*
+  done
+}
 
 for p in $parts; do
   say "$p"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* write-back-tool [--base IMAGE] [--exclude PATH]... [--delta DIR --since NANOSECONDS] IMAGE ROOTFS: rcvmi_writeback for tests/rootfs/write-back.sh.  It
+/* write-back-tool [--base IMAGE] [--exclude PATH]... [--delta DIR --since NANOSECONDS] [--repeated NANOSECONDS] IMAGE ROOTFS: rcvmi_writeback for tests/rootfs/write-back.sh.  It
    also looks whether anything was left: fds, children. */
 #include "config.h"
 
@@ -43,6 +43,11 @@ main (int argc, char **argv)
       o.deltas[0] = argv[i + 1];
     else if (strcmp (argv[i], "--since") == 0)
       o.since = (struct timespec){ atoll (argv[i + 1]) / 1000000000, atoll (argv[i + 1]) % 1000000000 };
+    else if (strcmp (argv[i], "--repeated") == 0)
+      {
+        o.repeated = true;
+        o.frozen = (struct timespec){ atoll (argv[i + 1]) / 1000000000, atoll (argv[i + 1]) % 1000000000 };
+      }
     else
       break;
   if (argc - i != 2)
