@@ -77,6 +77,8 @@ enum agent_frame
   AGENT_OOM = 13,           /* record: A_BYTES: how many processes of the container the kernel has killed for want of
                                memory, by now */
   AGENT_NAME_QUERY = 14,    /* a DNS message, at least AGENT_NAME_QUERY_MIN bytes; the number is the guest's for the answer */
+  AGENT_SYNCED = 37,        /* answers SYNC of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else
+                               A_CLOCK_NSEC: the guest's CLOCK_REALTIME_COARSE before */
   AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -91,6 +93,7 @@ enum agent_frame
   AGENT_NOTIFY = 24,    /* record: V_DESTINATION, V_PATH: somebody else has changed this in a volume */
   AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
   AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
+  AGENT_SYNC = 25,       /* empty: what was written until now shall be on the disks */
   AGENT_NAME_ANSWER = 29, /* a DNS message */
   AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */

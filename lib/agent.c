@@ -49,7 +49,7 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  unsigned n_net_requests, n_cgroup_requests; /* without an answer */
+  unsigned n_net_requests, n_cgroup_requests, n_syncs; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
@@ -57,7 +57,7 @@ struct rcvmi_agent
 struct fields
 {
   uint32_t version, pid, errnum, exit_code, signum, level, count;
-  uint64_t boot_usec;
+  uint64_t boot_usec, clock_nsec;
   bool has_exit_code, has_signal;
   char stage[32];
   char kernel[128];
@@ -126,6 +126,9 @@ parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err
         break;
       case A_BOOT_USEC:
         x->boot_usec = tlv_get_u64 (&r, &f);
+        break;
+      case A_CLOCK_NSEC:
+        x->clock_nsec = tlv_get_u64 (&r, &f);
         break;
       case A_PID:
         x->pid = tlv_get_u32 (&r, &f);
@@ -332,6 +335,21 @@ on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
 }
 
 static int
+on_synced (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  struct fields x;
+  int code = parse (&x, payload, h->len, err);
+
+  if (code < 0)
+    return code;
+  if (!a->ready || a->n_syncs == 0 || !a->ops->synced)
+    return unexpected ("SYNCED", err);
+  a->n_syncs--;
+  a->ops->synced (a->user, h->process, x.clock_nsec, x.message[0] ? guest_error (&x, RCVM_E_GUEST, "agent") : NULL);
+  return 0;
+}
+
+static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
@@ -361,6 +379,8 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return on_net_answer (a, h, payload, err);
     case AGENT_CGROUP_ANSWER:
       return on_cgroup_answer (a, h, payload, err);
+    case AGENT_SYNCED:
+      return on_synced (a, h, payload, err);
     case AGENT_NAME_QUERY:
       if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
         return unexpected ("a question for a name", err);
@@ -585,6 +605,17 @@ rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struc
     }
   a->n_cgroup_requests++;
   return rcvmi_link_send_record (&a->link, type, number, record, err);
+}
+
+int
+rcvmi_agent_sync (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    return code;
+  a->n_syncs++;
+  return rcvmi_link_send (&a->link, AGENT_SYNC, number, NULL, 0, err);
 }
 
 int
