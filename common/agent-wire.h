@@ -82,6 +82,8 @@ enum agent_frame
   AGENT_THAWED = 11,        /* follows FROZEN that was no failure, once.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it did not
                                stay frozen until THAW came */
   AGENT_CHANGED = 15,       /* empty: there are changes in the copies that are watched; not said again before the next FROZEN */
+  AGENT_SYNCED = 37,        /* answers SYNC of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else
+                               A_CLOCK_NSEC: the guest's CLOCK_REALTIME_COARSE before */
   AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -96,6 +98,7 @@ enum agent_frame
   AGENT_NOTIFY = 24,    /* record: V_DESTINATION, V_PATH: somebody else has changed this in a volume */
   AGENT_CGROUP_SET = 26, /* record: K_NAME/K_VALUE pairs: files of the container's cgroup, and what to write */
   AGENT_CGROUP_GET = 27, /* record: K_NAME, repeated: files of it that are to be read; those that are missing are left out */
+  AGENT_SYNC = 25,       /* empty: what was written until now shall be on the disks */
   AGENT_NAME_ANSWER = 29, /* a DNS message */
   AGENT_FREEZE = 30, /* empty: nobody shall write to the disk of copies, and all that was written be on it */
   AGENT_THAW = 31,   /* empty: of the same number */

@@ -20,6 +20,7 @@
 #include "power.h"
 #include "process.h"
 #include "survivors.h"
+#include "sync.h"
 #include "transport.h"
 #include "volumes.h"
 
@@ -124,6 +125,7 @@ agent_reaped (pid_t pid, int status)
   container_reaped (pid, status);
   net_reaped (pid, status);
   volumes_reaped (pid, status);
+  sync_reaped (pid, status);
   if (shutting_down && pid == releasing)
     finish_shutdown ();
 }
@@ -231,6 +233,9 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_NET_DEL:
       net_del (h->process, payload, h->len);
+      return;
+    case AGENT_SYNC:
+      sync_begin (h->process);
       return;
     case AGENT_NOTIFY:
       notify_take (payload, h->len);

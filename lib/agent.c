@@ -49,7 +49,7 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  unsigned n_net_requests, n_cgroup_requests, n_freezes, n_thaws; /* without an answer */
+  unsigned n_net_requests, n_cgroup_requests, n_freezes, n_thaws, n_syncs; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
@@ -359,6 +359,21 @@ on_freeze_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
 }
 
 static int
+on_synced (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  struct fields x;
+  int code = parse (&x, payload, h->len, err);
+
+  if (code < 0)
+    return code;
+  if (!a->ready || a->n_syncs == 0 || !a->ops->synced)
+    return unexpected ("SYNCED", err);
+  a->n_syncs--;
+  a->ops->synced (a->user, h->process, x.clock_nsec, x.message[0] ? guest_error (&x, RCVM_E_GUEST, "agent") : NULL);
+  return 0;
+}
+
+static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
@@ -397,6 +412,8 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       if (a->ops->changed)
         a->ops->changed (a->user);
       return 0;
+    case AGENT_SYNCED:
+      return on_synced (a, h, payload, err);
     case AGENT_NAME_QUERY:
       if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
         return unexpected ("a question for a name", err);
@@ -640,6 +657,17 @@ rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struc
     }
   a->n_cgroup_requests++;
   return rcvmi_link_send_record (&a->link, type, number, record, err);
+}
+
+int
+rcvmi_agent_sync (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    return code;
+  a->n_syncs++;
+  return rcvmi_link_send (&a->link, AGENT_SYNC, number, NULL, 0, err);
 }
 
 int

@@ -31,6 +31,8 @@ struct rcvmi_agent_ops
   void (*net_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
   /* The same of rcvmi_agent_cgroup: K_NAME/K_VALUE pairs. */
   void (*cgroup_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+  /* What came of rcvmi_agent_sync: the guest's time before it, or an error.  NULL: nobody asks. */
+  void (*synced) (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *err);
   /* So many processes of the container were killed for want of memory, by now.  NULL: nobody counts. */
   void (*oom) (void *user, uint32_t kills);
   /* A DNS message for the name server of the container's network namespace.  NULL: there is none. */
@@ -68,6 +70,8 @@ int rcvmi_agent_net (struct rcvmi_agent *agent, uint16_t type, uint32_t number, 
 /* CGROUP_SET and CGROUP_GET, in the same way. */
 int rcvmi_agent_cgroup (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
                         rcvm_error **err);
+/* What was written in the guest until now shall be on its disks; the answer comes with `number`. */
+int rcvmi_agent_sync (struct rcvmi_agent *agent, uint32_t number, rcvm_error **err);
 /* Gives the guest the host's time of day. */
 int rcvmi_agent_set_clock (struct rcvmi_agent *agent, rcvm_error **err);
 /* While the guest stands still, no answer of it is late. */

@@ -27,6 +27,12 @@ rcvm_vm_resume (rcvm_vm *vm, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
+rcvm_vm_flush (rcvm_vm *vm, rcvm_error **err)
+{
+  return rcvmi_handle_ask (vm, CONTROL_FLUSH, NULL, err);
+}
+
+RCVM_PUBLIC int
 rcvm_vm_update (rcvm_vm *vm, const char *resources_json, rcvm_error **err)
 {
   struct tlv_writer w = TLV_WRITER_INIT;

@@ -346,8 +346,16 @@ read_record (const struct rcvmi_disks *d, struct json_object **out, rcvm_error *
   return r < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 
+/* Some of the changes have been written back while the VM ran. */
+static bool
+was_flushed (const struct rcvmi_disks *d)
+{
+  return faccessat (d->dir_fd, "upper.img.known", F_OK, 0) == 0 || faccessat (d->dir_fd, "upper.img.known.begun", F_OK, 0) == 0;
+}
+
+/* `frozen`: NULL where the VM has stopped. */
 static int
-carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error **err)
+carry_out (const struct rcvmi_disks *d, struct json_object *record, const struct timespec *frozen, rcvm_error **err)
 {
   const char *rootfs = get_text (record, "rootfs"), *base = get_text (record, "base"),
              *upper = get_text (record, "upper");
@@ -359,9 +367,12 @@ carry_out (const struct rcvmi_disks *d, struct json_object *record, rcvm_error *
   struct rcvmi_writeback_options options
       = { .base = access (base, R_OK) == 0 ? base : NULL,
           .deltas = { upper, get_text (record, "init") },
-          .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") } };
+          .since = { .tv_sec = get_number (record, "sinceSec"), .tv_nsec = get_number (record, "sinceNsec") },
+          .repeated = frozen || was_flushed (d) };
   int r = rcvmi_disks_identify (rootfs, &id, err);
 
+  if (frozen)
+    options.frozen = *frozen;
   if (r < 0)
     return r;
   /* An unmounted overlayfs leaves an empty directory, which is not the container's root. */
@@ -389,10 +400,23 @@ write_root_back (const struct rcvmi_disks *d, rcvm_error **err)
   r = read_record (d, &record, err);
   if (r < 0 || !record)
     return r;
-  r = carry_out (d, record, err);
+  r = carry_out (d, record, NULL, err);
   json_object_put (record);
   if (r == 0 && unlinkat (d->dir_fd, "disks.json", 0) < 0 && errno != ENOENT)
     r = rcvmi_fail_errno (err, errno, "cannot remove '%s/disks.json'", d->dir);
+  return r;
+}
+
+int
+rcvmi_disks_flush (const struct rcvmi_disks *d, struct timespec frozen, rcvm_error **err)
+{
+  struct json_object *record;
+  int r = read_record (d, &record, err);
+
+  if (r < 0 || !record)
+    return r;
+  r = carry_out (d, record, &frozen, err);
+  json_object_put (record);
   return r;
 }
 
@@ -478,7 +502,8 @@ static int
 remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 {
   static const char *const names[]
-      = { "upper.img", "upper.img.write-back", "root.img", "binds.img", "copies.json", "disks.json.new", "disks.json" };
+      = { "upper.img",  "upper.img.write-back", "upper.img.known", "upper.img.known.begun", "upper.img.known.new",
+          "root.img",   "binds.img",            "copies.json",     "disks.json.new",        "disks.json" };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)

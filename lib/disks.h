@@ -5,6 +5,7 @@
  *   lock         held (OFD) by the monitor as long as it lives; another byte by whoever recovers what a dead one left
  *   disks.json   whose they are, and what is to become of them
  *   upper.img    what the container changes of its root
+ *   upper.img.known*  what of that has been written back while it runs (writeback-known.h)
  *   root.img     its whole root, where that was asked for, or a base that no key stands for
  *   binds.img    copies of what is bound into it
  *   copies.img   those of copy volumes, and what the container changes of them
@@ -71,6 +72,8 @@ int rcvmi_disks_check_kept (const struct rcvmi_disks *d, const char *rootfs, con
 /* Writes the changes back into the root that rcvmi_disks_intend named; nothing where there was none.  Takes its time: for
    a worker. */
 int rcvmi_disks_write_back (const struct rcvmi_disks *d, rcvm_error **err);
+/* The same of the root alone, of a VM that stands still and will go on: `frozen` as in writeback.h. */
+int rcvmi_disks_flush (const struct rcvmi_disks *d, struct timespec frozen, rcvm_error **err);
 /* A copy whose changes are to go back. */
 struct rcvmi_disks_copy
 {

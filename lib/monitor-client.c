@@ -56,7 +56,10 @@ drop (struct rcvmi_monitor_client *c)
       rcvmi_run_volumes_forget (m->run, c);
     }
   if (c->waits_request && m->run)
-    rcvmi_run_forget_requests (m->run, c);
+    {
+      rcvmi_run_forget_requests (m->run, c);
+      rcvmi_run_flush_forget (m->run, c);
+    }
   if (m->creator == c)
     m->creator = NULL;
   /* There is room for another, if there was none. */
@@ -527,8 +530,10 @@ do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
       return json ? 0 : RCVM_E_SYSTEM;
     }
   c->waits_request = true;
-  code = h->type == CONTROL_STATS ? rcvmi_run_stats (run, on_request_done, c, err)
-                                  : rcvmi_run_update (run, text, on_request_done, c, err);
+  code = h->type == CONTROL_STATS   ? rcvmi_run_stats (run, on_request_done, c, err)
+         : h->type == CONTROL_FLUSH ? rcvmi_run_flush (run, on_request_done, c, err)
+         : h->type == CONTROL_PAUSE ? rcvmi_run_pause (run, on_request_done, c, err)
+                                    : rcvmi_run_update (run, text, on_request_done, c, err);
   if (code < 0)
     c->waits_request = false;
   return code;
@@ -616,7 +621,7 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
         answer (c, code, e);
       return;
     }
-  if (h->type >= CONTROL_UPDATE && h->type <= CONTROL_PROCESSES)
+  if ((h->type >= CONTROL_UPDATE && h->type <= CONTROL_FLUSH) || h->type == CONTROL_PAUSE)
     {
       code = do_request (c, h, payload, &e);
       if (code < 0)
@@ -644,9 +649,6 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
           }
         /* Answered at once, which says that somebody is there; the end of the connection tells the rest. */
         rcvmi_run_stop_gently (m->run);
-        break;
-      case CONTROL_PAUSE:
-        code = rcvmi_run_pause (m->run, &e);
         break;
       case CONTROL_RESUME:
         code = rcvmi_run_resume (m->run, &e);

@@ -47,6 +47,7 @@ enum key
   KEY_INITRAMFS,
   KEY_KERNEL_ARGS,
   KEY_ROOTFS,
+  KEY_FLUSH,
   KEY_ROOTFS_DISK,
   KEY_ROOTFS_SIZE,
   KEY_LOG_LEVEL,
@@ -79,6 +80,7 @@ static const struct
   [KEY_INITRAMFS] = { "RUNCVM_INITRAMFS", PREFIX "initramfs", true },
   [KEY_KERNEL_ARGS] = { "RUNCVM_KERNEL_ARGS", PREFIX "kernel-args", true },
   [KEY_ROOTFS] = { "RUNCVM_ROOTFS", PREFIX "rootfs", true },
+  [KEY_FLUSH] = { "RUNCVM_FLUSH", PREFIX "flush", true },
   [KEY_ROOTFS_DISK] = { "RUNCVM_ROOTFS_DISK", PREFIX "rootfs-disk", true },
   [KEY_ROOTFS_SIZE] = { "RUNCVM_ROOTFS_SIZE", PREFIX "rootfs-size", true },
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
@@ -611,6 +613,26 @@ plan_root_disk (struct rcvmi_plan *plan, const struct rcvmi_options *options, rc
   return 0;
 }
 
+static int
+plan_flush (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  static const char *const words[] = { "look", "pause", "asked" };
+  struct setting s = { 0 };
+
+  from_config (&s, plan, KEY_FLUSH);
+  if (!s.value)
+    return 0;
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (strcmp (s.value, words[i]) == 0)
+      {
+        plan->flush = (enum rcvmi_flush) i;
+        return 0;
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                     "%s says '%.40s' of when the root's changes are written back, and only look, pause and asked are known",
+                     s.from, s.value);
+}
+
 /* As with runc: what is mounted read-only on the host is read-only in the container. */
 static void
 plan_readonly_root (struct rcvmi_plan *plan)
@@ -710,6 +732,8 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
     rc = plan_rootfs_size (plan, options, err);
   if (rc == 0)
     rc = plan_root_disk (plan, options, err);
+  if (rc == 0)
+    rc = plan_flush (plan, err);
   if (rc == 0)
     rc = plan_binds (plan, options, err);
   if (rc == 0)

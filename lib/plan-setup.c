@@ -19,6 +19,7 @@
 #include "agent-wire.h"
 #include "err.h"
 #include "plan-limits.h"
+#include "spec-check.h"
 
 static int
 put_names (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
@@ -118,7 +119,7 @@ static bool
 is_in_guest (const struct rcvmi_spec_device *d)
 {
   if (d->type[0] == 'p' || d->type[0] == 'b')
-    return true;
+    return d->type[0] == 'p' || d->major.value == LOOP_MAJOR;
   switch (d->major.value)
     {
     case MEM_MAJOR:
@@ -145,15 +146,19 @@ static int
 put_devices (struct rcvmi_plan *plan, rcvm_error **err)
 {
   const struct rcvmi_spec_lx *lx = plan->spec->lx;
+  bool all = rcvmi_spec_has_all_devices (lx);
   struct tlv_writer *w = &plan->setup;
 
   for (size_t i = 0; i < lx->n_devices; i++)
     {
       const struct rcvmi_spec_device *d = &lx->devices[i];
-      size_t mark = tlv_begin (w, S_DEVICE);
+      size_t mark;
       uint32_t type = d->type[0] == 'p' ? S_IFIFO : d->type[0] == 'b' ? S_IFBLK : S_IFCHR;
       int rc;
 
+      if (all && !is_in_guest (d))
+        continue;
+      mark = tlv_begin (w, S_DEVICE);
       tlv_put_str (w, D_PATH, d->path);
       tlv_put_u32 (w, D_TYPE, type);
       tlv_put_u32 (w, D_MAJOR, (uint32_t) d->major.value);

@@ -48,6 +48,14 @@ enum rcvmi_changes
   RCVMI_CHANGES_KEEP
 };
 
+/* When, besides, they are written back while the VM runs. */
+enum rcvmi_flush
+{
+  RCVMI_FLUSH_LOOK,  /* before Docker or Podman looks, and when it is paused */
+  RCVMI_FLUSH_PAUSE, /* when it is paused */
+  RCVMI_FLUSH_ASKED  /* on request alone */
+};
+
 /* A bind mount that is copied into a disk. */
 struct rcvmi_plan_copy
 {
@@ -158,6 +166,7 @@ struct rcvmi_plan
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;
+  enum rcvmi_flush flush;
   bool root_is_readonly; /* on the host, so that nothing could be written back */
   char **digests;       /* what names the contents of rootfs; NULL: nothing does */
   uint64_t rootfs_size; /* bytes; 0: as large as needed (single) */

@@ -96,6 +96,7 @@ struct rcvmi_run
   struct rcvmi_run_net_op *net_ops;
   uint32_t net_number;
   bool start_waits_for_net;
+  struct rcvmi_run_flush *flush;   /* run-flush.c */
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
   struct rcvmi_vmm vmm;
@@ -154,10 +155,33 @@ bool rcvmi_run_poststart (struct rcvmi_run *run, void (*done) (struct rcvmi_run 
 bool rcvmi_run_poststop (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run, rcvm_error *err));
 
 /* run-rootfs.c */
+/* A child that runs `fn` and has `given` as its first fd, if that is one; `done` is called when it has ended. */
+int rcvmi_run_start_worker (struct rcvmi_run *run, struct rcvmi_worker *w, int (*fn) (void *user, rcvm_error **err), int given,
+                            rcvmi_ev_fn done, rcvm_error **err);
+/* What came of it. */
+int rcvmi_run_end_worker (struct rcvmi_worker *w, const char *what, rcvm_error **err);
+void rcvmi_run_stop_worker (struct rcvmi_worker *w);
 enum rcvmi_run_step rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_rootfs (struct rcvmi_run *run);
 /* Begins to write the root's changes back, where that is wanted; `done` follows.  False: there is nothing to do. */
 bool rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run));
+
+/* run-pause.c: the CPUs, and all that waits for them, whatever the status says. */
+int rcvmi_run_stand_still (struct rcvmi_run *run, rcvm_error **err);
+int rcvmi_run_go_on (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_set_status (struct rcvmi_run *run, int status);
+
+/* run-flush.c */
+/* Whether the root's changes are written back when the VM is paused; and both, with `done` to follow. */
+bool rcvmi_run_flush_pauses (const struct rcvmi_run *run);
+int rcvmi_run_flush_and_pause (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+/* From now on who looks at the container's files on the host waits until they are what they are in the VM. */
+void rcvmi_run_watch_lookers (struct rcvmi_run *run);
+/* The VM is gone: nothing is written back any more but by the end. */
+void rcvmi_run_abort_flush (struct rcvmi_run *run);
+void rcvmi_run_undo_flush (struct rcvmi_run *run);
+/* For the agent's ops. */
+void rcvmi_run_synced (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *err);
 
 /* run-disks.c */
 enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);

@@ -7,8 +7,8 @@
 
 #include "err.h"
 
-static void
-set_status (struct rcvmi_run *run, int status)
+void
+rcvmi_run_set_status (struct rcvmi_run *run, int status)
 {
   rcvm_error *e = NULL;
 
@@ -23,7 +23,41 @@ set_status (struct rcvmi_run *run, int status)
 }
 
 int
-rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err)
+rcvmi_run_stand_still (struct rcvmi_run *run, rcvm_error **err)
+{
+  int code = rcvmi_vmm_pause (&run->vmm, err);
+
+  if (code < 0)
+    return code;
+  rcvmi_agent_hold (run->agent);
+  rcvmi_run_net_hold (run);
+  rcvmi_run_hold_requests (run);
+  rcvmi_run_hold_live (run);
+  return 0;
+}
+
+int
+rcvmi_run_go_on (struct rcvmi_run *run, rcvm_error **err)
+{
+  int code;
+
+  /* First of all its clock, which stood still, too. */
+  rcvmi_agent_set_clock (run->agent, NULL);
+  code = rcvmi_vmm_resume (&run->vmm, err);
+  if (code < 0)
+    return code;
+  if (run->state.status == RCVM_STATUS_PAUSED)
+    rcvmi_run_set_status (run, RCVM_STATUS_RUNNING);
+  code = rcvmi_agent_go_on (run->agent, err);
+  if (code == 0)
+    code = rcvmi_run_net_go_on (run, err);
+  if (code == 0)
+    code = rcvmi_run_go_on_with_live (run, err);
+  return code < 0 ? code : rcvmi_run_go_on_with_requests (run, err);
+}
+
+int
+rcvmi_run_pause (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err)
 {
   int code;
 
@@ -31,34 +65,21 @@ rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused already", run->options.id);
   if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
-  code = rcvmi_vmm_pause (&run->vmm, err);
+  /* Docker commits what it has paused. */
+  if (rcvmi_run_flush_pauses (run))
+    return rcvmi_run_flush_and_pause (run, done, user, err);
+  code = rcvmi_run_stand_still (run, err);
   if (code < 0)
     return code;
-  rcvmi_agent_hold (run->agent);
-  rcvmi_run_net_hold (run);
-  rcvmi_run_hold_requests (run);
-  set_status (run, RCVM_STATUS_PAUSED);
-  rcvmi_run_hold_live (run);
+  rcvmi_run_set_status (run, RCVM_STATUS_PAUSED);
+  done (user, NULL, NULL);
   return 0;
 }
 
 int
 rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err)
 {
-  int code;
-
   if (run->state.status != RCVM_STATUS_PAUSED || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not paused", run->options.id);
-  /* First of all its clock, which stood still, too. */
-  rcvmi_agent_set_clock (run->agent, NULL);
-  code = rcvmi_vmm_resume (&run->vmm, err);
-  if (code < 0)
-    return code;
-  set_status (run, RCVM_STATUS_RUNNING);
-  code = rcvmi_agent_go_on (run->agent, err);
-  if (code == 0)
-    code = rcvmi_run_net_go_on (run, err);
-  if (code == 0)
-    code = rcvmi_run_go_on_with_live (run, err);
-  return code < 0 ? code : rcvmi_run_go_on_with_requests (run, err);
+  return rcvmi_run_go_on (run, err);
 }

@@ -257,11 +257,10 @@ build_disks (void *user, rcvm_error **err)
 
 /* In the monitor. */
 
-static int
-start_worker (struct rcvmi_run *run, int (*fn) (void *user, rcvm_error **err), int given, rcvmi_ev_fn done,
-              rcvm_error **err)
+int
+rcvmi_run_start_worker (struct rcvmi_run *run, struct rcvmi_worker *w, int (*fn) (void *user, rcvm_error **err), int given,
+                        rcvmi_ev_fn done, rcvm_error **err)
 {
-  struct rcvmi_worker *w = &run->worker;
   int r = rcvmi_proc_fork_with (&w->proc, fn, run, &given, given >= 0, &w->error_fd, err);
 
   if (r < 0)
@@ -270,10 +269,9 @@ start_worker (struct rcvmi_run *run, int (*fn) (void *user, rcvm_error **err), i
   return w->source ? 0 : RCVM_E_SYSTEM;
 }
 
-static int
-end_worker (struct rcvmi_run *run, const char *what, rcvm_error **err)
+int
+rcvmi_run_end_worker (struct rcvmi_worker *w, const char *what, rcvm_error **err)
 {
-  struct rcvmi_worker *w = &run->worker;
   int status;
 
   rcvmi_ev_remove (steal_ptr (w->source));
@@ -281,11 +279,9 @@ end_worker (struct rcvmi_run *run, const char *what, rcvm_error **err)
   return rcvmi_proc_read_error (steal_fd (&w->error_fd), status, what, err);
 }
 
-static void
-stop_worker (struct rcvmi_run *run)
+void
+rcvmi_run_stop_worker (struct rcvmi_worker *w)
 {
-  struct rcvmi_worker *w = &run->worker;
-
   rcvmi_ev_remove (steal_ptr (w->source));
   rcvmi_proc_kill (&w->proc);
   cleanup_close (&w->error_fd);
@@ -330,7 +326,7 @@ on_disks_built (void *user, uint32_t events)
   rcvm_error *e = NULL;
 
   (void) events;
-  run->disks_built = end_worker (run, "the worker that builds the root disk", &e) == 0;
+  run->disks_built = rcvmi_run_end_worker (&run->worker, "the worker that builds the root disk", &e) == 0;
   if (!run->disks_built
       || (run->plan->root_disk == RCVMI_ROOT_OVERLAY && take_base (run, &e) < 0))
     {
@@ -361,7 +357,7 @@ prepare (struct rcvmi_run *run, rcvm_error **err)
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make the sockets between the monitor and its worker");
   run->worker_fd = ends[0];
-  r = start_worker (run, build_disks, ends[1], on_disks_built, err);
+  r = rcvmi_run_start_worker (run, &run->worker, build_disks, ends[1], on_disks_built, err);
   close (ends[1]);
   return r;
 }
@@ -377,7 +373,7 @@ rcvmi_run_begin_rootfs (struct rcvmi_run *run, rcvm_error **err)
 void
 rcvmi_run_undo_rootfs (struct rcvmi_run *run)
 {
-  stop_worker (run);
+  rcvmi_run_stop_worker (&run->worker);
   cleanup_close (&run->worker_fd);
   run->worker_fd = -1;
   if (run->changes_wanted || (!run->disks_built && rcvmi_disks_pending (&run->disks)))
@@ -408,7 +404,7 @@ on_written_back (void *user, uint32_t events)
   rcvm_error *e = NULL;
 
   (void) events;
-  if (end_worker (run, "the worker that writes the VM's changes back", &e) == 0)
+  if (rcvmi_run_end_worker (&run->worker, "the worker that writes the VM's changes back", &e) == 0)
     run->changes_wanted = false;
   else
     rcvmi_log_at (run->log, RCVM_LOG_ERROR, "rootfs", "%s", rcvm_error_get_message (e));
@@ -424,7 +420,7 @@ rcvmi_run_write_back (struct rcvmi_run *run, void (*done) (struct rcvmi_run *run
   if (!run->changes_wanted || run->written_back)
     return false;
   run->written_back = done;
-  if (start_worker (run, write_back, -1, on_written_back, &e) == 0)
+  if (rcvmi_run_start_worker (run, &run->worker, write_back, -1, on_written_back, &e) == 0)
     return true;
   rcvmi_log_at (run->log, RCVM_LOG_ERROR, "rootfs", "%s", rcvm_error_get_message (e));
   rcvm_error_free (e);

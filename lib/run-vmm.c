@@ -208,6 +208,7 @@ static const struct rcvmi_agent_ops agent_ops = {
   .net_answer = rcvmi_run_net_answer,
   .cgroup_answer = rcvmi_run_cgroup_answer,
   .oom = rcvmi_run_oom,
+  .synced = rcvmi_run_synced,
   .name_query = rcvmi_run_name_query,
   .frozen = rcvmi_run_copies_frozen,
   .thawed = rcvmi_run_copies_thawed,

@@ -81,6 +81,7 @@ undo_all (struct rcvmi_run *run)
   size_t last = run->stage < N_STAGES ? run->stage : N_STAGES - 1;
 
   rcvmi_run_set_timer (run, 0, NULL);
+  rcvmi_run_undo_flush (run);
   for (size_t i = last + 1; i-- > 0;)
     if (stages[i].undo)
       stages[i].undo (run);
@@ -114,6 +115,7 @@ end (struct rcvmi_run *run)
     {
       /* Nobody writes to the disks any more. */
       rcvmi_run_set_timer (run, 0, NULL);
+      rcvmi_run_abort_flush (run);
       rcvmi_run_undo_agent (run);
       rcvmi_run_undo_vmm (run);
       if (rcvmi_run_write_back (run, end))
@@ -225,6 +227,7 @@ rcvmi_run_advance (struct rcvmi_run *run)
           rcvmi_run_fail (run, e);
           return;
         }
+      rcvmi_run_watch_lookers (run);
       run->handler->status (run->user, RCVM_STATUS_CREATED);
       run->handler->created (run->user);
     }

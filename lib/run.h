@@ -41,7 +41,6 @@ void rcvmi_run_free (struct rcvmi_run *run);
 void rcvmi_run_create (struct rcvmi_run *run, struct rcvmi_state_dir *dir);
 int rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_kill (struct rcvmi_run *run, int signum, bool all, rcvm_error **err);
-int rcvmi_run_pause (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_resume (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_resize (struct rcvmi_run *run, unsigned rows, unsigned cols, rcvm_error **err);
 /* The size of the user's terminal may have changed. */
@@ -68,6 +67,11 @@ void rcvmi_run_net_forget (struct rcvmi_run *run, void *user);
 /* What came of a request: JSON, or NULL where there is none to tell, and an error, which is the callee's.  `done` may be called
    before the function returns; not after a failure. */
 typedef void (*rcvmi_run_json_fn) (void *user, const char *json, rcvm_error *err);
+int rcvmi_run_pause (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+/* Writes back what the container has changed in its root so far. */
+int rcvmi_run_flush (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+/* Who waits for one of both goes away. */
+void rcvmi_run_flush_forget (struct rcvmi_run *run, void *user);
 /* `json`: OCI resources. */
 int rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn done, void *user, rcvm_error **err);
 int rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);

@@ -203,6 +203,20 @@ check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
   return 0;
 }
 
+/* Docker's and Podman's --privileged lists each device of the host.  Those that a VM cannot have are not missed. */
+bool
+rcvmi_spec_has_all_devices (const struct rcvmi_spec_lx *lx)
+{
+  for (size_t i = 0; lx->resources && i < lx->resources->n_devices; i++)
+    {
+      const struct rcvmi_spec_device_rule *r = &lx->resources->devices[i];
+
+      if (r->allow && (!r->type || !*r->type || strcmp (r->type, "a") == 0) && !r->major.set && !r->minor.set)
+        return true;
+    }
+  return false;
+}
+
 static int
 check_devices (const struct rcvmi_spec_lx *lx, rcvm_error **err)
 {
@@ -226,7 +240,7 @@ check_devices (const struct rcvmi_spec_lx *lx, rcvm_error **err)
                            i,
                            d->major.set ? "minor" : "major");
       /* Loop devices are the guest's own. */
-      if (d->type[0] == 'b' && d->major.value != LOOP_MAJOR)
+      if (d->type[0] == 'b' && d->major.value != LOOP_MAJOR && !rcvmi_spec_has_all_devices (lx))
         return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                            "config.json: 'linux.devices[%zu]' (%.200s) is a disk of the host, "
                            "which a VM cannot reach by its device number",

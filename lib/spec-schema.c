@@ -135,11 +135,11 @@ const struct rcvmi_json_schema rcvmi_spec_hooks_schema = { sizeof (struct rcvmi_
 
 /* linux.resources */
 
-CHECK_SCHEMA (device_rule,
-  { "allow", KIND (BOOL), NOWHERE },
-  { "type", KIND (STR), NOWHERE },
-  { "major", KIND (INT), NOWHERE, INT64_RANGE },
-  { "minor", KIND (INT), NOWHERE, INT64_RANGE },
+SCHEMA (device_rule,
+  { "allow", KIND (BOOL), AT (device_rule, allow) },
+  { "type", KIND (STR), AT (device_rule, type) },
+  { "major", KIND (INT), AT (device_rule, major), INT64_RANGE },
+  { "minor", KIND (INT), AT (device_rule, minor), INT64_RANGE },
   { "access", KIND (STR), NOWHERE });
 
 SCHEMA (memory,
@@ -205,7 +205,7 @@ CHECK_SCHEMA (rdma,
   { "hcaObjects", KIND (UINT), NOWHERE, .max = UINT32_MAX });
 
 SCHEMA (resources,
-  { "devices", KIND (LIST), NOWHERE, SUB (device_rule),
+  { "devices", KIND (LIST), COUNT (resources, devices), SUB (device_rule),
     QUIET ("the devices of a VM are virtual and its own: there is nothing to keep it away from") },
   { "memory", KIND (OBJECT), AT (resources, memory), SUB (memory) },
   { "cpu", KIND (OBJECT), AT (resources, cpu), SUB (cpu) },

@@ -254,6 +254,13 @@ struct rcvmi_spec_block_io
   size_t n_write_iops;
 };
 
+struct rcvmi_spec_device_rule
+{
+  bool allow;
+  char *type;
+  struct rcvmi_spec_int major, minor;
+};
+
 struct rcvmi_spec_hugepage_limit
 {
   char *page_size;
@@ -266,6 +273,8 @@ struct rcvmi_spec_resources
   struct rcvmi_spec_cpu *cpu;
   struct rcvmi_spec_pids *pids;
   struct rcvmi_spec_block_io *block_io;
+  struct rcvmi_spec_device_rule *devices;
+  size_t n_devices;
   struct rcvmi_spec_hugepage_limit *hugepage_limits;
   size_t n_hugepage_limits;
   struct rcvmi_spec_pair *unified;

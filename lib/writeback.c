@@ -266,7 +266,8 @@ open_all (struct rcvmi_writeback *w, const char *image, const char *rootfs, cons
   rcvmi_wb_apply_init (&w->apply, w->image, image, w->root, rootfs, w->intent.staging, options, (uint64_t) image_st.st_size);
   w->apply.known = &w->known;
   w->apply.order.repeated = options && options->repeated;
-  for (size_t i = 0; options && i < RCVMI_WRITEBACK_DELTAS; i++)
+  /* What came with a delta and is gone was known the last time: that it is gone is told. */
+  for (size_t i = 0; options && w->known.done_fd < 0 && i < RCVMI_WRITEBACK_DELTAS; i++)
     if (options->deltas[i])
       {
         w->apply.deltas[i] = open (options->deltas[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);

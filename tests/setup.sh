@@ -87,27 +87,38 @@ make_debian() {
   mv "$build/debian.new" "$build/debian"
 }
 
-# Programs that work on volumes, on top of that userland; unpacked alone, for their set-up would start servers.
-PROGRAMS="git sqlite3 fio dbench stress-ng postgresql-15 mariadb-server procps"
-make_programs() {
-  [ -e "$build/programs/.packages" ] && [ "$(cat "$build/programs/.packages")" = "$PROGRAMS" ] && return 0
-  say "programs: unpacking $PROGRAMS"
-  local tree=$build/programs.new
+# unpack_tree NAME PACKAGES: build/NAME, which is that userland with these packages on top; unpacked alone, for their set-up would start
+# servers.  False: it is there already.
+unpack_tree() {
+  local name=$1 packages=$2 tree=$build/$1.new
+  [ -e "$build/$name/.packages" ] && [ "$(cat "$build/$name/.packages")" = "$packages" ] && return 1
+  say "$name: unpacking $packages"
   rm -rf "$tree"
   cp -a "$build/debian/." "$tree"
   rm -rf "$tree/var/lib/apt/lists" "$tree"/usr/share/{doc,locale,man}
   mkdir -p "$tree/var/cache/apt/archives/partial"
   # shellcheck disable=SC2086
-  logged programs apt-get -o "Dir::State::status=$tree/var/lib/dpkg/status" -o "Dir::Cache::archives=$tree/var/cache/apt/archives" \
-    -o APT::Sandbox::User=root -y --no-install-recommends --download-only install $PROGRAMS
-  printf '%s\0' "$tree"/var/cache/apt/archives/*.deb | logged programs-unpack xargs -0 -n 1 -P "$(nproc)" sh -c \
+  logged "$name" apt-get -o "Dir::State::status=$tree/var/lib/dpkg/status" -o "Dir::Cache::archives=$tree/var/cache/apt/archives" \
+    -o APT::Sandbox::User=root -y --no-install-recommends --download-only install $packages
+  printf '%s\0' "$tree"/var/cache/apt/archives/*.deb | logged "$name-unpack" xargs -0 -n 1 -P "$(nproc)" sh -c \
     'dpkg-deb --fsys-tarfile "$2" | tar -x -C "$1" --exclude=./usr/share/doc --exclude=./usr/share/locale --exclude=./usr/share/man --exclude="*libLLVM*"' sh "$tree"
   rm -rf "$tree/var/cache/apt/archives"
   printf '%s\n' postgres:x:70:70::/var/lib/postgresql:/bin/sh mysql:x:71:71::/var/lib/mysql:/bin/sh >>"$tree/etc/passwd"
-  printf '%s\n' postgres:x:70: mysql:x:71: >>"$tree/etc/group"
-  echo "$PROGRAMS" >"$tree/.packages"
-  rm -rf "$build/programs"
-  mv "$tree" "$build/programs"
+  printf '%s\n' postgres:x:70: mysql:x:71: docker:x:72: >>"$tree/etc/group"
+  echo "$packages" >"$tree/.packages"
+  rm -rf "${build:?}/$name"
+  mv "$tree" "$build/$name"
+}
+
+# Programs that work on volumes.
+make_programs() {
+  unpack_tree programs "git sqlite3 fio dbench stress-ng postgresql-15 mariadb-server procps" || :
+}
+
+# What people run under Docker, and Compose for this machine.
+make_workloads() {
+  unpack_tree workloads "nginx-light systemd docker.io containerd runc iptables iproute2 procps" || :
+  unpack_tree compose "docker-compose" || :
 }
 
 # A tree of one static program with many names.

@@ -13,6 +13,11 @@ func (vm *VM) SetCgroupDriver(driver string) error {
 	})
 }
 
+// Flush writes back what the container has changed in its root until now.
+func (vm *VM) Flush() error {
+	return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int { return C.rcvm_vm_flush(p, e) })
+}
+
 // Pause stops the virtual CPUs of a container that runs.
 func (vm *VM) Pause() error {
 	return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int { return C.rcvm_vm_pause(p, e) })

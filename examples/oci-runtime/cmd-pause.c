@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* `pause` and `resume`. */
+/* `pause`, `resume` and `flush`. */
 #include "cli.h"
 
 static int
@@ -31,6 +31,21 @@ resume_vm (const struct cli *cli, void *values, int argc, char **argv)
   (void) values;
   return with_vm (cli, &cmd_resume, argc, argv, rcvm_vm_resume);
 }
+
+static int
+flush_vm (const struct cli *cli, void *values, int argc, char **argv)
+{
+  (void) values;
+  return with_vm (cli, &cmd_flush, argc, argv, rcvm_vm_flush);
+}
+
+const struct command cmd_flush = {
+  .name = "flush",
+  .usage = "ID",
+  .summary = "write back what a running container has changed in its root",
+  .failure = 1,
+  .run = flush_vm,
+};
 
 const struct command cmd_pause = {
   .name = "pause",

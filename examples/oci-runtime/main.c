@@ -16,6 +16,7 @@ const struct command *const commands[] = {
   &cmd_list,
   &cmd_kill,
   &cmd_delete,
+  &cmd_flush,
   &cmd_pause,
   &cmd_resume,
   &cmd_update,

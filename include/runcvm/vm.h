@@ -189,7 +189,10 @@ int rcvm_vm_detach_nic (rcvm_vm *vm, const char *name, rcvm_error **err);
 /* Who makes the container's cgroup on the host: "cgroupfs" (default): the library; "systemd": RCVM_E_UNSUPPORTED when
    it is created, for this version does not speak to systemd.  Before rcvm_vm_create. */
 int rcvm_vm_set_cgroup_driver (rcvm_vm *vm, const char *driver, rcvm_error **err);
-/* Stops the virtual CPUs of a container that runs; returns when they stand still.  A signal that is sent meanwhile arrives after
+/* Writes back what the container has changed in its root until now; its CPUs stand still meanwhile.  RCVM_E_STATE where the
+   changes are discarded or kept. */
+int rcvm_vm_flush (rcvm_vm *vm, rcvm_error **err);
+/* Stops the virtual CPUs of a container that runs, and writes back as rcvm_vm_flush does, where that is wanted; returns when they stand still.  A signal that is sent meanwhile arrives after
    rcvm_vm_resume; SIGKILL resumes it by itself.  RCVM_E_UNSUPPORTED where the VMM cannot. */
 int rcvm_vm_pause (rcvm_vm *vm, rcvm_error **err);
 /* Lets them go on, with the host's time of day. */

@@ -3,7 +3,7 @@
 # The command line: help, versions, and what is not understood.
 . "$(dirname "$0")/functions.sh"
 
-commands="run create start exec state list kill delete pause resume update ps events checkpoint restore spec check features metrics install-docker help"
+commands="run create start exec state list kill delete flush pause resume update ps events checkpoint restore spec check features metrics install-docker help"
 
 overview=$(runcvm --help)
 is $? 0 "--help"
@@ -57,12 +57,12 @@ fails "a command that is missing" 125 cli "the command after '--' is missing" ru
 fails "a root directory and no command" 125 cli "with --rootfs alone a command is needed" run --rootfs /
 fails "a terminal where there is none" 125 cli "the input device is not a TTY" run -ti --rootfs / -- sh
 fails "an exec on a terminal where there is none" 125 cli "the input device is not a TTY" exec -ti x sh
-for c in create start state metrics kill delete pause resume update ps events checkpoint restore; do fails "$c without an ID" 1 cli "an ID is missing: see 'runcvm $c --help'" $c; done
+for c in create start state metrics kill delete flush pause resume update ps events checkpoint restore; do fails "$c without an ID" 1 cli "an ID is missing: see 'runcvm $c --help'" $c; done
 fails "exec without an ID" 125 cli "an ID is missing" exec
 fails "exec without a command" 125 cli "the command is missing" exec x
 fails "exec with a PID file, but not detached" 125 cli "--pid-file goes with --detach" exec --pid-file f x ls
 fails "exec of a process in no file" 125 cli "cannot read '$work/no.json': No such file or directory" exec -p "$work/no.json" x
-for c in start state metrics pause resume update events checkpoint restore; do fails "$c of two" 1 cli "'b' is one argument too many" $c a b; done
+for c in start state metrics flush pause resume update events checkpoint restore; do fails "$c of two" 1 cli "'b' is one argument too many" $c a b; done
 fails "kill with no signal" 1 cli "'MURDER' is no signal" kill x MURDER
 fails "kill with signal 0" 1 cli "'0' is no signal" kill x 0
 fails "kill with signal 65" 1 cli "'65' is no signal" kill x 65
@@ -74,7 +74,7 @@ fails "check in no format" 1 cli "'xml' is no format" check --format xml
 fails "systemd's cgroups: what there is can be looked at" 1 state "there is no VM 'x'" --systemd-cgroup state x
 fails "a log in no format" 1 cli "'xml' is no format for --log-format" --log-format xml list
 fails "a log that cannot be written" 1 cli "cannot open the log '/nonexistent/log': No such file" --log /nonexistent/log list
-for c in state start metrics kill delete pause resume update ps events; do fails "$c of no VM" 1 state "there is no VM 'nobody' in '$RUNCVM_ROOT'" $c nobody; done
+for c in state start metrics kill delete flush pause resume update ps events; do fails "$c of no VM" 1 state "there is no VM 'nobody' in '$RUNCVM_ROOT'" $c nobody; done
 fails "exec in no VM" 125 state "there is no VM 'nobody'" exec nobody ls
 fails "--root" 1 state "there is no VM 'nobody' in '$work/other'" --root "$work/other" state nobody
 runcvm delete --force nobody >"$work/out" 2>&1

@@ -300,6 +300,18 @@ refused_other ()
 hostile () { check "hostile images" python3 "$here/write-back-hostile.py" "$tool" "$work/hostile" 50; }
 
 # One image, many times, while it is in use and frozen; then once more when it is not.
+rounds_mount ()
+{
+  local _
+  # The one before may not be gone yet.
+  for _ in $(seq 50); do
+    mount -t overlay -o noatime,lowerdir=rlower,upperdir=up/upper,workdir=up/work,index=on,redirect_dir=off,metacopy=off \
+      overlay merged 2> rounds.log && return
+    sleep 0.1
+  done
+  cat rounds.log
+  return 1
+}
 rounds ()
 {
   local seed
@@ -317,8 +329,7 @@ rounds ()
     touch -r rlower up/upper
     umount up
     mount -o loop,noatime rounds.img up
-    mount -t overlay -o noatime,lowerdir=rlower,upperdir=up/upper,workdir=up/work,index=on,redirect_dir=off,metacopy=off \
-      overlay merged
+    rounds_mount
     check "rounds, seed $seed" python3 "$here/write-back-rounds.py" "${ROUNDS:-60}" "$seed" "$work/merged" "$work/up" "$work/rhost" rounds.img "$tool"
     mkdir -p merged/last && echo last > merged/last/file
     cp -a merged rlast

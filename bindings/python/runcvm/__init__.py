@@ -421,6 +421,11 @@ class VM(_Options):
         with self._handle as vm:
             raw.rcvm_vm_detach_nic(vm, name)
 
+    def flush(self):
+        """Writes back what the container has changed in its root until now."""
+        with self._handle as vm:
+            raw.rcvm_vm_flush(vm)
+
     def pause(self):
         """Stops the virtual CPUs of a container that runs."""
         with self._handle as vm:

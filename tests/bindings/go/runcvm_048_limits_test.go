@@ -44,8 +44,11 @@ func TestLimits048(t *testing.T) {
 	}
 	fails(t, runcvm.Unsupported, vm.Update(`{"memory":{"limit":1099511627776}}`))
 	fails(t, runcvm.BadSpec, vm.Update("[]"))
+	must(t, vm.Flush())
 	must(t, vm.Pause())
+	must(t, vm.Flush())
 	must(t, vm.Delete(true))
+	fails(t, runcvm.BadState, vm.Flush())
 	_, err = vm.StatsJSON()
 	fails(t, runcvm.BadState, err)
 }

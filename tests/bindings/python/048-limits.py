@@ -27,8 +27,11 @@ def limits():
         raises(runcvm.E_UNSUPPORTED, lambda: vm.update({"memory": {"limit": 1 << 40}}))
         raises(runcvm.E_SPEC, lambda: vm.update("[]"))
         os.kill(vm.pid, 0)
+        vm.flush()
         vm.pause()
+        vm.flush()
         vm.delete(force=True)
+        raises(runcvm.E_STATE, vm.flush)
         raises(runcvm.E_STATE, vm.stats)
 
 
