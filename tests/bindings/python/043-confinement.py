@@ -29,4 +29,4 @@ def refused():
         raises(runcvm.E_INVALID, vm.start)
 
 
-main()
+main(confined, refused, boots=True)

@@ -43,4 +43,4 @@ def refused():
             raises(runcvm.E_INVALID, vm.start)
 
 
-main()
+main(network, refused, boots=True)

@@ -42,4 +42,4 @@ def refused():
         raises(runcvm.E_INVALID, vm.start)
 
 
-main()
+main(limits, refused, boots=True)

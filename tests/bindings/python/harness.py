@@ -86,6 +86,7 @@ def raises(code, function, *args, **kwargs):
 
 
 def main(*tests, boots=False):
+    assert tests, "no test is named"
     try:
         if boots:
             rootfs()
