@@ -56,6 +56,7 @@ static int
 probe (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
   vmm->program = rcvmi_vmm_find_program ("RUNCVM_QEMU", "qemu-system-x86_64");
+  rcvmi_tsc_read (&vmm->tsc);
   if (!vmm->program)
     return rcvmi_fail (err, RCVM_E_HOST, 0,
                        "QEMU is not there: install qemu-system-x86, or say in RUNCVM_QEMU where qemu-system-x86_64 is");
@@ -158,6 +159,8 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
 {
   bool kvm = strcmp (vmm->accel, "kvm") == 0;
   struct args a = { 0 };
+  char tsc[32] = "";
+  unsigned khz;
 
   add (&a, vmm->program);
   add_option (&a, "-name", "%s", c->id);
@@ -183,9 +186,11 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
   add_option (&a, "-kernel", "%s", c->kernel);
   add_option (&a, "-initrd", "%s", c->initramfs);
-  /* Without KVM the guest cannot calibrate its TSC on a busy host, and sometimes gives up: it is told. */
+  /* Without KVM the guest has the host's TSC, and cannot calibrate it on a busy host: it is told. */
+  if (!kvm && (khz = rcvmi_tsc_khz (&vmm->tsc)) > 0)
+    snprintf (tsc, sizeof tsc, " tsc_early_khz=%u", khz);
   add_option (&a, "-append", "console=ttyS0 panic=-1 reboot=t random.trust_cpu=on %s%s%s%s",
-              c->verbose ? "loglevel=7" : "quiet", kvm ? "" : " tsc_early_khz=2500000",
+              c->verbose ? "loglevel=7" : "quiet", tsc,
               c->kernel_args ? " " : "", c->kernel_args ? c->kernel_args : "");
   add_option (&a, "-chardev", "socket,id=console,fd=%d", CONSOLE_FD);
   add_option (&a, "-serial", "chardev:console");

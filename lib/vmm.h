@@ -20,6 +20,7 @@
 #include "log.h"
 #include "plan.h"
 #include "proc.h"
+#include "tsc.h"
 
 enum
 {
@@ -143,6 +144,7 @@ struct rcvmi_vmm
   char *accel_reason; /* why it is not kvm, or NULL */
   bool confined;      /* the process shall be (docs/confinement.md) */
   struct rcvmi_confine *confine; /* from its start on, where it is */
+  struct rcvmi_tsc tsc; /* of when it was looked for */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
   int agent_fd;   /* our end of the agent channel, until it is taken; -1: not yet there */

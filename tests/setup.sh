@@ -100,7 +100,8 @@ unpack_tree() {
   # shellcheck disable=SC2086
   logged "$name" apt-get -o "Dir::State::status=$tree/var/lib/dpkg/status" -o "Dir::Cache::archives=$tree/var/cache/apt/archives" \
     -o APT::Sandbox::User=root -y --no-install-recommends --download-only install $packages
-  printf '%s\0' "$tree"/var/cache/apt/archives/*.deb | logged "$name-unpack" xargs -0 -n 1 -P "$(nproc)" sh -c \
+  # One after the other: two that make the same directory at once fail now and then.
+  printf '%s\0' "$tree"/var/cache/apt/archives/*.deb | logged "$name-unpack" xargs -0 -n 1 sh -c \
     'dpkg-deb --fsys-tarfile "$2" | tar -x -C "$1" --exclude=./usr/share/doc --exclude=./usr/share/locale --exclude=./usr/share/man --exclude="*libLLVM*"' sh "$tree"
   rm -rf "$tree/var/cache/apt/archives"
   printf '%s\n' postgres:x:70:70::/var/lib/postgresql:/bin/sh mysql:x:71:71::/var/lib/mysql:/bin/sh >>"$tree/etc/passwd"
