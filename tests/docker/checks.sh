@@ -83,8 +83,8 @@ roadmap, and what users of Docker meet besides. tests/docker/rows.sh has the com
 END
   for ((i = 0; i < n_rows; i++)); do [ -z "${reasons[i]}" ] || differ=$((differ + 1)); done
   cat <<END
-$((n_rows - differ)) of $n_rows rows are the same. Of the roadmap's rows these are not tried here: memory balloon, Docker-in-Docker, systemd
-containers, multi-stage builds.
+$((n_rows - differ)) of $n_rows rows are the same. Of the roadmap's rows, systemd containers, Docker-in-Docker and
+Compose are in tests/docker/workloads.sh, the balloon in tests/vm/110-memory.sh; multi-stage builds are not tried.
 END
   for ((i = 0; i < n_rows; i++)); do
     if [ "${sections[i]}" != "$last" ]; then
