@@ -4,27 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "le.h"
+
 enum
 {
   FIELD_HEADER = 6
 };
-
-static void
-put_le (unsigned char *p, uint64_t value, unsigned bytes)
-{
-  for (unsigned i = 0; i < bytes; i++)
-    p[i] = (unsigned char) (value >> (8 * i));
-}
-
-static uint64_t
-get_le (const unsigned char *p, unsigned bytes)
-{
-  uint64_t value = 0;
-
-  for (unsigned i = 0; i < bytes; i++)
-    value |= (uint64_t) p[i] << (8 * i);
-  return value;
-}
 
 void
 tlv_writer_free (struct tlv_writer *w)
@@ -78,8 +63,8 @@ tlv_put (struct tlv_writer *w, uint16_t tag, const void *data, size_t len)
   p = reserve (w, FIELD_HEADER + len);
   if (!p)
     return;
-  put_le (p, tag, 2);
-  put_le (p + 2, len, 4);
+  le_put (p, tag, 2);
+  le_put (p + 2, len, 4);
   if (len)
     memcpy (p + FIELD_HEADER, data, len);
 }
@@ -89,7 +74,7 @@ tlv_put_u32 (struct tlv_writer *w, uint16_t tag, uint32_t value)
 {
   unsigned char bytes[4];
 
-  put_le (bytes, value, sizeof bytes);
+  le_put (bytes, value, sizeof bytes);
   tlv_put (w, tag, bytes, sizeof bytes);
 }
 
@@ -98,7 +83,7 @@ tlv_put_u64 (struct tlv_writer *w, uint16_t tag, uint64_t value)
 {
   unsigned char bytes[8];
 
-  put_le (bytes, value, sizeof bytes);
+  le_put (bytes, value, sizeof bytes);
   tlv_put (w, tag, bytes, sizeof bytes);
 }
 
@@ -126,7 +111,7 @@ tlv_end (struct tlv_writer *w, size_t mark)
       w->failed = true;
       return;
     }
-  put_le (w->data + mark - 4, w->len - mark, 4);
+  le_put (w->data + mark - 4, w->len - mark, 4);
 }
 
 void
@@ -147,8 +132,8 @@ tlv_next (struct tlv_reader *r, struct tlv_field *f)
       r->bad = true;
       return false;
     }
-  f->tag = (uint16_t) get_le (r->pos, 2);
-  f->len = (uint32_t) get_le (r->pos + 2, 4);
+  f->tag = (uint16_t) le_get (r->pos, 2);
+  f->len = (uint32_t) le_get (r->pos + 2, 4);
   r->pos += FIELD_HEADER;
   if (f->len > (size_t) (r->end - r->pos))
     {
@@ -168,7 +153,7 @@ tlv_get_u32 (struct tlv_reader *r, const struct tlv_field *f)
       r->bad = true;
       return 0;
     }
-  return (uint32_t) get_le (f->data, 4);
+  return (uint32_t) le_get (f->data, 4);
 }
 
 uint64_t
@@ -179,7 +164,7 @@ tlv_get_u64 (struct tlv_reader *r, const struct tlv_field *f)
       r->bad = true;
       return 0;
     }
-  return get_le (f->data, 8);
+  return le_get (f->data, 8);
 }
 
 const char *

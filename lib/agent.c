@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent-record.h"
 #include "cleanup.h"
 #include "err.h"
 #include "link.h"
@@ -52,119 +53,6 @@ struct rcvmi_agent
   unsigned n_net_requests, n_cgroup_requests, n_freezes, n_thaws, n_syncs; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
-
-/* The fields of the small records. */
-struct fields
-{
-  uint32_t version, pid, errnum, exit_code, signum, level, count;
-  uint64_t boot_usec, clock_nsec;
-  bool has_exit_code, has_signal;
-  char stage[32];
-  char kernel[128];
-  char message[1024];
-};
-
-/* The length of the character at `s`, if it is one of UTF-8 that does nothing to a terminal; else 0. */
-static size_t
-printable (const unsigned char *s)
-{
-  uint32_t c = s[0];
-  size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-
-  if (len > 1)
-    c &= 0x7fU >> len;
-  for (size_t i = 1; i < len; i++)
-    {
-      if ((s[i] & 0xc0) != 0x80)
-        return 0;
-      c = c << 6 | (s[i] & 0x3f);
-    }
-  if (len == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || (len == 3 && (c < 0x800 || (c >= 0xd800 && c < 0xe000)))
-      || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
-    return 0;
-  return len;
-}
-
-/* What the guest says ends up in logs, on terminals and in JSON. */
-static void
-copy_text (char *to, size_t size, const char *from)
-{
-  size_t at = 0;
-
-  while (*from)
-    {
-      size_t len = printable ((const unsigned char *) from);
-
-      if (at + (len ? len : 1) >= size)
-        break;
-      if (len)
-        memcpy (to + at, from, len);
-      else
-        to[at] = '?';
-      at += len ? len : 1;
-      from += len ? len : 1;
-    }
-  to[at] = 0;
-}
-
-static int
-parse (struct fields *x, const unsigned char *data, size_t len, rcvm_error **err)
-{
-  struct tlv_reader r;
-  struct tlv_field f;
-
-  memset (x, 0, sizeof *x);
-  tlv_reader_init (&r, data, len);
-  while (tlv_next (&r, &f))
-    switch (f.tag)
-      {
-      case A_VERSION:
-        x->version = tlv_get_u32 (&r, &f);
-        break;
-      case A_KERNEL:
-        copy_text (x->kernel, sizeof x->kernel, tlv_get_str (&r, &f));
-        break;
-      case A_BOOT_USEC:
-        x->boot_usec = tlv_get_u64 (&r, &f);
-        break;
-      case A_CLOCK_NSEC:
-        x->clock_nsec = tlv_get_u64 (&r, &f);
-        break;
-      case A_PID:
-        x->pid = tlv_get_u32 (&r, &f);
-        break;
-      case A_STAGE:
-        copy_text (x->stage, sizeof x->stage, tlv_get_str (&r, &f));
-        break;
-      case A_ERRNO:
-        x->errnum = tlv_get_u32 (&r, &f);
-        break;
-      case A_MESSAGE:
-        copy_text (x->message, sizeof x->message, tlv_get_str (&r, &f));
-        break;
-      case A_EXIT_CODE:
-        x->exit_code = tlv_get_u32 (&r, &f);
-        x->has_exit_code = true;
-        break;
-      case A_SIGNAL:
-        x->signum = tlv_get_u32 (&r, &f);
-        x->has_signal = true;
-        if (x->signum < 1 || x->signum > 127)
-          r.bad = true;
-        break;
-      case A_BYTES:
-        x->count = tlv_get_u32 (&r, &f);
-        break;
-      case A_LEVEL:
-        x->level = tlv_get_u32 (&r, &f);
-        break;
-      default:
-        break;
-      }
-  if (r.bad || x->exit_code > 255 || x->errnum > 4095)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent a malformed record");
-  return 0;
-}
 
 /* Processes. */
 
@@ -223,7 +111,7 @@ unexpected (const char *what, rcvm_error **err)
 
 /* The sentence is the guest's; stage and code are ours. */
 static rcvm_error *
-guest_error (const struct fields *x, int code, const char *stage)
+guest_error (const struct rcvmi_agent_record *x, int code, const char *stage)
 {
   rcvm_error *e = NULL;
   char text[1200];
@@ -239,7 +127,7 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
                   rcvm_error **err)
 {
   struct process *p = find (a, h->process);
-  struct fields x;
+  struct rcvmi_agent_record x;
   int code;
 
   /* Frames may cross: a number whose process has failed or ended is not an offence by itself, but the
@@ -255,7 +143,7 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
         return unexpected ("a stream", err);
       return rcvmi_streams_frame (p->streams, h, payload, err);
     }
-  code = parse (&x, payload, h->len, err);
+  code = rcvmi_agent_parse (&x, payload, h->len, err);
   if (code < 0)
     return code;
   rcvmi_ev_remove (steal_ptr (p->timer));
@@ -299,8 +187,8 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
 static int
 on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
 {
-  struct fields x;
-  int code = parse (&x, payload, h->len, err);
+  struct rcvmi_agent_record x;
+  int code = rcvmi_agent_parse (&x, payload, h->len, err);
 
   if (code < 0)
     return code;
@@ -315,7 +203,7 @@ on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsign
 static int
 on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
 {
-  struct fields x = { 0 };
+  struct rcvmi_agent_record x = { 0 };
   struct tlv_reader r;
   struct tlv_field f;
   int code = 0;
@@ -326,7 +214,7 @@ on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
   /* K_NAME and K_VALUE have the numbers of other fields of an error's record, which starts with its stage. */
   tlv_reader_init (&r, payload, h->len);
   if (tlv_next (&r, &f) && f.tag == A_STAGE)
-    code = parse (&x, payload, h->len, err);
+    code = rcvmi_agent_parse (&x, payload, h->len, err);
   if (code < 0)
     return code;
   a->ops->cgroup_answer (a->user, h->process, payload, h->len,
@@ -338,8 +226,8 @@ static int
 on_freeze_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
 {
   unsigned *n = h->type == AGENT_FROZEN ? &a->n_freezes : &a->n_thaws;
-  struct fields x;
-  int code = parse (&x, payload, h->len, err);
+  struct rcvmi_agent_record x;
+  int code = rcvmi_agent_parse (&x, payload, h->len, err);
   rcvm_error *e;
 
   if (code < 0)
@@ -361,8 +249,8 @@ on_freeze_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
 static int
 on_synced (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
 {
-  struct fields x;
-  int code = parse (&x, payload, h->len, err);
+  struct rcvmi_agent_record x;
+  int code = rcvmi_agent_parse (&x, payload, h->len, err);
 
   if (code < 0)
     return code;
@@ -377,7 +265,7 @@ static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
 {
-  struct fields x;
+  struct rcvmi_agent_record x;
   int code;
 
   switch (h->type)
@@ -425,7 +313,7 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
                          h->type);
     }
 
-  code = parse (&x, payload, h->len, err);
+  code = rcvmi_agent_parse (&x, payload, h->len, err);
   if (code < 0)
     return code;
   switch (h->type)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "le.h"
+
 enum tag
 {
   TAG_HEAD = 1,
@@ -22,30 +24,13 @@ enum
   KINDS = 3
 };
 
-static void
-put_le (unsigned char *p, uint64_t value, unsigned bytes)
-{
-  for (unsigned i = 0; i < bytes; i++)
-    p[i] = (unsigned char) (value >> (8 * i));
-}
-
-static uint64_t
-get_le (const unsigned char *p, unsigned bytes)
-{
-  uint64_t value = 0;
-
-  for (unsigned i = 0; i < bytes; i++)
-    value |= (uint64_t) p[i] << (8 * i);
-  return value;
-}
-
 void
 rcvmi_wb_known_put_head (struct tlv_writer *w, struct timespec since)
 {
   unsigned char p[HEAD_SIZE];
 
-  put_le (p, (uint64_t) since.tv_sec, 8);
-  put_le (p + 8, (uint64_t) since.tv_nsec, 4);
+  le_put (p, (uint64_t) since.tv_sec, 8);
+  le_put (p + 8, (uint64_t) since.tv_nsec, 4);
   tlv_put (w, TAG_HEAD, p, sizeof p);
 }
 
@@ -54,8 +39,8 @@ rcvmi_wb_known_put_dir (struct tlv_writer *w, uint32_t ino, uint32_t n)
 {
   unsigned char p[DIR_SIZE];
 
-  put_le (p, ino, 4);
-  put_le (p + 4, n, 4);
+  le_put (p, ino, 4);
+  le_put (p + 4, n, 4);
   tlv_put (w, TAG_DIR, p, sizeof p);
 }
 
@@ -64,10 +49,10 @@ rcvmi_wb_known_put_entry (struct tlv_writer *w, const struct rcvmi_wb_known_entr
 {
   unsigned char p[ENTRY_SIZE + UINT8_MAX];
 
-  put_le (p, e->ino, 4);
-  put_le (p + 4, e->generation, 4);
-  put_le (p + 8, (uint64_t) e->sec, 8);
-  put_le (p + 16, e->nsec, 4);
+  le_put (p, e->ino, 4);
+  le_put (p + 4, e->generation, 4);
+  le_put (p + 8, (uint64_t) e->sec, 8);
+  le_put (p + 16, e->nsec, 4);
   p[20] = e->kind;
   p[21] = e->flags;
   memcpy (p + ENTRY_SIZE, e->name, e->len);
@@ -98,7 +83,7 @@ add_dir (struct rcvmi_wb_known *k, size_t *cap, const unsigned char *p)
       *cap = more;
     }
   d = &k->dirs[k->n_dirs++];
-  *d = (struct rcvmi_wb_known_dir){ .ino = (uint32_t) get_le (p, 4), .first = k->n_entries, .n = get_le (p + 4, 4) };
+  *d = (struct rcvmi_wb_known_dir){ .ino = (uint32_t) le_get (p, 4), .first = k->n_entries, .n = le_get (p + 4, 4) };
   return 0;
 }
 
@@ -124,10 +109,10 @@ add_entry (struct rcvmi_wb_known *k, size_t *cap, const unsigned char *p, size_t
       *cap = more;
     }
   e = &k->entries[k->n_entries++];
-  *e = (struct rcvmi_wb_known_entry){ .ino = (uint32_t) get_le (p, 4),
-                                      .generation = (uint32_t) get_le (p + 4, 4),
-                                      .sec = (int64_t) get_le (p + 8, 8),
-                                      .nsec = (uint32_t) get_le (p + 16, 4),
+  *e = (struct rcvmi_wb_known_entry){ .ino = (uint32_t) le_get (p, 4),
+                                      .generation = (uint32_t) le_get (p + 4, 4),
+                                      .sec = (int64_t) le_get (p + 8, 8),
+                                      .nsec = (uint32_t) le_get (p + 16, 4),
                                       .kind = p[20],
                                       .flags = p[21],
                                       .len = (uint8_t) (len - ENTRY_SIZE),
@@ -164,7 +149,7 @@ read_fields (struct rcvmi_wb_known *k, struct tlv_reader *r)
   while (code == 0 && tlv_next (r, &f))
     if (f.tag == TAG_HEAD && f.len == HEAD_SIZE && !has_head)
       {
-        k->since = (struct timespec){ .tv_sec = (time_t) get_le (f.data, 8), .tv_nsec = (long) get_le (f.data + 8, 4) };
+        k->since = (struct timespec){ .tv_sec = (time_t) le_get (f.data, 8), .tv_nsec = (long) le_get (f.data + 8, 4) };
         has_head = true;
       }
     else if (f.tag == TAG_DIR && f.len == DIR_SIZE && has_head && full)
