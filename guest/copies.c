@@ -209,25 +209,29 @@ freezer_said (struct watch *w, uint32_t events)
   (void) events;
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return;
-  if (n == sizeof r && !the.frozen)
+  if (n == sizeof r && !the.frozen && r.errnum == 0)
     {
       frozen (&r);
       return;
     }
-  if (n == sizeof r)
+  /* Its last word, or its end without one.  The next may come at once. */
+  loop_close (w);
+  if (n == sizeof r && !the.frozen)
+    frozen (&r);
+  else if (n == sizeof r)
     {
       the.frozen = false;
       answer (AGENT_THAWED, r.errnum, 0, "the disk of copies did not stay frozen");
-      return;
     }
-  loop_close (w);
-  if (the.frozen)
+  else if (the.frozen)
     {
       the.frozen = false;
       if (ioctl (the.disk, FITHAW, 0) < 0 && errno != EINVAL)
         log_write (LOG_ERROR, "the disk of copies stays frozen: %s", strerror (errno));
       answer (AGENT_THAWED, ECHILD, 0, "the process that had frozen the disk of copies was killed");
     }
+  else
+    answer (AGENT_FROZEN, ECHILD, 0, "the process that was to freeze the disk of copies was killed");
   agent_go_on_with_shutdown ();
 }
 
