@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # `tests/docker/run --part workloads`, after make_workloads of tests/setup.sh: what people run under Docker, of Debian's packages: nginx, systemd, Docker itself, and services of Compose.
 
-WORKLOADS=${WORKLOADS:-$BUILD/workloads} COMPOSE=${COMPOSE:-$BUILD/compose}
+WORKLOADS=${WORKLOADS:-$BUILD/workloads} PROGRAMS=${PROGRAMS:-$BUILD/programs} COMPOSE=${COMPOSE:-$BUILD/compose}
 
 # start NAME [OPTION...] IMAGE COMMAND...
 start() { docker run -d --runtime runcvm --name "$@" >/dev/null; }
@@ -44,6 +44,21 @@ docker_in_docker() {
   docker rm -f outer >/dev/null
 }
 
+postgres_keeps() {
+  import programs "$PROGRAMS/" 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+  start db -v db:/data programs sh -c 'chown 70:70 /data; [ -e /data/db ] || first="initdb -D /data/db &&"
+    exec setpriv --reuid 70 --regid 70 --clear-groups sh -c "cd /data; $first exec postgres -D /data/db -k /tmp"'
+  sql() { docker exec -u 70:70 db psql -h /tmp -d postgres -Atc "$1"; }
+  wait_for 240 sql 'select 1'
+  sql 'create table t (n int); insert into t select generate_series(1, 1000)' >/dev/null
+  docker kill -s KILL db >/dev/null
+  docker start db >/dev/null
+  wait_for 240 sql 'select 1'
+  is "$(sql 'select count(*), sum(n) from t')" "1000|500500" "PostgreSQL on a named volume has what it had when it was killed"
+  docker rm -fv db >/dev/null
+  docker rmi programs >/dev/null
+}
+
 compose() { (cd "$work/project" && PYTHONPATH=$COMPOSE/usr/lib/python3/dist-packages python3 -c 'from compose.cli.main import main; main()' "$@"); }
 
 compose_connects() {
@@ -68,5 +83,5 @@ END
   is "$(docker ps -aq --filter name=project | wc -l)$(docker network ls -q --filter name=project | wc -l)" 00 "and all of them go"
 }
 
-for w in ${ONLY:-nginx_serves systemd_starts docker_in_docker compose_connects}; do $w; done
+for w in ${ONLY:-nginx_serves systemd_starts docker_in_docker postgres_keeps compose_connects}; do $w; done
 docker rmi workloads >/dev/null
