@@ -272,7 +272,7 @@ run (struct rcvmi_confine *c, const char *script)
 TEST (test_files)
 {
   int fds = count_fds ();
-  char *dir = make_dir (), *readable = NULL, *foreign = NULL, *text;
+  char *dir, *readable = NULL, *foreign = NULL, *text;
   struct rcvmi_confine c;
   rcvm_error *e = NULL;
   struct stat st;
@@ -280,6 +280,7 @@ TEST (test_files)
   bool mapped;
 
   NEEDS_ROOT ();
+  dir = make_dir ();
   assert_true (asprintf (&readable, "%s/readable", dir) > 0 && asprintf (&foreign, "%s/foreign", dir) > 0);
   write_file (readable, "this\n", 5);
   write_file (foreign, "that\n", 5);
