@@ -86,6 +86,9 @@ export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian PROGRAM
 # The bindings' tests boot VMs where these say what.
 export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 
+# One of the trees that are read is this machine's /usr.
+export PYTHONDONTWRITEBYTECODE=1
+
 # One after the other what keeps all CPUs busy, then two rows side by side of what does not.
 parts="check vm lab docker net write-back rootfs layers volumes valgrind sanitizers fuzz distcheck"
 for p in $parts; do rm -f "$build/part-$p.log"; done
