@@ -289,13 +289,14 @@ rcvmi_proc_fork_with (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_error
 int
 rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm_error **err)
 {
+  autoclose int fd = error_fd;
   struct report r;
   char how[64];
   ssize_t n;
 
   if (WIFEXITED (wait_status) && WEXITSTATUS (wait_status) == 0)
     return 0;
-  n = read (error_fd, &r, sizeof r - 1);
+  n = read (fd, &r, sizeof r - 1);
   if (n > (ssize_t) offsetof (struct report, text))
     {
       size_t len = (size_t) n - offsetof (struct report, text), stage_len;

@@ -49,7 +49,7 @@ int rcvmi_proc_fork_with (struct rcvmi_proc *proc, int (*fn) (void *user, rcvm_e
                           void *user, const int *fds, size_t n_fds, int *error_fd,
                           rcvm_error **err);
 /* What the child of rcvmi_proc_fork reported, to be called when it has ended; `what` stands in where it was
-   killed before it could.  Returns 0 where it succeeded. */
+   killed before it could.  Takes the fd over.  Returns 0 where it succeeded. */
 int rcvmi_proc_read_error (int error_fd, int wait_status, const char *what, rcvm_error **err);
 
 /* Reaps a process that has ended, or waits for one that will; returns the status of waitpid. */

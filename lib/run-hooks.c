@@ -59,9 +59,7 @@ on_ended (void *user, uint32_t events)
 
   (void) events;
   rcvmi_ev_remove (steal_ptr (w->source));
-  rcvmi_proc_read_error (w->error_fd, rcvmi_proc_reap (&w->proc), "the worker that runs hooks", &e);
-  if (w->error_fd >= 0)
-    close (steal_fd (&w->error_fd));
+  rcvmi_proc_read_error (steal_fd (&w->error_fd), rcvmi_proc_reap (&w->proc), "the worker that runs hooks", &e);
   run->hooks.done (run, e);
 }
 

@@ -327,7 +327,7 @@ on_worker_ended (void *user, uint32_t events)
   (void) events;
   rcvmi_ev_remove (steal_ptr (l->worker.source));
   status = rcvmi_proc_reap (&l->worker.proc);
-  if (rcvmi_proc_read_error (l->worker.error_fd, status, "the worker that writes copies back", &e) == 0 && l->phase != ENDING)
+  if (rcvmi_proc_read_error (steal_fd (&l->worker.error_fd), status, "the worker that writes copies back", &e) == 0 && l->phase != ENDING)
     rcvmi_fail (&e, RCVM_E_SYSTEM, 0, "the worker that writes copies back ended too early");
   finish (l, e);
 }

@@ -102,10 +102,9 @@ fork_worker (struct firecracker *f, rcvm_error **err)
 static int
 end_worker (struct firecracker *f, rcvm_error **err)
 {
-  int code = rcvmi_proc_read_error (f->error_fd, rcvmi_proc_reap (&f->worker), "the process that speaks to Firecracker", err);
+  int code = rcvmi_proc_read_error (steal_fd (&f->error_fd), rcvmi_proc_reap (&f->worker),
+                                    "the process that speaks to Firecracker", err);
 
-  close (f->error_fd);
-  f->error_fd = -1;
   rcvmi_fc_requests_clear (&f->requests);
   return code;
 }

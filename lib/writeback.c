@@ -159,7 +159,7 @@ run_parser (struct rcvmi_writeback *w, rcvm_error **err)
           /* Where the caller ignores SIGCHLD there is no status, but still a report. */
           if (status == 0)
             status = 1 << 8;
-          code = rcvmi_proc_read_error (error_fd, status, "the reader of the image", err);
+          code = rcvmi_proc_read_error (steal_fd (&error_fd), status, "the reader of the image", err);
         }
       else
         code = 0;

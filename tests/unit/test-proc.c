@@ -474,7 +474,6 @@ run_worker (int (*fn) (void *, rcvm_error **), void *user, rcvm_error **err)
   assert_int_equal (code, 0);
   await (proc.pidfd, POLLIN);
   code = rcvmi_proc_read_error (error_fd, rcvmi_proc_reap (&proc), "the worker", err);
-  close (error_fd);
   assert_int_equal (count_fds (), before);
   return code;
 }
@@ -532,7 +531,6 @@ TEST (test_hostile_report)
       close (fds[1]);
       assert_int_equal (rcvmi_proc_read_error (fds[0], 1 << 8, "it", &e), RCVM_E_SYSTEM);
       check_error (&e, RCVM_E_SYSTEM, "monitor", "it ended with exit code 1");
-      close (fds[0]);
     }
 }
 

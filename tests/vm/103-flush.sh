@@ -31,12 +31,15 @@ is "$(names "$root/root") $(cat "$root/root/a" "$root/root/d/b") $(stat -c '%s %
 b 8388608 1 2 2 " "the host has it"
 is "$(names "$root/etc" | grep -c group) $(stat -c %t "$work/layer/diff/etc/group")" "0 0" "and has lost what it has removed"
 
+monitor=$(runcvm state one | sed -n 's/^ *"pid": *\([0-9]*\).*/\1/p')
+open_files=$(find "/proc/$monitor/fd" -type l | wc -l)
 big=$(stat -c %i "$root/root/big")
 echo theirs >"$root/root/theirs"
 in_vm one 'cd /root; echo more >>a; rm -r d; rm link; mkdir -p e/f; mv big e/f; echo 2 >two'
 runcvm flush one
 is "$(names "$root/root") $(cat "$root/root/a") $(names "$root/root/e/f")" "a delta e theirs two  a
 more big " "a second one brings what has changed since, and takes what is gone; what others made stays"
+is "$(find "/proc/$monitor/fd" -type l | wc -l)" "$open_files" "the monitor keeps no file of it open"
 big=$(stat -c %i "$root/root/e/f/big")
 in_vm one 'echo 3 >/root/three'
 runcvm flush one
