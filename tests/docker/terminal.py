@@ -43,15 +43,22 @@ def expect(pattern):
         text += piece
 
 
-def ask(wanted):
-    # Docker passes the new size on a moment later: the question is asked again until the answer changes.
+def ask(wanted, again=lambda: None):
+    # Docker passes the new size on a moment later: the question is asked again until the answer changes.  Before its client has
+    # begun to listen it misses what happens to the window, which one who drags it does not notice.
     end = time.monotonic() + TIMEOUT
     while True:
         os.write(master, b"echo \"=$(stty size 2>/dev/null)= $(tty)\"\r")
         answer = expect(rb"\n=([\d ]*)= (/dev/\w+)[^\r\n]*\r?\n")
         if answer[1] == wanted or time.monotonic() > end:
             return answer[1].decode(), answer[2].decode()
+        again()
         time.sleep(0.2)
+
+
+def drag():
+    resize(44, 100)
+    resize(44, 101)
 
 
 resize(30, 90)
@@ -60,8 +67,8 @@ process = subprocess.Popen(sys.argv[1:], stdin=slave, stdout=slave, stderr=slave
 os.close(slave)
 expect(rb"[#$] ")
 print("size", *ask(b"30 90"))
-resize(44, 101)
-print("then", *ask(b"44 101"))
+drag()
+print("then", *ask(b"44 101", drag))
 os.write(master, b"exit 5\r")
 end = time.monotonic() + TIMEOUT
 while time.monotonic() < end:
