@@ -51,7 +51,7 @@ enum rcvmi_changes
 /* When, besides, they are written back while the VM runs. */
 enum rcvmi_flush
 {
-  RCVMI_FLUSH_LOOK,  /* before Docker or Podman looks, and when it is paused */
+  RCVMI_FLUSH_LOOK,  /* before Docker looks, and when it is paused */
   RCVMI_FLUSH_PAUSE, /* when it is paused */
   RCVMI_FLUSH_ASKED  /* on request alone */
 };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A VM that runs, and a root on the host that is as the container has it: on request, when the VM is paused, and before
- * Docker or Podman looks at the container's files.
+ * Docker looks at the container's files.
  *
  * A round: the guest syncs; its CPUs stand still; a worker writes back what has changed since the last round; the CPUs go
  * on, unless the VM was to be paused.  The image is what a power failure would have left, and its reader replays the journal.
  *
- * Docker calls no runtime for cp, diff, export and inspect.  But each of them first opens the file `lower` beside the
- * overlay's upper directory, and so does Podman: a permission event of fanotify makes them wait for a round.
+ * Docker calls no runtime for cp, diff, export and inspect.  But for each of them it first opens the file `lower` beside the
+ * overlay's upper directory: a permission event of fanotify makes it wait for a round.
  */
 #include "config.h"
 

@@ -203,7 +203,7 @@ check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
   return 0;
 }
 
-/* Docker's and Podman's --privileged lists each device of the host.  Those that a VM cannot have are not missed. */
+/* Docker's --privileged lists each device of the host.  Those that a VM cannot have are not missed. */
 bool
 rcvmi_spec_has_all_devices (const struct rcvmi_spec_lx *lx)
 {

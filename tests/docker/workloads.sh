@@ -30,7 +30,7 @@ systemd_starts() {
   says 120 '^active' docker exec init systemctl is-active hello.service
   is "$(docker exec init cat /root/unit) $(docker exec init cat /proc/1/comm)" "started by systemd systemd" "systemd is the container's init, and starts a unit"
   docker stop -t 30 init >/dev/null
-  is "$(docker inspect -f '{{.State.ExitCode}}' init)" 130 "and ends the container when it is stopped, as with runc"
+  is "$(docker inspect -f '{{.State.ExitCode}}' init)" 130 "and ends the container when it is stopped"
   docker rm -f init >/dev/null
 }
 
