@@ -159,7 +159,7 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
 {
   bool kvm = strcmp (vmm->accel, "kvm") == 0;
   struct args a = { 0 };
-  char tsc[32] = "";
+  char tsc[48] = "";
   unsigned khz;
 
   add (&a, vmm->program);
@@ -186,10 +186,11 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
   add_option (&a, "-kernel", "%s", c->kernel);
   add_option (&a, "-initrd", "%s", c->initramfs);
-  /* Without KVM the guest has the host's TSC, and cannot calibrate it on a busy host: it is told. */
+  /* Without KVM the guest has the host's TSC, and cannot calibrate it on a busy host: it is told.  Nor may it judge it by ticks
+     of its own, of which a busy host loses many: it would count those from then on. */
   if (!kvm && (khz = rcvmi_tsc_khz (&vmm->tsc)) > 0)
-    snprintf (tsc, sizeof tsc, " tsc_early_khz=%u", khz);
-  add_option (&a, "-append", "console=ttyS0 panic=-1 reboot=t random.trust_cpu=on %s%s%s%s",
+    snprintf (tsc, sizeof tsc, " tsc=reliable tsc_early_khz=%u", khz);
+  add_option (&a, "-append", "console=ttyS0 panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests %s%s%s%s",
               c->verbose ? "loglevel=7" : "quiet", tsc,
               c->kernel_args ? " " : "", c->kernel_args ? c->kernel_args : "");
   add_option (&a, "-chardev", "socket,id=console,fd=%d", CONSOLE_FD);

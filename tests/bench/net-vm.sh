@@ -66,7 +66,7 @@ S
 chmod +x "$work/bare/init"
 (cd "$work/bare" && find . ! -name . | cpio -o -H newc --quiet) >"$work/initrd"
 
-accel=tcg more="tsc_early_khz=2500000" cpu=max
+accel=tcg more="tsc=reliable tsc_early_khz=2500000" cpu=max
 if "$BUILD/run" runcvm check --format json | grep -q '"name": *"kvm", *"result": *"ok"'; then accel=kvm more= cpu=host; fi
 kernel=$RUNCVM_GUEST_DIR/vmlinux
 [ -e "$kernel" ] || kernel=$RUNCVM_GUEST_DIR/vmlinuz
@@ -74,7 +74,7 @@ kernel=$RUNCVM_GUEST_DIR/vmlinux
 bare() {
   ip netns exec $host timeout 120 qemu-system-x86_64 -machine microvm,x-option-roms=off,isa-serial=on,rtc=on -accel $accel -cpu $cpu \
     -m 256M -nodefaults -no-user-config -no-reboot -display none -kernel "$kernel" -initrd "$work/initrd" \
-    -append "console=ttyS0 panic=-1 reboot=t random.trust_cpu=on quiet $more" -serial stdio \
+    -append "console=ttyS0 panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests quiet $more" -serial stdio \
     -netdev tap,id=n,ifname=tap0,script=no,downscript=no,vhost=off -device virtio-net-device,netdev=n </dev/null | tr -d '\r'
 }
 ours() {
