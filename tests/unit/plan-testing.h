@@ -82,4 +82,24 @@ exec_number (const struct rcvmi_plan *plan, uint16_t tag)
   return get_number (plan->exec.data, plan->exec.len, tag, 0);
 }
 
+/* The value of a cgroup file, or NULL.  The last one counts, as it does where they are written. */
+static inline const char *
+cgroup_value (const struct rcvmi_plan *p, const char *name)
+{
+  const char *found = NULL, *key = "";
+  struct tlv_field f, g;
+  struct tlv_reader r;
+
+  if (!find_field (p->setup.data, p->setup.len, S_CGROUP, 0, &f))
+    return NULL;
+  r = tlv_get_record (&f);
+  while (tlv_next (&r, &g))
+    if (g.tag == K_NAME)
+      key = tlv_get_str (&r, &g);
+    else if (g.tag == K_VALUE && strcmp (key, name) == 0)
+      found = tlv_get_str (&r, &g);
+  assert_false (r.bad);
+  return found;
+}
+
 #endif
