@@ -386,7 +386,7 @@ def many_execs(b):
     vm = b.common()
     number, running, done = 1000, {}, 0
     t = time.monotonic()
-    while done < 1000:
+    while done < 400:
         while len(running) < 8 and number - done < 2000 and number < 2000:
             running[number] = vm.start(["probe", "pattern", "65536"], NO_STDIN, number=number)
             number += 1
@@ -397,7 +397,7 @@ def many_execs(b):
                 del running[n], vm.processes[n]
                 done += 1
     t = time.monotonic() - t
-    print("# 1000 execs with 64 KiB each in %.1f s: %.1f ms each" % (t, t))
+    print("# %d execs with 64 KiB each in %.1f s: %.1f ms each" % (done, t, 1000 * t / done))
     # Nothing is left of them.
     out = vm.run(["ps", "-o", "stat,args"]).out.decode().splitlines()
     out = [line for line in out if not line.startswith("Z")]
