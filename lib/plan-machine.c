@@ -62,6 +62,7 @@ enum key
   KEY_IO_ENGINE,
   KEY_HUGE_PAGES,
   KEY_CPU_TEMPLATE,
+  KEY_HOTPLUG,
   KEY_BREAK,
   N_KEYS
 };
@@ -95,6 +96,7 @@ static const struct
   [KEY_IO_ENGINE] = { "RUNCVM_IO_ENGINE", PREFIX "io-engine", true },
   [KEY_HUGE_PAGES] = { "RUNCVM_HUGE_PAGES", PREFIX "huge-pages", true },
   [KEY_CPU_TEMPLATE] = { "RUNCVM_CPU_TEMPLATE", PREFIX "cpu-template", true },
+  [KEY_HOTPLUG] = { "RUNCVM_HOTPLUG", PREFIX "hotplug", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };
 

@@ -41,6 +41,22 @@ plan_io_engine (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
+static int
+plan_hotplug (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  static const char *const names[] = { "auto", "on", "off" };
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_HOTPLUG", from, sizeof from);
+
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!word || strcmp (word, names[i]) == 0)
+      {
+        plan->hotplug = (enum rcvmi_hotplug) i;
+        return 0;
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, on and off are known", from, word);
+}
+
 int
 rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
 {
@@ -55,6 +71,8 @@ rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
     rc = plan_rate (plan, "RUNCVM_NET_BANDWIDTH", "bytes", &t->net_bandwidth, err);
   if (rc == 0)
     rc = plan_io_engine (plan, err);
+  if (rc == 0)
+    rc = plan_hotplug (plan, err);
   if (rc == 0)
     rc = rcvmi_plan_switch (plan, "RUNCVM_HUGE_PAGES", &t->huge_pages, err);
   if (rc == 0 && t->huge_pages)

@@ -34,6 +34,14 @@ enum rcvmi_confinement
 };
 
 /* What the container's root lies on. */
+/* Whether devices may come to the VM while it runs. */
+enum rcvmi_hotplug
+{
+  RCVMI_HOTPLUG_AUTO, /* where it is likely, and the VMM can */
+  RCVMI_HOTPLUG_ON,
+  RCVMI_HOTPLUG_OFF
+};
+
 enum rcvmi_root_disk
 {
   RCVMI_ROOT_OVERLAY, /* a shared base, a disk of its own over it */
@@ -161,6 +169,7 @@ struct rcvmi_plan
   char *kernel_args; /* what is appended; may be NULL */
   uint64_t memory;   /* bytes */
   unsigned cpus;
+  enum rcvmi_hotplug hotplug;
   bool balloon; /* what the guest frees goes back to the host */
   struct rcvmi_tuning tuning;
 

@@ -280,7 +280,11 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
 int
 rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err)
 {
-  config->nic_hotplug = run->net && run->plan->net.mode != RCVMI_PLAN_NET_HOST;
+  enum rcvmi_hotplug asked = run->plan->hotplug;
+
+  config->nic_hotplug = run->net && run->plan->net.mode != RCVMI_PLAN_NET_HOST && asked != RCVMI_HOTPLUG_OFF
+                        && (asked == RCVMI_HOTPLUG_ON || rcvmi_vmm_can_attach_nics (&run->vmm));
+  config->hotplug = config->nic_hotplug || asked == RCVMI_HOTPLUG_ON;
   for (size_t i = 0; run->net && i < rcvmi_net_count (run->net); i++)
     {
       const struct rcvmi_net_nic *n = rcvmi_net_get (run->net, i);

@@ -19,10 +19,12 @@ enum
   MIB = 1024 * 1024
 };
 
-/* One keyboard controller, which is the reset line and has no keyboard; one serial line, the console; no PCI. */
+/* One keyboard controller, which is the reset line and has no keyboard; one serial line, the console. */
 #define BOOT_ARGS                                                                                                    \
-  "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "       \
+  "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "               \
   "random.trust_cpu=on"
+/* Nothing is looked for where no PCI is. */
+#define NO_PCI " pci=off"
 
 void
 rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body, const char *what)
@@ -37,7 +39,7 @@ rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path,
       *q = (struct rcvmi_fc_request){ .method = method, .path = strdup (path), .body = text ? strdup (text) : NULL };
       snprintf (q->what_buf, sizeof q->what_buf, "%s", what);
       q->what = q->what_buf;
-      r->failed |= !q->path || !q->body;
+      r->failed |= !q->path || (!q->body && strcmp (method, "DELETE") != 0);
       r->n++;
     }
   json_object_put (body);
@@ -146,8 +148,9 @@ put_boot_source (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
   struct object b = new_object ();
   autofree char *args = NULL;
 
-  if (asprintf (&args, "%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->verbose ? "loglevel=7" : "quiet", RCVMI_FC_AGENT_PORT,
-                c->kernel_args ? " " : "", c->kernel_args ? c->kernel_args : "")
+  if (asprintf (&args, "%s%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->hotplug ? "" : NO_PCI,
+                c->verbose ? "loglevel=7" : "quiet", RCVMI_FC_AGENT_PORT, c->kernel_args ? " " : "",
+                c->kernel_args ? c->kernel_args : "")
       < 0)
     {
       args = NULL;
@@ -218,8 +221,8 @@ put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d, const st
   request (r, path, &b, what);
 }
 
-static void
-put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
+void
+rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
 {
   struct object b = new_object ();
   char id[32], mac[18], path[64], what[64];
@@ -283,6 +286,10 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "Firecracker %u.%u cannot give the host memory that the guest has freed: 1.14 is the first that can",
                        version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
+  if (c->hotplug && version < RCVMI_FC_HOTPLUG_SINCE)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "Firecracker %u.%u cannot attach devices to a VM that runs: 1.16 is the first that can",
+                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
   put_boot_source (r, c);
   put_machine (r, c);
   if (c->tuning.cpu_template && is_file (c->tuning.cpu_template) && put_cpu_config (r, c->tuning.cpu_template, err) < 0)
@@ -293,7 +300,7 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   for (size_t i = 0; i < c->n_disks; i++)
     put_drive (r, &c->disks[i], &c->tuning);
   for (size_t i = 0; i < c->n_nics; i++)
-    put_nic (r, &c->nics[i], version, &c->tuning);
+    rcvmi_fc_put_nic (r, &c->nics[i], version, &c->tuning);
   put_vsock (r);
   if (c->balloon)
     put_balloon (r);

@@ -63,15 +63,18 @@ add_disk (struct rcvmi_confine *c, struct rcvmi_vmm_disk *d, char *seen, size_t 
   return code;
 }
 
-/* A TAP lets in its owner, who needs no rights for it then. */
-static int
-give_tap (const char *name, uid_t id, rcvm_error **err)
+int
+rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err)
 {
   struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-  autoclose int fd = open ("/dev/net/tun", O_RDWR | O_CLOEXEC);
+  autoclose int fd = -1;
+
+  if (!vmm->confine)
+    return 0;
+  fd = open ("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
   snprintf (r.ifr_name, sizeof r.ifr_name, "%s", name);
-  if (fd < 0 || ioctl (fd, TUNSETIFF, &r) < 0 || ioctl (fd, TUNSETOWNER, (unsigned long) id) < 0)
+  if (fd < 0 || ioctl (fd, TUNSETIFF, &r) < 0 || ioctl (fd, TUNSETOWNER, (unsigned long) vmm->confine->id) < 0)
     return rcvmi_fail_errno (err, errno, "cannot give the TAP '%s' to the VMM", name);
   return 0;
 }
@@ -80,17 +83,18 @@ int
 rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err)
 {
   struct rcvmi_confine *c = vmm->confine;
+  bool has_net = config->n_nics > 0 || config->nic_hotplug;
   int code = rcvmi_confine_add_place (c, PLACE, &config->dir_fd, err);
 
   if (code == 0 && !(c->dir = strdup (PLACE)))
     code = rcvmi_fail_nomem (err);
   for (size_t i = 0; code == 0 && i < config->n_disks; i++)
     code = add_disk (c, &config->disks[i], config->seen[i], sizeof config->seen[i], err);
-  if (code == 0 && config->n_nics)
+  if (code == 0 && has_net)
     code = rcvmi_confine_add_device (c, "/dev/net/tun", "/dev/net/tun", err);
   for (size_t i = 0; code == 0 && i < config->n_nics; i++)
-    code = give_tap (config->nics[i].tap_name, c->id, err);
+    code = rcvmi_fc_give_tap (vmm, config->nics[i].tap_name, err);
   /* A TAP is opened by its name in the namespace where it is. */
-  c->shares_net = config->n_nics > 0;
+  c->shares_net = has_net;
   return code;
 }

@@ -42,6 +42,8 @@ struct firecracker
   struct rcvmi_ev_source *source;
   int error_fd;
   rcvm_error *error; /* what it failed with */
+  bool has_pci;      /* so that NICs can come and go */
+  uint64_t net_bandwidth; /* of those that come, too */
 };
 
 static int
@@ -170,10 +172,11 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   struct firecracker *f = calloc (1, sizeof *f);
   struct rcvmi_vmm_config seen = *asked, *config = &seen;
   char id[ID_MAX + 1];
+  /* Its last place is for --enable-pci. */
   char *argv[] = { vmm->program, (char *) "--id", id, (char *) "--api-sock", (char *) RCVMI_FC_API_SOCKET, (char *) "--level",
                    (char *) (config->verbose ? "Info" : "Warning"),
                    /* Its standard output is the guest's console. */
-                   (char *) "--log-path", (char *) (vmm->confine ? RCVMI_FC_LOG : "/proc/self/fd/2"), NULL };
+                   (char *) "--log-path", (char *) (vmm->confine ? RCVMI_FC_LOG : "/proc/self/fd/2"), NULL, NULL };
   int code;
 
   if (!f)
@@ -183,6 +186,10 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   f->dir_fd = config->dir_fd;
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
+  f->has_pci = config->hotplug;
+  f->net_bandwidth = config->tuning.net_bandwidth;
+  if (f->has_pci)
+    argv[sizeof argv / sizeof argv[0] - 2] = (char *) "--enable-pci";
   code = check_kernel (vmm, config->host_kernel ? config->host_kernel : config->kernel, err);
   if (code == 0 && vmm->confine)
     {
@@ -211,20 +218,23 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   return f->source ? 0 : RCVM_E_SYSTEM;
 }
 
-/* One request to a VM that runs, and its answer. */
+/* Whether it can be spoken to now. */
 static int
-ask (struct rcvmi_vmm *vmm, const char *method, const char *path, struct json_object *body, const char *what, rcvm_error **err)
+check_idle (const struct firecracker *f, rcvm_error **err)
+{
+  if (f->worker.pid > 0 || f->error_fd >= 0)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "Firecracker is still starting the VM");
+  return 0;
+}
+
+/* The requests that have been added, to a VM that runs, and its answer. */
+static int
+ask (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
   struct firecracker *f = vmm->state;
   struct pollfd p;
   int code, r;
 
-  if (f->worker.pid > 0 || f->error_fd >= 0)
-    {
-      json_object_put (body);
-      return rcvmi_fail (err, RCVM_E_STATE, 0, "Firecracker is still starting the VM");
-    }
-  rcvmi_fc_add (&f->requests, method, path, body, what);
   if (f->requests.failed)
     {
       rcvmi_fc_requests_clear (&f->requests);
@@ -244,7 +254,7 @@ ask (struct rcvmi_vmm *vmm, const char *method, const char *path, struct json_ob
     return end_worker (f, err);
   rcvmi_proc_kill (&f->worker);
   end_worker (f, NULL);
-  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer the request %s %s", method, path);
+  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer within %d seconds", REQUEST_TIMEOUT_MS / 1000);
 }
 
 /* Not by the API: since 1.16 a VM that it resumes gets nothing by vsock any more, for the device then waits until the guest has
@@ -268,16 +278,70 @@ resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
 static int
 set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
 {
-  struct json_object *body = json_object_new_object (), *value = json_object_new_int64 ((int64_t) (taken / MIB));
+  struct firecracker *f = vmm->state;
+  struct json_object *body, *value;
+  int code = check_idle (f, err);
 
   (void) memory;
+  if (code < 0)
+    return code;
+  body = json_object_new_object ();
+  value = json_object_new_int64 ((int64_t) (taken / MIB));
   if (!body || !value || json_object_object_add (body, "amount_mib", value) < 0)
     {
       json_object_put (value);
       json_object_put (body);
       return rcvmi_fail_nomem (err);
     }
-  return ask (vmm, "PATCH", "/balloon", body, "the balloon", err);
+  rcvmi_fc_add (&f->requests, "PATCH", "/balloon", body, "the balloon");
+  return ask (vmm, err);
+}
+
+static int
+check_pci (const struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  const struct firecracker *f = vmm->state;
+
+  if (f->has_pci)
+    return check_idle (f, err);
+  if (vmm->version < RCVMI_FC_HOTPLUG_SINCE)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "Firecracker %u.%u cannot attach network interfaces to a VM that runs: 1.16 is the first that can, or use QEMU",
+                       vmm->version / RCVMI_VMM_MINOR, vmm->version % RCVMI_VMM_MINOR);
+  return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                     "Firecracker cannot attach network interfaces to a VM that was started without PCI: start it with the annotation "
+                     "org.runcvm.hotplug=on");
+}
+
+static int
+add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  struct rcvmi_tuning tuning = { .net_bandwidth = f->net_bandwidth };
+  int code = check_pci (vmm, err);
+
+  if (code == 0)
+    code = rcvmi_fc_give_tap (vmm, nic->tap_name, err);
+  if (code < 0)
+    return code;
+  rcvmi_fc_put_nic (&f->requests, nic, vmm->version, &tuning);
+  return ask (vmm, err);
+}
+
+/* The guest has taken it off its bus: a device that it still drives would be pulled out under it. */
+static int
+remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  char path[64], what[48];
+  int code = check_pci (vmm, err);
+
+  if (code < 0)
+    return code;
+  snprintf (path, sizeof path, "/network-interfaces/nic%u", number);
+  snprintf (what, sizeof what, "to detach the network interface 'nic%u'", number);
+  rcvmi_fc_add (&f->requests, "DELETE", path, NULL, what);
+  return ask (vmm, err);
 }
 
 static void
@@ -304,11 +368,14 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .overhead = 64 * (uint64_t) MIB,
   .overhead_per_cpu = (uint64_t) MIB,
   .opens_taps = true,
+  .nic_hotplug_since = RCVMI_FC_HOTPLUG_SINCE,
   .complaint = "Error: ",
   .probe = probe,
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,
   .set_balloon = set_balloon,
+  .add_nic = add_nic,
+  .remove_nic = remove_nic,
   .clear = clear,
 };

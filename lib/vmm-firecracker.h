@@ -32,6 +32,7 @@ enum
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
 #define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
+#define RCVMI_FC_HOTPLUG_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
 
 /* One request.  Strings are owned. */
@@ -39,7 +40,7 @@ struct rcvmi_fc_request
 {
   const char *method;
   char *path;
-  char *body;       /* JSON */
+  char *body;       /* JSON; NULL: none */
   const char *what; /* "the drive 'root'" in "Firecracker refused %s" */
   char what_buf[48];
 };
@@ -55,10 +56,14 @@ struct rcvmi_fc_requests
 /* All that makes a VM and starts it, for a Firecracker of that version. */
 int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version,
                         rcvm_error **err);
+/* One interface, as a request: at the start, or for a VM that runs. */
+void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t);
+/* A TAP becomes the VMM's user's, as far as that has one: it needs no rights to open it then. */
+int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err);
 /* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working
    directory, the caller's. */
 int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
-/* One request more; takes `body` over, which may be NULL where there was no memory for it. */
+/* One request more; takes `body` over, which may be NULL where there was no memory for it; a DELETE has none. */
 struct json_object;
 void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body,
                    const char *what);

@@ -41,6 +41,12 @@ choose_this (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_ops *ops, bool kvm, r
   return 0;
 }
 
+bool
+rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm)
+{
+  return vmm->ops->add_nic && vmm->version >= vmm->ops->nic_hotplug_since;
+}
+
 int
 rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err)
 {
@@ -57,7 +63,14 @@ rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_
       if (nic_hotplug && !drivers[i]->add_nic)
         continue;
       if (choose_this (vmm, drivers[i], kvm, &e) == 0)
-        return 0;
+        {
+          if (!nic_hotplug || rcvmi_vmm_can_attach_nics (vmm))
+            return 0;
+          rcvmi_fail (&e, RCVM_E_UNSUPPORTED, 0, "this %s cannot attach network interfaces to a VM that runs", drivers[i]->name);
+          free (steal_ptr (vmm->program));
+          vmm->ops = NULL;
+          vmm->version = 0;
+        }
       rcvmi_log (vmm->log, RCVM_LOG_DEBUG, "%s", rcvm_error_get_message (e));
       rcvm_error_free (e);
     }

@@ -94,7 +94,8 @@ struct rcvmi_vmm_config
   struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
   size_t n_shares;
   struct rcvmi_tuning tuning; /* its strings stay the caller's */
-  bool nic_hotplug; /* NICs may come later */
+  bool hotplug;     /* devices may come later; */
+  bool nic_hotplug; /* NICs, too */
   bool balloon;     /* memory that the guest frees goes back to the host */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
@@ -164,6 +165,7 @@ struct rcvmi_vmm_ops
   const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
   bool has_virtiofs;
   bool opens_taps; /* by their names, in the caller's network namespace */
+  unsigned nic_hotplug_since; /* the version of which NICs can come to a VM that runs; 0: any, where there is add_nic */
   /* Finds vmm->program, and asks it for what has to be known. */
   int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Starts the process; `running` follows. */
@@ -185,6 +187,8 @@ extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 /* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here.  `nic_hotplug`: network
    interfaces will probably come later, so "auto" passes over drivers that cannot attach them. */
 int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
+/* Whether the driver that was chosen can attach network interfaces to a VM that runs. */
+bool rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm);
 /* Starts the guest.  The caller has set ev, log, handler and user. */
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of a channel, the caller's from then on; -1: `connected` of the handler will say when. */
