@@ -63,6 +63,7 @@ enum key
   KEY_HUGE_PAGES,
   KEY_CPU_TEMPLATE,
   KEY_HOTPLUG,
+  KEY_MEMORY_MAX,
   KEY_BREAK,
   N_KEYS
 };
@@ -96,6 +97,7 @@ static const struct
   [KEY_IO_ENGINE] = { "RUNCVM_IO_ENGINE", PREFIX "io-engine", true },
   [KEY_HUGE_PAGES] = { "RUNCVM_HUGE_PAGES", PREFIX "huge-pages", true },
   [KEY_CPU_TEMPLATE] = { "RUNCVM_CPU_TEMPLATE", PREFIX "cpu-template", true },
+  [KEY_MEMORY_MAX] = { "RUNCVM_MEMORY_MAX", PREFIX "memory-max", true },
   [KEY_HOTPLUG] = { "RUNCVM_HOTPLUG", PREFIX "hotplug", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };

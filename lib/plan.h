@@ -170,6 +170,7 @@ struct rcvmi_plan
   uint64_t memory;   /* bytes */
   unsigned cpus;
   enum rcvmi_hotplug hotplug;
+  uint64_t memory_max; /* bytes: what the memory may grow to while the VM runs; at least `memory` */
   bool balloon; /* what the guest frees goes back to the host */
   struct rcvmi_tuning tuning;
 

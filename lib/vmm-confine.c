@@ -31,7 +31,7 @@ enum
 static uint64_t
 largest_file (const struct rcvmi_vmm_config *config)
 {
-  uint64_t size = config->memory + MIB;
+  uint64_t size = config->memory + config->more_memory + MIB;
 
   for (size_t i = 0; i < config->n_disks; i++)
     {

@@ -192,12 +192,9 @@ make_request (struct curl *c, const struct rcvmi_fc_request *q, rcvm_error **err
   c->setopt (c->handle, CURLOPT_URL, url);
   c->setopt (c->handle, CURLOPT_UNIX_SOCKET_PATH, c->socket);
   c->setopt (c->handle, CURLOPT_PROXY, ""); /* whatever the environment says */
-  if (q->body)
-    c->setopt (c->handle, CURLOPT_POSTFIELDS, q->body);
-  else
-    c->setopt (c->handle, CURLOPT_HTTPGET, 1L);
   c->setopt (c->handle, CURLOPT_CUSTOMREQUEST, q->method);
   c->setopt (c->handle, CURLOPT_HTTPHEADER, c->headers);
+  c->setopt (c->handle, CURLOPT_POSTFIELDS, q->body);
   c->setopt (c->handle, CURLOPT_NOSIGNAL, 1L);
   c->setopt (c->handle, CURLOPT_TIMEOUT, (long) ANSWER_TIMEOUT_S);
   c->setopt (c->handle, CURLOPT_WRITEFUNCTION, take_answer);

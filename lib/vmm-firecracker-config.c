@@ -23,6 +23,8 @@ enum
 #define BOOT_ARGS                                                                                                    \
   "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "               \
   "random.trust_cpu=on"
+/* Memory that comes is used, and can go again. */
+#define MORE_MEMORY " memhp_default_state=online_movable"
 /* Nothing is looked for where no PCI is. */
 #define NO_PCI " pci=off"
 
@@ -39,7 +41,7 @@ rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path,
       *q = (struct rcvmi_fc_request){ .method = method, .path = strdup (path), .body = text ? strdup (text) : NULL };
       snprintf (q->what_buf, sizeof q->what_buf, "%s", what);
       q->what = q->what_buf;
-      r->failed |= !q->path || (!q->body && strcmp (method, "DELETE") != 0);
+      r->failed |= !q->path || !q->body;
       r->n++;
     }
   json_object_put (body);
@@ -148,7 +150,7 @@ put_boot_source (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
   struct object b = new_object ();
   autofree char *args = NULL;
 
-  if (asprintf (&args, "%s%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->hotplug ? "" : NO_PCI,
+  if (asprintf (&args, "%s%s%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->hotplug ? "" : NO_PCI, c->more_memory ? MORE_MEMORY : "",
                 c->verbose ? "loglevel=7" : "quiet", RCVMI_FC_AGENT_PORT, c->kernel_args ? " " : "",
                 c->kernel_args ? c->kernel_args : "")
       < 0)
@@ -275,6 +277,39 @@ put_balloon (struct rcvmi_fc_requests *r)
   request (r, "/balloon", &b, "the balloon");
 }
 
+/* None of it is there at first. */
+static void
+put_more_memory (struct rcvmi_fc_requests *r, uint64_t bytes)
+{
+  struct object b = new_object ();
+
+  put_int (&b, "total_size_mib", bytes / MIB);
+  request (r, "/hotplug/memory", &b, "the memory that may be added");
+}
+
+/* What this version does not know. */
+static int
+check_version (const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
+{
+  const struct
+  {
+    bool wanted;
+    unsigned since;
+    const char *what;
+  } features[] = {
+    { c->balloon, RCVMI_FC_REPORTING_SINCE, "give the host memory that the guest has freed" },
+    { c->more_memory > 0, RCVMI_FC_MEMORY_SINCE, "add memory to a VM that runs" },
+    { c->hotplug, RCVMI_FC_HOTPLUG_SINCE, "attach devices to a VM that runs" },
+  };
+
+  for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+    if (features[i].wanted && version < features[i].since)
+      return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "Firecracker %u.%u cannot %s: 1.%u is the first that can",
+                         version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR, features[i].what,
+                         features[i].since % RCVMI_VMM_MINOR);
+  return 0;
+}
+
 int
 rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
 {
@@ -282,14 +317,8 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   if (c->cpus > RCVMI_FC_CPUS_MAX)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "Firecracker gives a VM at most %d CPUs, and %u were asked for",
                        RCVMI_FC_CPUS_MAX, c->cpus);
-  if (c->balloon && version < RCVMI_FC_REPORTING_SINCE)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "Firecracker %u.%u cannot give the host memory that the guest has freed: 1.14 is the first that can",
-                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
-  if (c->hotplug && version < RCVMI_FC_HOTPLUG_SINCE)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "Firecracker %u.%u cannot attach devices to a VM that runs: 1.16 is the first that can",
-                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
+  if (check_version (c, version, err) < 0)
+    return RCVM_E_UNSUPPORTED;
   put_boot_source (r, c);
   put_machine (r, c);
   if (c->tuning.cpu_template && is_file (c->tuning.cpu_template) && put_cpu_config (r, c->tuning.cpu_template, err) < 0)
@@ -304,6 +333,8 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   put_vsock (r);
   if (c->balloon)
     put_balloon (r);
+  if (c->more_memory)
+    put_more_memory (r, c->more_memory);
   put_simple (r, "/entropy", NULL, NULL, "the entropy device");
   put_simple (r, "/actions", "action_type", "InstanceStart", "to start the VM");
   if (!r->failed)

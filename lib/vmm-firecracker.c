@@ -29,6 +29,7 @@ enum
   DEATH_TIMEOUT_MS = 1000,
   REQUEST_TIMEOUT_MS = 10000,
   MIB = 1024 * 1024,
+  MEMORY_BLOCK = 2 * MIB,
   ID_MAX = 64
 };
 
@@ -275,26 +276,41 @@ resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
   return 0;
 }
 
+/* One request with one number, of MiB. */
 static int
-set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+patch_size (struct rcvmi_vmm *vmm, const char *path, const char *name, uint64_t bytes, const char *what, rcvm_error **err)
 {
   struct firecracker *f = vmm->state;
   struct json_object *body, *value;
   int code = check_idle (f, err);
 
-  (void) memory;
   if (code < 0)
     return code;
   body = json_object_new_object ();
-  value = json_object_new_int64 ((int64_t) (taken / MIB));
-  if (!body || !value || json_object_object_add (body, "amount_mib", value) < 0)
+  value = json_object_new_int64 ((int64_t) (bytes / MIB));
+  if (!body || !value || json_object_object_add (body, name, value) < 0)
     {
       json_object_put (value);
       json_object_put (body);
       return rcvmi_fail_nomem (err);
     }
-  rcvmi_fc_add (&f->requests, "PATCH", "/balloon", body, "the balloon");
+  rcvmi_fc_add (&f->requests, "PATCH", path, body, what);
   return ask (vmm, err);
+}
+
+static int
+set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+{
+  (void) memory;
+  return patch_size (vmm, "/balloon", "amount_mib", taken, "the balloon", err);
+}
+
+/* In whole blocks, which the guest takes when it can. */
+static int
+set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err)
+{
+  return patch_size (vmm, "/hotplug/memory", "requested_size_mib", (more + MEMORY_BLOCK - 1) / MEMORY_BLOCK * MEMORY_BLOCK,
+                     "the memory that is to be added", err);
 }
 
 static int
@@ -328,20 +344,13 @@ add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **er
   return ask (vmm, err);
 }
 
-/* The guest has taken it off its bus: a device that it still drives would be pulled out under it. */
+/* The device stays.  Firecracker could drop it, but has then forgotten for ever which of its addresses on the bus are free, while the
+   guest's kernel would give them to the next device: that one could never be reached.  Its TAP goes, and the guest has let go of it. */
 static int
 remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
 {
-  struct firecracker *f = vmm->state;
-  char path[64], what[48];
-  int code = check_pci (vmm, err);
-
-  if (code < 0)
-    return code;
-  snprintf (path, sizeof path, "/network-interfaces/nic%u", number);
-  snprintf (what, sizeof what, "to detach the network interface 'nic%u'", number);
-  rcvmi_fc_add (&f->requests, "DELETE", path, NULL, what);
-  return ask (vmm, err);
+  (void) number;
+  return check_pci (vmm, err);
 }
 
 static void
@@ -368,6 +377,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .overhead = 64 * (uint64_t) MIB,
   .overhead_per_cpu = (uint64_t) MIB,
   .opens_taps = true,
+  .nics_stay = true,
   .nic_hotplug_since = RCVMI_FC_HOTPLUG_SINCE,
   .complaint = "Error: ",
   .probe = probe,
@@ -375,6 +385,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .pause = pause_vm,
   .resume = resume_vm,
   .set_balloon = set_balloon,
+  .set_more_memory = set_more_memory,
   .add_nic = add_nic,
   .remove_nic = remove_nic,
   .clear = clear,

@@ -30,6 +30,7 @@ enum
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
+#define RCVMI_FC_MEMORY_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_HOTPLUG_SINCE RCVMI_VMM_VERSION (1, 16)
@@ -40,7 +41,7 @@ struct rcvmi_fc_request
 {
   const char *method;
   char *path;
-  char *body;       /* JSON; NULL: none */
+  char *body;       /* JSON */
   const char *what; /* "the drive 'root'" in "Firecracker refused %s" */
   char what_buf[48];
 };
@@ -63,7 +64,7 @@ int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error
 /* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working
    directory, the caller's. */
 int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
-/* One request more; takes `body` over, which may be NULL where there was no memory for it; a DELETE has none. */
+/* One request more; takes `body` over, which may be NULL where there was no memory for it. */
 struct json_object;
 void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body,
                    const char *what);

@@ -380,6 +380,10 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot share directories by virtiofs: use live volumes (NFS), or QEMU",
                        vmm->ops->name);
+  if (code == 0 && config->more_memory && !vmm->ops->set_more_memory)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot add memory to a VM that runs: leave org.runcvm.memory-max away, or use Firecracker",
+                       vmm->ops->name);
   vmm->console.dir_fd = config->dir_fd;
   if (code == 0 && vmm->confined)
     code = rcvmi_vmm_confine (vmm, &seen, err);
@@ -406,6 +410,12 @@ rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err)
   if (!vmm->ops->resume)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot resume a VM", vmm->ops->name);
   return vmm->ops->resume (vmm, err);
+}
+
+int
+rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err)
+{
+  return vmm->ops->set_more_memory (vmm, more, err);
 }
 
 int

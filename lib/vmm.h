@@ -85,6 +85,7 @@ struct rcvmi_vmm_config
   const char *host_kernel; /* NULL: the same */
   const char *kernel_args; /* of the user; may be NULL */
   uint64_t memory;         /* bytes */
+  uint64_t more_memory;    /* that may be added later; of whole 128 MiB */
   unsigned cpus;
   struct rcvmi_vmm_disk disks[RCVMI_VMM_DISKS];
   size_t n_disks;
@@ -165,6 +166,7 @@ struct rcvmi_vmm_ops
   const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
   bool has_virtiofs;
   bool opens_taps; /* by their names, in the caller's network namespace */
+  bool nics_stay;  /* those that were detached, as devices that nobody drives: a MAC cannot come twice */
   unsigned nic_hotplug_since; /* the version of which NICs can come to a VM that runs; 0: any, where there is add_nic */
   /* Finds vmm->program, and asks it for what has to be known. */
   int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);
@@ -174,6 +176,8 @@ struct rcvmi_vmm_ops
   int (*resume) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Of a VM with a balloon: `taken` bytes of its memory go back to the host. */
   int (*set_balloon) (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
+  /* So many bytes of what may be added are. */
+  int (*set_more_memory) (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err);
   /* To a guest that runs.  The guest is told by the agent protocol; before a NIC is removed it has let go of it. */
   int (*add_nic) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
   int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
@@ -203,6 +207,8 @@ int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Of a VM that was made with `memory` bytes and a balloon: `taken` of them go back to the host, as far as the guest can do without. */
 int rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
+/* Of a VM that was made with as many bytes of more_memory at least. */
+int rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err);
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
 /* Kills the process if it runs, and frees everything.  No handler is called any more. */
