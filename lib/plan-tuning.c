@@ -61,6 +61,13 @@ plan_hotplug (struct rcvmi_plan *plan, rcvm_error **err)
   return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, on and off are known", from, word);
 }
 
+bool
+rcvmi_plan_expects_nics (const struct rcvmi_plan *plan)
+{
+  return plan->hotplug == RCVMI_HOTPLUG_ON
+         || (plan->hotplug == RCVMI_HOTPLUG_AUTO && plan->bundle && plan->net.mode == RCVMI_PLAN_NET_OWN);
+}
+
 /* What comes later comes in whole slots of Firecracker's. */
 static int
 plan_memory_max (struct rcvmi_plan *plan, rcvm_error **err)

@@ -206,6 +206,10 @@ struct rcvmi_plan
   struct rcvmi_spec *spec; /* owned; rcvmi_plan_exec goes back to it */
 };
 
+/* Whether network interfaces will probably come to the VM while it runs: where that was said, or where an engine has made an empty
+   namespace, which it fills between create and start. */
+bool rcvmi_plan_expects_nics (const struct rcvmi_plan *plan);
+
 /* What the host offers where nothing was asked for; NULL members: it has none. */
 struct rcvmi_defaults
 {

@@ -283,7 +283,8 @@ rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rc
   enum rcvmi_hotplug asked = run->plan->hotplug;
 
   config->nic_hotplug = run->net && run->plan->net.mode != RCVMI_PLAN_NET_HOST && asked != RCVMI_HOTPLUG_OFF
-                        && (asked == RCVMI_HOTPLUG_ON || rcvmi_vmm_can_attach_nics (&run->vmm));
+                        && (asked == RCVMI_HOTPLUG_ON || rcvmi_vmm_can_attach_nics (&run->vmm))
+                        && (!run->vmm.ops->hotplug_is_slow || rcvmi_plan_expects_nics (run->plan));
   config->hotplug = config->nic_hotplug || asked == RCVMI_HOTPLUG_ON;
   for (size_t i = 0; run->net && i < rcvmi_net_count (run->net); i++)
     {

@@ -377,6 +377,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .overhead = 64 * (uint64_t) MIB,
   .overhead_per_cpu = (uint64_t) MIB,
   .opens_taps = true,
+  .hotplug_is_slow = true,
   .nics_stay = true,
   .nic_hotplug_since = RCVMI_FC_HOTPLUG_SINCE,
   .complaint = "Error: ",

@@ -166,6 +166,7 @@ struct rcvmi_vmm_ops
   const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
   bool has_virtiofs;
   bool opens_taps; /* by their names, in the caller's network namespace */
+  bool hotplug_is_slow; /* a VM boots slower with it: for those that may need it */
   bool nics_stay;  /* those that were detached, as devices that nobody drives: a MAC cannot come twice */
   unsigned nic_hotplug_since; /* the version of which NICs can come to a VM that runs; 0: any, where there is add_nic */
   /* Finds vmm->program, and asks it for what has to be known. */

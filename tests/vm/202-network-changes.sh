@@ -21,7 +21,8 @@ ip -n "$tag-c" route add 172.20.0.0/16 via 10.2.0.1 metric 50
 ip -n "$tag-c" route add 172.30.0.0/16 via 10.3.0.9 dev net3 onlink
 before=$(ns_state "$tag-c")
 
-runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" --netns "/var/run/netns/$tag-c" c -- sleep 1000
+hotplug=(--annotation "org.runcvm.hotplug=${can_attach:+on}")
+runcvm create --memory 160M --log-level error "${hotplug[@]}" --rootfs "$BUSYBOX" --netns "/var/run/netns/$tag-c" c -- sleep 1000
 is $? 0 "a VM with three interfaces is created"
 # Newer Dockers fill the namespace now.
 make_bridge br5 10.5.0.1/24
@@ -99,7 +100,7 @@ like "$out" " 0% packet loss" "and they work"
 net_options=()
 
 # The empty namespace of a container that gives no path: whoever made the container fills it, by its PID.
-runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" e -- sleep 1000
+runcvm create --memory 160M --log-level error "${hotplug[@]}" --rootfs "$BUSYBOX" e -- sleep 1000
 pid=$(runcvm state e | sed -n 's/.*"pid": \([0-9]*\),/\1/p')
 like "$(nsenter --net="/proc/$pid/ns/net" ip -o link)" "^1: lo: <LOOPBACK,UP" "a container without a path has an empty namespace"
 ip -n "$host" link add ve type veth peer name eth0 address 02:00:00:00:03:0e
