@@ -271,6 +271,19 @@ rcvmi_run_processes (struct rcvmi_run *run, rcvm_error **err)
   return NULL;
 }
 
+char *
+rcvmi_run_figures (struct rcvmi_run *run, rcvm_error **err)
+{
+  char *text;
+
+  if (run->vmm.ops && run->vmm.ops->figures && run->vmm.proc.pid > 0)
+    return run->vmm.ops->figures (&run->vmm, run->options.id, run->state.status == RCVM_STATUS_PAUSED, err);
+  text = strdup ("");
+  if (!text)
+    rcvmi_fail_nomem (err);
+  return text;
+}
+
 void
 rcvmi_run_forget_requests (struct rcvmi_run *run, void *user)
 {

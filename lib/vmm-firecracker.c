@@ -22,6 +22,7 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "vmm-firecracker-metrics.h"
 
 enum
 {
@@ -43,6 +44,7 @@ struct firecracker
   struct rcvmi_ev_source *source;
   int error_fd;
   rcvm_error *error; /* what it failed with */
+  struct rcvmi_fc_metrics metrics;
   bool has_pci;      /* so that NICs can come and go */
   uint64_t net_bandwidth; /* of those that come, too */
 };
@@ -153,6 +155,7 @@ remove_sockets (int dir_fd)
   unlinkat (dir_fd, RCVMI_FC_VSOCK, 0);
   unlinkat (dir_fd, RCVMI_FC_AGENT_SOCKET, 0);
   unlinkat (dir_fd, RCVMI_FC_VOLUMES_SOCKET, 0);
+  unlinkat (dir_fd, RCVMI_FC_METRICS_FIFO, 0);
 }
 
 /* The VMM may connect to what was made for it, whoever it is. */
@@ -175,7 +178,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   char id[ID_MAX + 1];
   /* Its last place is for --enable-pci. */
   char *argv[] = { vmm->program, (char *) "--id", id, (char *) "--api-sock", (char *) RCVMI_FC_API_SOCKET, (char *) "--level",
-                   (char *) (config->verbose ? "Info" : "Warning"),
+                   (char *) (config->verbose ? "Info" : "Warning"), (char *) "--metrics-path", (char *) RCVMI_FC_METRICS_FIFO,
                    /* Its standard output is the guest's console. */
                    (char *) "--log-path", (char *) (vmm->confine ? RCVMI_FC_LOG : "/proc/self/fd/2"), NULL, NULL };
   int code;
@@ -184,6 +187,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
     return rcvmi_fail_nomem (err);
   vmm->state = f;
   f->own_dir_fd = -1;
+  f->metrics = RCVMI_FC_METRICS_INIT;
   f->dir_fd = config->dir_fd;
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
@@ -209,6 +213,8 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   code = listen_for (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
   if (code == 0 && config->volumes)
     code = listen_for (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
+  if (code == 0)
+    code = rcvmi_fc_metrics_open (&f->metrics, vmm->ev, f->dir_fd, vmm->confine ? vmm->confine->id : (uid_t) -1, err);
   if (code == 0)
     code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, vmm->confine ? RCVMI_FC_LOG : NULL, err);
   if (code == 0)
@@ -353,6 +359,26 @@ remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
   return check_pci (vmm, err);
 }
 
+/* It is asked for what has been counted by now; one that stands still says nothing. */
+static char *
+figures (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  rcvm_error *e = NULL;
+
+  if (!f)
+    return strdup ("");
+  if (!stands_still && check_idle (f, NULL) == 0)
+    {
+      rcvmi_fc_add (&f->requests, "PUT", "/actions", json_tokener_parse ("{\"action_type\":\"FlushMetrics\"}"), "its metrics");
+      if (ask (vmm, &e) < 0)
+        rcvmi_log_at (vmm->log, RCVM_LOG_DEBUG, "vmm", "%s", rcvm_error_get_message (e));
+      rcvm_error_free (e);
+      rcvmi_fc_metrics_read (&f->metrics);
+    }
+  return rcvmi_fc_metrics_text (&f->metrics, id, err);
+}
+
 static void
 clear (struct rcvmi_vmm *vmm)
 {
@@ -365,6 +391,7 @@ clear (struct rcvmi_vmm *vmm)
   cleanup_close (&f->error_fd);
   rcvmi_fc_requests_clear (&f->requests);
   rcvm_error_free (f->error);
+  rcvmi_fc_metrics_close (&f->metrics);
   remove_sockets (f->dir_fd);
   cleanup_close (&f->own_dir_fd);
   free (f);
@@ -389,5 +416,6 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .set_more_memory = set_more_memory,
   .add_nic = add_nic,
   .remove_nic = remove_nic,
+  .figures = figures,
   .clear = clear,
 };

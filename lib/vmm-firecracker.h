@@ -5,6 +5,7 @@
  *   vmm-firecracker.c         the driver: its process, what it is told and when
  *   vmm-firecracker-config.c  a VM's configuration as requests of Firecracker's API
  *   vmm-firecracker-confine.c what a confined one sees
+ *   vmm-firecracker-metrics.c what it counts
  *   vmm-firecracker-api.c     carrying requests out: HTTP over a UNIX socket
  */
 #ifndef RCVM_LIB_VMM_FIRECRACKER_H

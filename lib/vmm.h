@@ -182,6 +182,8 @@ struct rcvmi_vmm_ops
   /* To a guest that runs.  The guest is told by the agent protocol; before a NIC is removed it has let go of it. */
   int (*add_nic) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
   int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
+  /* What the VMM has counted, as Prometheus text about the VM `id`, to be freed.  `stands_still`: it is paused. */
+  char *(*figures) (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **err);
   /* Lets go of what start made; the process is dead already. */
   void (*clear) (struct rcvmi_vmm *vmm);
 };
