@@ -288,7 +288,7 @@ static int
 plan_confinement (struct rcvmi_plan *plan, const struct rcvmi_options *options, const struct rcvmi_defaults *defaults,
                   rcvm_error **err)
 {
-  static const char *const names[] = { "auto", "own", "off" };
+  static const char *const names[] = { "auto", "own", "off", "jailer" };
   struct setting s = { 0 };
 
   from_option (&s, options->confinement, "confinement");
@@ -303,7 +303,7 @@ plan_confinement (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
         plan->confinement = (enum rcvmi_confinement) i;
         return 0;
       }
-  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, own and off are known", s.from, s.value);
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, own, jailer and off are known", s.from, s.value);
 }
 
 static int

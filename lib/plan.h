@@ -30,7 +30,8 @@ enum rcvmi_confinement
 {
   RCVMI_CONFINEMENT_AUTO, /* by the library where it can be, which takes root */
   RCVMI_CONFINEMENT_OWN,
-  RCVMI_CONFINEMENT_OFF
+  RCVMI_CONFINEMENT_OFF,
+  RCVMI_CONFINEMENT_JAILER /* by Firecracker's own program for that */
 };
 
 /* What the container's root lies on. */

@@ -45,6 +45,8 @@ struct firecracker
   int error_fd;
   rcvm_error *error; /* what it failed with */
   struct rcvmi_fc_metrics metrics;
+  struct rcvmi_proc warden; /* of a jailed one */
+  int warden_error_fd;
   bool has_pci;      /* so that NICs can come and go */
   uint64_t net_bandwidth; /* of those that come, too */
 };
@@ -170,6 +172,24 @@ listen_for (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, c
   return code;
 }
 
+/* Its own first arguments are its program and its id, which the jailer passes itself. */
+static int
+spawn (struct rcvmi_vmm *vmm, const char *id, char *argv[], rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  char **jailed;
+  int code;
+
+  if (!vmm->confine || !vmm->jailer)
+    return rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, vmm->confine ? RCVMI_FC_LOG : NULL, err);
+  code = rcvmi_fc_jail_args (&jailed, vmm, id, argv + 3, err);
+  if (code < 0)
+    return code;
+  code = rcvmi_vmm_spawn_plain (vmm, jailed, f->dir_fd, RCVMI_FC_LOG, err);
+  rcvmi_strv_free (jailed);
+  return code < 0 ? code : rcvmi_fc_watch_over (vmm, &f->warden, &f->warden_error_fd, err);
+}
+
 static int
 start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error **err)
 {
@@ -188,6 +208,9 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   vmm->state = f;
   f->own_dir_fd = -1;
   f->metrics = RCVMI_FC_METRICS_INIT;
+  f->warden = RCVMI_PROC_INIT;
+  f->warden_error_fd = -1;
+  make_id (id, config->id);
   f->dir_fd = config->dir_fd;
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
@@ -199,7 +222,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   if (code == 0 && vmm->confine)
     {
       config->dir_fd = -1;
-      code = rcvmi_fc_confine (vmm, config, err);
+      code = rcvmi_fc_confine (vmm, config, id, err);
       /* From here on it is the driver's own. */
       if (config->dir_fd >= 0)
         f->dir_fd = f->own_dir_fd = config->dir_fd;
@@ -208,7 +231,6 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
     code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
   if (code < 0)
     return code;
-  make_id (id, config->id);
   remove_sockets (f->dir_fd);
   code = listen_for (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
   if (code == 0 && config->volumes)
@@ -216,7 +238,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   if (code == 0)
     code = rcvmi_fc_metrics_open (&f->metrics, vmm->ev, f->dir_fd, vmm->confine ? vmm->confine->id : (uid_t) -1, err);
   if (code == 0)
-    code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, vmm->confine ? RCVMI_FC_LOG : NULL, err);
+    code = spawn (vmm, id, argv, err);
   if (code == 0)
     code = fork_worker (f, err);
   if (code < 0)
@@ -392,6 +414,8 @@ clear (struct rcvmi_vmm *vmm)
   rcvmi_fc_requests_clear (&f->requests);
   rcvm_error_free (f->error);
   rcvmi_fc_metrics_close (&f->metrics);
+  rcvmi_proc_kill (&f->warden);
+  cleanup_close (&f->warden_error_fd);
   remove_sockets (f->dir_fd);
   cleanup_close (&f->own_dir_fd);
   free (f);
@@ -409,6 +433,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .nic_hotplug_since = RCVMI_FC_HOTPLUG_SINCE,
   .complaint = "Error: ",
   .probe = probe,
+  .find_jailer = rcvmi_fc_find_jailer,
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,

@@ -64,7 +64,13 @@ void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *
 int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err);
 /* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working
    directory, the caller's. */
-int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
+int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const char *id, rcvm_error **err);
+/* vmm->jailer, of Firecracker's own release. */
+int rcvmi_fc_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err);
+/* The jailer's arguments for a Firecracker with `argv`, without its program and its id; to be freed by rcvmi_strv_free. */
+int rcvmi_fc_jail_args (char ***out, const struct rcvmi_vmm *vmm, const char *id, char *const argv[], rcvm_error **err);
+/* A process that kills the VMM when the monitor has ended: PDEATHSIG, which does that else, goes when the jailer changes its user. */
+int rcvmi_fc_watch_over (struct rcvmi_vmm *vmm, struct rcvmi_proc *warden, int *error_fd, rcvm_error **err);
 /* One request more; takes `body` over, which may be NULL where there was no memory for it. */
 struct json_object;
 void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body,

@@ -77,6 +77,16 @@ rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_
   return choose_this (vmm, drivers[N_DRIVERS - 1], kvm, err);
 }
 
+int
+rcvmi_vmm_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->find_jailer)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the jailer confines Firecracker alone, and this VM's VMM is '%s': use --confine own, or --hypervisor firecracker",
+                       vmm->ops->name);
+  return vmm->ops->find_jailer (vmm, err);
+}
+
 /* Text. */
 
 /* The log starts over with what is kept when it is full: a guest that talks for months takes no more of the disk. */
@@ -307,7 +317,7 @@ int
 rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, const char *log, rcvm_error **err)
 {
   int console[2] = { -1, -1 }, output[2] = { -1, -1 }, code = 0;
-  struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = dir_fd };
+  struct rcvmi_proc_how how = { .path = vmm->jailer ? vmm->jailer : vmm->program, .argv = argv, .dir_fd = dir_fd };
 
   if (pipe2 (console, O_CLOEXEC) < 0 || (log ? make_fifo (vmm, dir_fd, log, output) : pipe2 (output, O_CLOEXEC)) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make the VMM's channels");

@@ -146,6 +146,7 @@ struct rcvmi_vmm
   char *accel_reason; /* why it is not kvm, or NULL */
   bool confined;      /* the process shall be (docs/confinement.md) */
   struct rcvmi_confine *confine; /* from its start on, where it is */
+  char *jailer; /* the program that does a part of that; NULL: none */
   struct rcvmi_tsc tsc; /* of when it was looked for */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
@@ -171,6 +172,8 @@ struct rcvmi_vmm_ops
   unsigned nic_hotplug_since; /* the version of which NICs can come to a VM that runs; 0: any, where there is add_nic */
   /* Finds vmm->program, and asks it for what has to be known. */
   int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* Finds vmm->jailer. */
+  int (*find_jailer) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Starts the process; `running` follows. */
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
@@ -196,6 +199,8 @@ extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
 /* Whether the driver that was chosen can attach network interfaces to a VM that runs. */
 bool rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm);
+/* RCVM_E_UNSUPPORTED for a VMM that has no jailer, RCVM_E_HOST where its program is missing. */
+int rcvmi_vmm_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Starts the guest.  The caller has set ev, log, handler and user. */
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of a channel, the caller's from then on; -1: `connected` of the handler will say when. */

@@ -415,7 +415,7 @@ test_machine_errors (void **state)
     rcvmi_plan_free (p);
     assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
                                  &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "none" }, &err));
-    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_CONFINE of the environment is 'none', and only auto, own and off");
+    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_CONFINE of the environment is 'none', and only auto, own, jailer and off");
     o.confinement = (char *) "own";
     p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
                         &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "off" }, &err);
