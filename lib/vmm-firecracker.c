@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -31,7 +32,9 @@ enum
   REQUEST_TIMEOUT_MS = 10000,
   MIB = 1024 * 1024,
   MEMORY_BLOCK = 2 * MIB,
-  ID_MAX = 64
+  ID_MAX = 64,
+  ASYNC_MAJOR = 5,
+  ASYNC_MINOR = 12
 };
 
 /* What the driver keeps of a VM. */
@@ -172,6 +175,23 @@ listen_for (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, c
   return code;
 }
 
+/* A VM that stands still must not write.  Threads that write for io_uring stop with the process since they are the process's own. */
+static int
+check_io_engine (const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct utsname u;
+  unsigned major = 0, minor = 0;
+
+  if (!config->tuning.async_io || uname (&u) < 0 || sscanf (u.release, "%u.%u", &major, &minor) != 2)
+    return 0;
+  if (major > ASYNC_MAJOR || (major == ASYNC_MAJOR && minor >= ASYNC_MINOR))
+    return 0;
+  return rcvmi_fail (err, RCVM_E_HOST, 0,
+                     "Firecracker's io engine 'async' takes Linux 5.12 on the host, which has %u.%u: before, a VM that is paused may go on "
+                     "writing to its disks",
+                     major, minor);
+}
+
 /* Its own first arguments are its program and its id, which the jailer passes itself. */
 static int
 spawn (struct rcvmi_vmm *vmm, const char *id, char *argv[], rcvm_error **err)
@@ -218,7 +238,9 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   f->net_bandwidth = config->tuning.net_bandwidth;
   if (f->has_pci)
     argv[sizeof argv / sizeof argv[0] - 2] = (char *) "--enable-pci";
-  code = check_kernel (vmm, config->host_kernel ? config->host_kernel : config->kernel, err);
+  code = check_io_engine (config, err);
+  if (code == 0)
+    code = check_kernel (vmm, config->host_kernel ? config->host_kernel : config->kernel, err);
   if (code == 0 && vmm->confine)
     {
       config->dir_fd = -1;

@@ -82,8 +82,7 @@ if [ "$vmm" = firecracker ] && "${RUNCVM_JAILER:-jailer}" --version 2>/dev/null 
   wait_for test ! -d "/proc/$taken"
   succeeds "a jailed VMM whose monitor is killed ends" test ! -d "/proc/$taken"
   runcvm delete --force jailed
-  is "$(runcvm run --log-level error --confine jailer --memory 160M --rootfs "$BUSYBOX" jailed -- sh -c 'echo out; exit 7')$?" "out
-7" "a VM runs by the jailer"
+  is "$(runcvm run --log-level error --confine jailer --memory 160M --rootfs "$BUSYBOX" jailed -- sh -c 'echo out; exit 7')$?" "out7" "a VM runs by the jailer"
   like "$(RUNCVM_JAILER=/not/there runcvm run --confine jailer --memory 160M --rootfs "$BUSYBOX" x -- true 2>&1)" "^runcvm: vmm: Firecracker's jailer is not there: " "one that is missing is said to be"
   is "$(ls -A /mnt /srv 2>/dev/null | grep -c firecracker)" 0 "nothing of it is left on the host"
   taken=$kept
