@@ -177,6 +177,7 @@ enum agent_setup_tag
   S_DISK_TYPE = 24,  /* record, repeated: K_NAME (locator), K_VALUE: the file system of a disk whose M_TYPE is "auto" */
   S_COPIES_LIVE = 25, /* u32: 1: FREEZE will come */
   S_COPY_WATCHED = 26, /* u32, repeated: number of a copy that goes back; CHANGED is sent for it */
+  S_MEMORY_COMES = 27, /* u32: 1: memory will be added while the machine runs, so there has to be a driver for that */
   S_RESOLV = 40,     /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
   S_SERVER = 41,     /* str: an address that the container's network leads to: there volumes "tcp:NAME" are served ... */
@@ -200,7 +201,9 @@ enum agent_net_tag
   /* from the guest alone */
   N_FLAGS = 8,     /* u32: IFF_* */
   N_LEASE = 9,     /* record: enum agent_net_lease_tag */
-  N_CUT = 10       /* u32: 1: it has more addresses or routes than one answer holds */
+  N_CUT = 10,      /* u32: 1: it has more addresses or routes than one answer holds */
+  /* to the guest alone */
+  N_DEVICE = 11    /* 6 bytes: the device's own MAC, by which it is found, and which N_MAC replaces */
 };
 
 /* An address has 4 or 16 bytes, and so have all others in its record. */

@@ -265,6 +265,10 @@ net_interface_parse (struct net_interface *n, struct tlv_reader r)
         get_mac (&r, &f, n->mac);
         n->has_mac = true;
         break;
+      case N_DEVICE:
+        get_mac (&r, &f, n->device);
+        n->has_device = true;
+        break;
       case N_MTU:
         n->mtu = tlv_get_u32 (&r, &f);
         break;
@@ -427,6 +431,8 @@ net_interface_put (struct tlv_writer *w, const struct net_interface *n, size_t l
     tlv_put_str (w, N_NAME, n->name);
   if (n->has_mac)
     tlv_put (w, N_MAC, n->mac, sizeof n->mac);
+  if (n->has_device)
+    tlv_put (w, N_DEVICE, n->device, sizeof n->device);
   if (n->mtu)
     tlv_put_u32 (w, N_MTU, n->mtu);
   if (n->dhcp)

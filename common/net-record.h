@@ -75,6 +75,8 @@ struct net_interface
   char name[NET_NAME_SIZE];
   uint8_t mac[NET_MAC_SIZE];
   bool has_mac;
+  uint8_t device[NET_MAC_SIZE]; /* the device's own MAC, where it is another */
+  bool has_device;
   uint32_t mtu; /* 0: not given */
   uint32_t dhcp; /* seconds for a first answer; 0: no DHCP */
   bool cut;

@@ -236,6 +236,8 @@ set_up (struct setup *s, struct failure *f)
 
   if (s->log_level >= 0)
     log_set_level (s->log_level);
+  if (s->memory_comes && machine_check_memory (f) < 0)
+    return -1;
   machine_set_clock (s->clock_nsec);
   machine_add_entropy (s->entropy, s->entropy_len);
   machine_bring_up_loopback ();

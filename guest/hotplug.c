@@ -89,11 +89,11 @@ switch_slot (const char *bridge, bool on)
 
 /* 0 or an errno. */
 static int
-write_one (const char *path)
+write_text (const char *path, const char *text)
 {
   autoclose int fd = open (path, O_WRONLY | O_CLOEXEC);
 
-  return fd < 0 || write (fd, "1", 1) < 0 ? errno : 0;
+  return fd < 0 || write (fd, text, strlen (text)) < 0 ? errno : 0;
 }
 
 static int
@@ -112,7 +112,7 @@ power_and_rescan (void)
     }
   if (dir)
     closedir (dir);
-  return write_one (RESCAN);
+  return write_text (RESCAN, "1");
 }
 
 void
@@ -129,12 +129,23 @@ hotplug_rescan (void)
     log_write (LOG_WARNING, "cannot look for new PCI devices: %s", strerror (errno));
 }
 
+/* A device on the root bus itself, as Firecracker's are: there, addresses are never given back, and an address that is free here
+   would be the next device's, which cannot have it.  So this one keeps its own, without a driver. */
+static bool
+is_on_root_bus (const char *device)
+{
+  const char *bus = strchr (device + sizeof "/sys/devices/pci", '/');
+
+  return bus && !strchr (bus + 1, '/');
+}
+
 pid_t
 hotplug_remove (const char *interface)
 {
   char link[64], device[PATH_MAX], path[PATH_MAX + 16];
   char *slash;
   pid_t pid;
+  bool unbind;
 
   snprintf (link, sizeof link, "/sys/class/net/%s/device", interface);
   if (!realpath (link, device))
@@ -144,16 +155,19 @@ hotplug_remove (const char *interface)
   if (!slash || strncmp (device, "/sys/devices/pci", 16) != 0)
     return 0;
   *slash = 0;
-  snprintf (path, sizeof path, "%s/remove", device);
+  unbind = is_on_root_bus (device);
+  snprintf (path, sizeof path, unbind ? "%s/driver/unbind" : "%s/remove", device);
   if (access (path, W_OK) < 0)
     return 0;
   pid = fork ();
   if (pid == 0)
     {
-      int error = write_one (path);
+      int error;
 
-      *strrchr (device, '/') = 0;
-      if (!error)
+      slash = strrchr (device, '/');
+      error = write_text (path, unbind ? slash + 1 : "1");
+      *slash = 0;
+      if (!error && !unbind)
         switch_slot (device, false);
       _exit (error);
     }

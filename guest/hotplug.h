@@ -13,7 +13,7 @@
    does.  Nothing happens where there is no PCI. */
 void hotplug_rescan (void);
 /* Has the PCI device behind a network interface of the agent's own namespace taken out by a child: its pid, or 0 if it
-   is no PCI device; -1 and errno. */
+   is no PCI device; -1 and errno.  One that is in no slot only loses its driver: see hotplug.c. */
 pid_t hotplug_remove (const char *interface);
 
 #endif

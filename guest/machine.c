@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "machine.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -15,6 +16,8 @@
 
 #include "cleanup.h"
 #include "log.h"
+
+#define MEMORY_DRIVER "/sys/bus/virtio/drivers/virtio_mem"
 
 static void
 mount_or_die (const char *type, const char *place, unsigned long flags)
@@ -108,4 +111,22 @@ machine_bring_up_loopback (void)
 
   if (fd < 0 || ioctl (fd, SIOCSIFFLAGS, &r) < 0)
     log_write (LOG_WARNING, "cannot bring the loopback interface up: %s", strerror (errno));
+}
+
+int
+machine_check_memory (struct failure *f)
+{
+  DIR *dir = opendir (MEMORY_DRIVER);
+  struct dirent *entry;
+  bool bound = false;
+
+  /* The devices that it drives are links there. */
+  while (dir && (entry = readdir (dir)))
+    bound |= strncmp (entry->d_name, "virtio", 6) == 0;
+  if (dir)
+    closedir (dir);
+  if (bound)
+    return 0;
+  return fail (f, "setup", ENODEV, "no memory can be added while the VM runs: its kernel %s",
+               dir ? "does not know this device, and Linux 5.16 is the first that does" : "lacks a driver for virtio-mem (CONFIG_VIRTIO_MEM)");
 }

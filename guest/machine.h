@@ -7,11 +7,15 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "failure.h"
+
 void machine_mount_early (void);
 uint64_t machine_usec (clockid_t clock);
 /* The following only log what fails. */
 void machine_set_clock (uint64_t nsec);
 void machine_add_entropy (const unsigned char *data, size_t len);
 void machine_bring_up_loopback (void);
+/* Whether memory can be added: it comes by a virtio-mem device, which has to have its driver. */
+int machine_check_memory (struct failure *f);
 
 #endif

@@ -382,12 +382,19 @@ start_dhcp (struct nic *n, struct failure *f)
   return n->dhcp ? 0 : -1;
 }
 
+/* The MAC by which its device is found. */
+static const uint8_t *
+device_of (const struct nic *n)
+{
+  return n->wanted.has_device ? n->wanted.device : n->wanted.mac;
+}
+
 /* Its device may not be there yet: then nothing happens.  It may free `n`. */
 static void
 nic_try (struct nic *n)
 {
   struct failure f = { 0 };
-  int here = netif_find (the.own_rtnl, n->wanted.mac, NULL), there;
+  int here = netif_find (the.own_rtnl, device_of (n), NULL), there;
 
   if (!here)
     return;
@@ -395,7 +402,9 @@ nic_try (struct nic *n)
   there = netif_move (the.own_rtnl, here, the.container, the.container_rtnl, n->wanted.name, &f);
   if (there > 0)
     n->index = there;
-  if (there < 0 || netif_configure (the.container_rtnl, there, &n->wanted, &f) < 0
+  if (there > 0 && n->wanted.has_device && netif_set_mac (the.container_rtnl, there, n->wanted.mac) < 0)
+    fail (&f, "net", errno, "cannot set the MAC of %s", n->wanted.name);
+  if (there < 0 || f.stage || netif_configure (the.container_rtnl, there, &n->wanted, &f) < 0
       || (n->wanted.dhcp && start_dhcp (n, &f) < 0))
     nic_failed (n, &f);
   else if (!n->wanted.dhcp)
@@ -431,7 +440,7 @@ static void
 on_deadline (struct watch *w, uint32_t events)
 {
   struct nic *n = owner_of (w, struct nic, deadline);
-  const uint8_t *m = n->wanted.mac;
+  const uint8_t *m = device_of (n);
   struct failure f = { 0 };
 
   (void) events;
@@ -456,7 +465,7 @@ nic_start (struct nic *n)
     }
   if (modules_load ("virtio_net") < 0)
     log_write (LOG_WARNING, "cannot load the kernel module virtio_net: %s", strerror (errno));
-  if (!netif_find (the.own_rtnl, n->wanted.mac, NULL))
+  if (!netif_find (the.own_rtnl, device_of (n), NULL))
     {
       timer = timerfd_create (CLOCK_MONOTONIC, TFD_CLOEXEC);
       if (timer < 0 || timerfd_settime (timer, 0, &wait, NULL) < 0 || loop_add (&n->deadline, timer, EPOLLIN) < 0)
@@ -632,6 +641,8 @@ net_add (uint32_t number, const void *record, size_t len)
         {
           /* It comes as it is to be by now. */
           strcpy (i.name, n->wanted.name);
+          i.has_device = n->wanted.has_device;
+          memcpy (i.device, n->wanted.device, sizeof i.device);
           net_interface_free (&n->wanted);
           n->wanted = i;
           memset (&i, 0, sizeof i);

@@ -100,6 +100,17 @@ netif_move (int rtnl, int index, int to_namespace, int to_rtnl, const char *name
 }
 
 int
+netif_set_mac (int rtnl, int index, const uint8_t *mac)
+{
+  struct ifinfomsg body = { .ifi_index = index };
+  struct rtnl_request q;
+
+  rtnl_begin (&q, RTM_NEWLINK, 0, &body, sizeof body);
+  rtnl_put (&q, IFLA_ADDRESS, mac, NET_MAC_SIZE);
+  return rtnl_talk (rtnl, &q);
+}
+
+int
 netif_set_mtu (int rtnl, int index, uint32_t mtu)
 {
   struct ifinfomsg body = { .ifi_index = index };

@@ -16,6 +16,7 @@ int netif_up (int rtnl, int index, bool up);
 int netif_configure (int rtnl, int index, const struct net_interface *n, struct failure *f);
 
 /* -1 and errno. */
+int netif_set_mac (int rtnl, int index, const uint8_t *mac); /* of one that is down */
 int netif_set_mtu (int rtnl, int index, uint32_t mtu);
 int netif_add_address (int rtnl, int index, const struct net_address *a);
 int netif_remove_address (int rtnl, int index, const struct net_address *a);

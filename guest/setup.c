@@ -217,6 +217,9 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
       return parse_interface (s, tlv_get_record (f));
     case S_FILE_STAGE:
       return parse_string (&s->file_stages, &s->n_file_stages, tlv_get_str (r, f));
+    case S_MEMORY_COMES:
+      s->memory_comes = tlv_get_u32 (r, f) != 0;
+      return true;
     case S_COPIES_LIVE:
       s->copies_live = tlv_get_u32 (r, f) != 0;
       return true;

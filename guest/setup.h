@@ -72,6 +72,7 @@ struct setup
   const char **masked;
   const char **readonly;
   const char **file_stages;
+  bool memory_comes;        /* by virtio-mem */
   bool copies_live;         /* the disk of copies is read by the host while it is in use */
   uint32_t *copies_watched; /* numbers of copies of which changes are told */
   size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly, n_interfaces,

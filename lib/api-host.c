@@ -109,7 +109,7 @@ check_confinement (rcvm_host *h)
 
   if (possible)
     add (h, "confinement", RCVM_CHECK_OK, "", "each VMM gets a user, a root and namespaces of its own%s%s",
-         jailer ? "; Firecracker's own jailer is there, too, and not needed: " : "", jailer ? jailer : "");
+         jailer ? "; Firecracker's own jailer is there, too (--confine jailer): " : "", jailer ? jailer : "");
   else
     add (h, "confinement", RCVM_CHECK_MISSING,
          geteuid () == 0 ? "VMs start with --confine off alone" : "VMMs have this user's rights, but for new ones and core files",

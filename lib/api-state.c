@@ -180,11 +180,11 @@ print_metrics (FILE *f, const rcvm_vm *vm)
 
 /* Of one that runs.  A server that is just started again has none: they are missing then. */
 static void
-ask_for_volumes (rcvm_vm *vm)
+ask_for (rcvm_vm *vm, enum rcvmi_control_frame what)
 {
   free (steal_ptr (vm->json));
   if (vm->status >= RCVM_STATUS_CREATED && vm->status < RCVM_STATUS_STOPPED && vm->link.fd >= 0)
-    rcvmi_handle_request (vm, CONTROL_VOLUMES, NULL, NULL, -1, NULL);
+    rcvmi_handle_request (vm, what, NULL, NULL, -1, NULL);
 }
 
 RCVM_PUBLIC char *
@@ -204,12 +204,15 @@ rcvm_vm_metrics (rcvm_vm *vm, rcvm_error **err)
   code = update (vm, err);
   if (code == 0)
     {
-      ask_for_volumes (vm);
+      ask_for (vm, CONTROL_VOLUMES);
       f = open_memstream (&text, &size);
       if (f)
         print_metrics (f, vm);
       if (f && vm->json)
         code = rcvmi_volume_metrics (f, vm->id, vm->json, err);
+      ask_for (vm, CONTROL_FIGURES);
+      if (f && vm->json)
+        fputs (vm->json, f);
       free (steal_ptr (vm->json));
       if (!f || fclose (f) != 0 || code < 0)
         {

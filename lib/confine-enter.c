@@ -102,7 +102,7 @@ make_parents (const char *path)
 {
   char *copy = strdup (path);
 
-  for (char *slash = copy ? strchr (copy, '/') : NULL; slash; slash = strchr (slash + 1, '/'))
+  for (char *slash = copy ? strchr (copy + 1, '/') : NULL; slash; slash = strchr (slash + 1, '/'))
     {
       *slash = 0;
       if (mkdir (copy, 0755) < 0 && errno != EEXIST)
@@ -140,6 +140,26 @@ place_entry (const struct child *k, size_t i)
   return 0;
 }
 
+/* For the jailer, which moves there by itself.  Below a file system in memory that only this process and what it becomes have. */
+static int
+make_jail (struct child *k)
+{
+  const struct rcvmi_confine *c = k->c;
+
+  if (mount ("none", c->jail_base, "tmpfs", MS_NOSUID, "size=64k,mode=755") < 0 || make_parents (c->jail) < 0
+      || (mkdir (c->jail, 0700) < 0 && errno != EEXIST))
+    return fail (k, "cannot make '%.150s' for the jailer", c->jail);
+  for (size_t i = 0; i < c->n; i++)
+    if (strcmp (c->list[i].target, "/") == 0 && move_mount (k->trees[i], "", AT_FDCWD, c->jail, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+      return fail (k, "cannot mount the jailer's root");
+  if (chdir (c->jail) < 0)
+    return fail (k, "cannot enter the jailer's root");
+  for (size_t i = 0; i < c->n; i++)
+    if (strcmp (c->list[i].target, "/") != 0 && place_entry (k, i) < 0)
+      return -1;
+  return chdir ("/") < 0 ? fail (k, "cannot leave the jailer's root") : 0;
+}
+
 static int
 make_root (struct child *k)
 {
@@ -148,10 +168,6 @@ make_root (struct child *k)
   const char *place = NULL;
   size_t i;
 
-  if (mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-    return fail (k, "cannot part with the host's mounts");
-  if (open_trees (k) < 0)
-    return -1;
   for (i = 0; !place && i < sizeof places / sizeof places[0]; i++)
     if (mount ("none", places[i], "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755") == 0)
       place = places[i];
@@ -213,6 +229,29 @@ drop_rights (const struct child *k)
   return 0;
 }
 
+/* What the jailer needs to make its root and to become another user, and nothing that its program could get: with the user they go. */
+static int
+keep_rights_of_jailer (const struct child *k)
+{
+  static const unsigned long kept[]
+      = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT, CAP_SYS_ADMIN, CAP_MKNOD };
+
+  syscall (SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
+  for (unsigned long cap = 0; cap < ALL_CAPABILITIES && prctl (PR_CAPBSET_READ, cap) >= 0; cap++)
+    {
+      bool is_kept = false;
+
+      for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+        is_kept |= kept[i] == cap;
+      if (!is_kept && prctl (PR_CAPBSET_DROP, cap) < 0)
+        return fail (k, "cannot drop the VMM's capabilities");
+    }
+  prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  if (setgroups (0, NULL) < 0 || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    return fail (k, "cannot renounce privileges");
+  return 0;
+}
+
 int
 rcvmi_confine_enter (void *confine, char *what, size_t size)
 {
@@ -225,12 +264,14 @@ rcvmi_confine_enter (void *confine, char *what, size_t size)
   umask (022);
   if (sethostname (name, sizeof name - 1) < 0 || setdomainname (name, sizeof name - 1) < 0)
     return fail (&k, "cannot name the VMM's host");
-  if (make_root (&k) < 0)
+  if (mount (NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    return fail (&k, "cannot part with the host's mounts");
+  if (open_trees (&k) < 0 || (k.c->jail ? make_jail (&k) : make_root (&k)) < 0)
     return -1;
   umask (077);
-  if (set_limits (&k) < 0 || drop_rights (&k) < 0)
+  if (set_limits (&k) < 0 || (k.c->jail ? keep_rights_of_jailer (&k) : drop_rights (&k)) < 0)
     return -1;
-  return rcvmi_confine_filter () < 0 ? fail (&k, "cannot filter the VMM's system calls") : 0;
+  return rcvmi_confine_filter (k.c->jail != NULL) < 0 ? fail (&k, "cannot filter the VMM's system calls") : 0;
 }
 
 int

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <string.h>
 
 /* By name: libc's headers may be older than the kernel. */
 static const char *const refused[] = {
@@ -28,8 +29,21 @@ static const char *const refused[] = {
   "personality", "vhangup", "uselib", "ustat", "nfsservctl", "fanotify_init"
 };
 
+/* What the jailer goes on with; without its capabilities, which the program that it executes does not have, they do nothing. */
+static const char *const needed_by_jailer[]
+    = { "unshare", "mount", "umount2", "pivot_root", "chroot", "mknod", "mknodat", "setuid", "setgid", "setresuid", "setresgid", "setgroups" };
+
+static bool
+is_needed (const char *name)
+{
+  for (size_t i = 0; i < sizeof needed_by_jailer / sizeof needed_by_jailer[0]; i++)
+    if (strcmp (needed_by_jailer[i], name) == 0)
+      return true;
+  return false;
+}
+
 int
-rcvmi_confine_filter (void)
+rcvmi_confine_filter (bool jailer)
 {
   scmp_filter_ctx ctx = seccomp_init (SCMP_ACT_ALLOW);
   int rc = ctx ? 0 : -ENOMEM;
@@ -38,9 +52,12 @@ rcvmi_confine_filter (void)
     {
       int nr = seccomp_syscall_resolve_name (refused[i]);
 
-      if (nr != __NR_SCMP_ERROR)
+      if (nr != __NR_SCMP_ERROR && !(jailer && is_needed (refused[i])))
         rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (EPERM), nr, 0);
     }
+  if (rc == 0 && jailer)
+    rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (EPERM), SCMP_SYS (unshare), 1,
+                           SCMP_A0 (SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
   if (rc == 0)
     rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (EPERM), SCMP_SYS (clone), 1,
                            SCMP_A0 (SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));

@@ -18,12 +18,15 @@
 
 enum
 {
-  SCRIPT_HEAD = 256
+  SCRIPT_HEAD = 256,
+  JAIL_ROOM_KIB = 1280
 };
 
 /* For sockets and pipes; a VMM that is no longer ours fills no more of the host's memory. */
 #define PLACE_SIZE "256k"
 #define PLACE_FILES "64"
+/* For its directories as well, and for what is mounted in there. */
+#define JAIL_FILES "256"
 
 int
 rcvmi_confine_init (struct rcvmi_confine *c, rcvm_error **err)
@@ -44,6 +47,8 @@ rcvmi_confine_clear (struct rcvmi_confine *c)
     }
   free (c->list);
   free (c->dir);
+  free (c->jail_base);
+  free (c->jail);
   cleanup_close (&c->id_fd);
   *c = RCVMI_CONFINE_INIT;
 }
@@ -128,8 +133,9 @@ rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind kind
   return code;
 }
 
-int
-rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err)
+static int
+add_place (struct rcvmi_confine *c, const char *target, const char *room, const char *files, unsigned flags, int *dir_fd,
+           rcvm_error **err)
 {
   struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .fd = -1, .owners = -1 };
   autoclose int fs = fsopen ("tmpfs", FSOPEN_CLOEXEC), dir = -1;
@@ -137,11 +143,11 @@ rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_f
   int code;
 
   snprintf (id, sizeof id, "%u", (unsigned) c->id);
-  if (fs < 0 || fsconfig (fs, FSCONFIG_SET_STRING, "size", PLACE_SIZE, 0) < 0
-      || fsconfig (fs, FSCONFIG_SET_STRING, "nr_inodes", PLACE_FILES, 0) < 0
+  if (fs < 0 || fsconfig (fs, FSCONFIG_SET_STRING, "size", room, 0) < 0
+      || fsconfig (fs, FSCONFIG_SET_STRING, "nr_inodes", files, 0) < 0
       || fsconfig (fs, FSCONFIG_SET_STRING, "mode", "0700", 0) < 0 || fsconfig (fs, FSCONFIG_SET_STRING, "uid", id, 0) < 0
       || fsconfig (fs, FSCONFIG_SET_STRING, "gid", id, 0) < 0 || fsconfig (fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0
-      || (e.fd = fsmount (fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)) < 0)
+      || (e.fd = fsmount (fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | flags)) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make a file system for the VMM's sockets");
   dir = openat (e.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   code = dir < 0 ? rcvmi_fail_errno (err, errno, "cannot open the file system of the VMM's sockets") : add (c, &e, err);
@@ -150,6 +156,50 @@ rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_f
   else
     *dir_fd = steal_fd (&dir);
   return code;
+}
+
+int
+rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err)
+{
+  return add_place (c, target, PLACE_SIZE, PLACE_FILES, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, dir_fd, err);
+}
+
+/* Where its root may be made, in mounts of its own: the programs are not to vanish below it. */
+static const char *
+find_base (const char *program)
+{
+  static const char *const bases[] = { "/mnt", "/srv", "/media", "/tmp" };
+
+  for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++)
+    {
+      size_t len = strlen (bases[i]);
+
+      if (access (bases[i], X_OK) == 0 && (strncmp (program, bases[i], len) != 0 || program[len] != '/'))
+        return bases[i];
+    }
+  return NULL;
+}
+
+int
+rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char *id, int *dir_fd, rcvm_error **err)
+{
+  autofree char *real = realpath (program, NULL);
+  const char *base = real ? find_base (real) : NULL;
+  char room[32];
+  struct stat st;
+
+  if (!real || stat (real, &st) < 0)
+    return rcvmi_fail_errno (err, errno, "cannot look at '%.200s'", program);
+  if (!base)
+    return rcvmi_fail (err, RCVM_E_HOST, 0, "the jailer's root needs one of /mnt, /srv, /media and /tmp to be made in");
+  /* The copy, and what the place without it has. */
+  snprintf (room, sizeof room, "%lluk", (unsigned long long) st.st_size / 1024 + JAIL_ROOM_KIB);
+  c->jail_base = strdup (base);
+  if (asprintf (&c->jail, "%s%s/%s/root", base, strrchr (real, '/'), id) < 0)
+    c->jail = NULL;
+  if (!c->jail_base || !c->jail)
+    return rcvmi_fail_nomem (err);
+  return add_place (c, "/", room, JAIL_FILES, 0, dir_fd, err);
 }
 
 int

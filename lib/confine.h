@@ -47,6 +47,8 @@ struct rcvmi_confine
   struct rcvmi_confine_entry *list;
   size_t n, room;
   char *dir;         /* its working directory in there; NULL: the root */
+  char *jail_base;   /* NULL; or a directory below which Firecracker's jailer finds the root made, and enters it itself */
+  char *jail;        /* that root */
   bool shares_net;   /* stays in its parent's network namespace */
   uint64_t files;    /* limits: open files, */
   uint64_t threads;
@@ -68,6 +70,9 @@ int rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind 
                                rcvm_error **err);
 /* An empty file system in memory for the user to write to, which nobody else finds.  *dir_fd becomes its root, the caller's. */
 int rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err);
+/* The same as the root itself: BASE/PROGRAM/ID/root, for Firecracker's jailer, which copies the program into it and goes there.  All
+   other targets are below it. */
+int rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char *id, int *dir_fd, rcvm_error **err);
 /* The device that `source` is, as a node of the confined user's.  RCVM_E_HOST: it is no device. */
 int rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err);
 /* A program (or a script, and its interpreter) and the libraries that it loads, all at their own places. */
@@ -87,8 +92,8 @@ bool rcvmi_confine_possible (char **reason);
 /* confine-user.c: a user that is taken as long as *fd is open, and to whom nothing belongs. */
 int rcvmi_confine_take_user (uid_t *id, int *fd, rcvm_error **err);
 
-/* confine-seccomp.c: for the calling process, from now on; -1 with errno. */
-int rcvmi_confine_filter (void);
+/* confine-seccomp.c: for the calling process, from now on; -1 with errno.  `jailer`: it may still enter its root. */
+int rcvmi_confine_filter (bool jailer);
 
 /* confine-owner.c: a user namespace in which the user and group `uid` and `gid` are `id`: for mounts, not for processes. */
 int rcvmi_confine_map_owner (uid_t uid, gid_t gid, uid_t id, rcvm_error **err);

@@ -41,6 +41,7 @@ enum rcvmi_control_frame
   CONTROL_NET_ATTACH = 21, /* A_MESSAGE: name of an interface of the VM's network namespace */
   CONTROL_NET_DETACH = 22, /* the same */
   CONTROL_VOLUMES = 23,    /* empty; a JSON frame comes before the OK */
+  CONTROL_FIGURES = 24,    /* empty; before the OK, a JSON frame whose text is what the VMM has counted, for Prometheus */
 
   CONTROL_OK = 32,     /* A_PID: of the monitor (CREATE) or in the guest (EXEC) */
   CONTROL_ERROR = 33,  /* CE_* */

@@ -512,6 +512,21 @@ on_request_done (void *user, const char *json, rcvm_error *err)
   answer (c, err ? rcvm_error_get_code (err) : 0, err);
 }
 
+static void
+do_figures (struct rcvmi_monitor_client *c)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  rcvm_error *e = NULL;
+  autofree char *text = rcvmi_run_figures (c->monitor->run, &e);
+
+  if (text)
+    {
+      tlv_put_str (&w, A_MESSAGE, text);
+      send_record (c, CONTROL_JSON, &w);
+    }
+  answer (c, e ? rcvm_error_get_code (e) : 0, e);
+}
+
 static int
 do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
 {
@@ -619,6 +634,11 @@ on_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
       code = do_net (c, h, payload, &e);
       if (code < 0)
         answer (c, code, e);
+      return;
+    }
+  if (h->type == CONTROL_FIGURES)
+    {
+      do_figures (c);
       return;
     }
   if ((h->type >= CONTROL_UPDATE && h->type <= CONTROL_FLUSH) || h->type == CONTROL_PAUSE)

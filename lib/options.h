@@ -31,7 +31,7 @@ struct rcvmi_options
   unsigned console;    /* 1: stdin is the user's terminal, to be made raw and followed */
   int readonly_rootfs;
   char *hypervisor;
-  char *confinement;   /* "auto", "own", "off" */
+  char *confinement;   /* "auto", "own", "jailer", "off" */
   char *kernel;
   char *initramfs;
   char *kernel_args;

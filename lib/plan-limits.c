@@ -322,18 +322,18 @@ put_number (struct tlv_writer *w, const char *name, int64_t limit)
 }
 
 int
-rcvmi_plan_guest_limits (struct tlv_writer *w, const struct rcvmi_spec_resources *r, uint64_t memory, bool update,
-                         rcvm_error **err)
+rcvmi_plan_guest_limits (struct tlv_writer *w, const struct rcvmi_spec_resources *r, uint64_t memory, uint64_t memory_max,
+                         bool update, rcvm_error **err)
 {
   int64_t limit = r->memory ? r->memory->limit.value : 0;
 
   if (r->pids && (update ? r->pids->limit.value != 0 : r->pids->limit.set))
     put_number (w, "pids.max", r->pids->limit.value);
-  if (update && limit > 0 && (uint64_t) limit > memory)
+  if (update && limit > 0 && (uint64_t) limit > memory_max)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the limit of %" PRId64 " bytes is more than the VM's memory of %" PRIu64
-                       ", to which nothing can be added while it runs",
-                       limit, memory);
+                       ", to which nothing can be added while it runs; org.runcvm.memory-max says at its start how far it may grow",
+                       limit, memory_max);
   if (limit > 0 && (uint64_t) limit < memory)
     put_number (w, "memory.max", limit);
   else if (update && limit)

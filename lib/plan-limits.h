@@ -40,7 +40,7 @@ struct rcvmi_limits
 
 struct rcvmi_limits_vm
 {
-  uint64_t memory;   /* of the guest, in bytes */
+  uint64_t memory;   /* of the guest at most, in bytes */
   uint64_t overhead; /* what the VMM needs beyond that */
   unsigned threads;  /* that the VM's processes may have on the host */
 };
@@ -51,9 +51,9 @@ int rcvmi_plan_limits (struct rcvmi_limits *out, const struct rcvmi_spec_resourc
 void rcvmi_limits_clear (struct rcvmi_limits *limits);
 
 /* The guest's, as K_NAME and K_VALUE.  At the start a limit that the size of the VM sets anyway is left out.
-   RCVM_E_UNSUPPORTED for an update to more memory than the VM has. */
-int rcvmi_plan_guest_limits (struct tlv_writer *w, const struct rcvmi_spec_resources *r, uint64_t memory, bool update,
-                             rcvm_error **err);
+   RCVM_E_UNSUPPORTED for an update to more memory than the VM can get. */
+int rcvmi_plan_guest_limits (struct tlv_writer *w, const struct rcvmi_spec_resources *r, uint64_t memory, uint64_t memory_max,
+                             bool update, rcvm_error **err);
 /* The share of the CPUs, for a guest whose host cannot limit it. */
 void rcvmi_plan_guest_cpu (struct tlv_writer *w, const struct rcvmi_spec_resources *r, unsigned cpus, bool update);
 

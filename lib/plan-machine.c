@@ -62,6 +62,8 @@ enum key
   KEY_IO_ENGINE,
   KEY_HUGE_PAGES,
   KEY_CPU_TEMPLATE,
+  KEY_HOTPLUG,
+  KEY_MEMORY_MAX,
   KEY_BREAK,
   N_KEYS
 };
@@ -95,6 +97,8 @@ static const struct
   [KEY_IO_ENGINE] = { "RUNCVM_IO_ENGINE", PREFIX "io-engine", true },
   [KEY_HUGE_PAGES] = { "RUNCVM_HUGE_PAGES", PREFIX "huge-pages", true },
   [KEY_CPU_TEMPLATE] = { "RUNCVM_CPU_TEMPLATE", PREFIX "cpu-template", true },
+  [KEY_MEMORY_MAX] = { "RUNCVM_MEMORY_MAX", PREFIX "memory-max", true },
+  [KEY_HOTPLUG] = { "RUNCVM_HOTPLUG", PREFIX "hotplug", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };
 
@@ -284,7 +288,7 @@ static int
 plan_confinement (struct rcvmi_plan *plan, const struct rcvmi_options *options, const struct rcvmi_defaults *defaults,
                   rcvm_error **err)
 {
-  static const char *const names[] = { "auto", "own", "off" };
+  static const char *const names[] = { "auto", "own", "off", "jailer" };
   struct setting s = { 0 };
 
   from_option (&s, options->confinement, "confinement");
@@ -299,7 +303,7 @@ plan_confinement (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
         plan->confinement = (enum rcvmi_confinement) i;
         return 0;
       }
-  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, own and off are known", s.from, s.value);
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, own, jailer and off are known", s.from, s.value);
 }
 
 static int

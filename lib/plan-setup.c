@@ -226,7 +226,7 @@ static int
 put_cgroup (struct rcvmi_plan *plan, const struct rcvmi_spec_resources *r, rcvm_error **err)
 {
   struct tlv_writer pairs = TLV_WRITER_INIT;
-  int rc = rcvmi_plan_guest_limits (&pairs, r, plan->memory, false, err);
+  int rc = rcvmi_plan_guest_limits (&pairs, r, plan->memory, plan->memory_max, false, err);
 
   plan->setup.failed |= pairs.failed;
   if (rc == 0 && pairs.len)

@@ -6,12 +6,16 @@
 
 #include <string.h>
 
+#include "agent-wire.h"
 #include "err.h"
 
 enum
 {
-  HUGE_PAGE = 2 * 1024 * 1024
+  HUGE_PAGE = 2 * 1024 * 1024,
+  MEMORY_SLOT = 128 * 1024 * 1024
 };
+
+#define MEMORY_MAX (UINT64_C (16) << 40)
 
 /* A number with or without a unit, as of sizes; 0 where nothing is said. */
 static int
@@ -41,6 +45,50 @@ plan_io_engine (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
+static int
+plan_hotplug (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  static const char *const names[] = { "auto", "on", "off" };
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_HOTPLUG", from, sizeof from);
+
+  for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (!word || strcmp (word, names[i]) == 0)
+      {
+        plan->hotplug = (enum rcvmi_hotplug) i;
+        return 0;
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s is '%.40s', and only auto, on and off are known", from, word);
+}
+
+bool
+rcvmi_plan_expects_nics (const struct rcvmi_plan *plan)
+{
+  return plan->hotplug == RCVMI_HOTPLUG_ON
+         || (plan->hotplug == RCVMI_HOTPLUG_AUTO && plan->bundle && plan->net.mode == RCVMI_PLAN_NET_OWN);
+}
+
+/* What comes later comes in whole slots of Firecracker's. */
+static int
+plan_memory_max (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_MEMORY_MAX", from, sizeof from);
+  uint64_t size = word ? rcvmi_plan_parse_size (word) : 0;
+
+  plan->memory_max = plan->memory;
+  if (!word)
+    return 0;
+  if (size == 0 || size > MEMORY_MAX)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s gives the memory '%.40s', which is no size up to 16 TiB", from, word);
+  if (size > plan->memory)
+    {
+      plan->memory_max += (size - plan->memory + MEMORY_SLOT - 1) / MEMORY_SLOT * MEMORY_SLOT;
+      tlv_put_u32 (&plan->setup, S_MEMORY_COMES, 1);
+    }
+  return 0;
+}
+
 int
 rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
 {
@@ -56,9 +104,13 @@ rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
   if (rc == 0)
     rc = plan_io_engine (plan, err);
   if (rc == 0)
+    rc = plan_hotplug (plan, err);
+  if (rc == 0)
     rc = rcvmi_plan_switch (plan, "RUNCVM_HUGE_PAGES", &t->huge_pages, err);
   if (rc == 0 && t->huge_pages)
     plan->memory = (plan->memory + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  if (rc == 0)
+    rc = plan_memory_max (plan, err);
   if (rc == 0 && (word = rcvmi_plan_word (plan, "RUNCVM_CPU_TEMPLATE", from, sizeof from)) && !(t->cpu_template = strdup (word)))
     rc = rcvmi_fail_nomem (err);
   return rc;

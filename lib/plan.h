@@ -30,10 +30,19 @@ enum rcvmi_confinement
 {
   RCVMI_CONFINEMENT_AUTO, /* by the library where it can be, which takes root */
   RCVMI_CONFINEMENT_OWN,
-  RCVMI_CONFINEMENT_OFF
+  RCVMI_CONFINEMENT_OFF,
+  RCVMI_CONFINEMENT_JAILER /* by Firecracker's own program for that */
 };
 
 /* What the container's root lies on. */
+/* Whether devices may come to the VM while it runs. */
+enum rcvmi_hotplug
+{
+  RCVMI_HOTPLUG_AUTO, /* where it is likely, and the VMM can */
+  RCVMI_HOTPLUG_ON,
+  RCVMI_HOTPLUG_OFF
+};
+
 enum rcvmi_root_disk
 {
   RCVMI_ROOT_OVERLAY, /* a shared base, a disk of its own over it */
@@ -161,6 +170,8 @@ struct rcvmi_plan
   char *kernel_args; /* what is appended; may be NULL */
   uint64_t memory;   /* bytes */
   unsigned cpus;
+  enum rcvmi_hotplug hotplug;
+  uint64_t memory_max; /* bytes: what the memory may grow to while the VM runs; at least `memory` */
   bool balloon; /* what the guest frees goes back to the host */
   struct rcvmi_tuning tuning;
 
@@ -195,6 +206,10 @@ struct rcvmi_plan
 
   struct rcvmi_spec *spec; /* owned; rcvmi_plan_exec goes back to it */
 };
+
+/* Whether network interfaces will probably come to the VM while it runs: where that was said, or where an engine has made an empty
+   namespace, which it fills between create and start. */
+bool rcvmi_plan_expects_nics (const struct rcvmi_plan *plan);
 
 /* What the host offers where nothing was asked for; NULL members: it has none. */
 struct rcvmi_defaults

@@ -30,7 +30,7 @@ resources_of (const struct rcvmi_run *run)
 struct rcvmi_limits_vm
 rcvmi_run_limits_vm (const struct rcvmi_run *run)
 {
-  return (struct rcvmi_limits_vm){ .memory = run->plan->memory,
+  return (struct rcvmi_limits_vm){ .memory = run->plan->memory_max,
                                    .overhead = rcvmi_vmm_overhead (&run->vmm, run->plan->cpus),
                                    .threads = HELPER_THREADS + run->plan->cpus };
 }

@@ -280,7 +280,12 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
 int
 rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err)
 {
-  config->nic_hotplug = run->net && run->plan->net.mode != RCVMI_PLAN_NET_HOST;
+  enum rcvmi_hotplug asked = run->plan->hotplug;
+
+  config->nic_hotplug = run->net && run->plan->net.mode != RCVMI_PLAN_NET_HOST && asked != RCVMI_HOTPLUG_OFF
+                        && (asked == RCVMI_HOTPLUG_ON || rcvmi_vmm_can_attach_nics (&run->vmm))
+                        && (!run->vmm.ops->hotplug_is_slow || rcvmi_plan_expects_nics (run->plan));
+  config->hotplug = config->nic_hotplug || asked == RCVMI_HOTPLUG_ON;
   for (size_t i = 0; run->net && i < rcvmi_net_count (run->net); i++)
     {
       const struct rcvmi_net_nic *n = rcvmi_net_get (run->net, i);
@@ -449,6 +454,15 @@ ask (struct rcvmi_run *run, const struct rcvmi_run_net_op *what, struct tlv_writ
   return code;
 }
 
+/* A device's own MAC, which nobody but the guest's agent ever sees. */
+static void
+make_device_mac (uint8_t mac[6], unsigned number)
+{
+  const uint8_t made[6] = { 0x02, 'r', 'v', 'm', (uint8_t) (number >> 8), (uint8_t) number };
+
+  memcpy (mac, made, sizeof made);
+}
+
 static int
 ask_to_add (struct rcvmi_run *run, struct rcvmi_net_nic *nic, bool added, rcvm_error **err)
 {
@@ -458,11 +472,16 @@ ask_to_add (struct rcvmi_run *run, struct rcvmi_net_nic *nic, bool added, rcvm_e
   int code = 0;
 
   memcpy (v.mac, nic->guest.mac, sizeof v.mac);
+  /* Its MAC may have been there before. */
+  if (added && run->vmm.ops->nics_stay)
+    make_device_mac (v.mac, nic->number);
   if (added)
     code = rcvmi_vmm_add_nic (&run->vmm, &v, err);
   if (code == 0)
     {
       code = rcvmi_net_guest_put (&w, &nic->guest, nic->dhcp ? run->plan->net.dhcp : 0, err);
+      if (added && run->vmm.ops->nics_stay)
+        tlv_put (&w, N_DEVICE, v.mac, sizeof v.mac);
       if (code == 0)
         code = ask (run, &op, &w, err);
       else

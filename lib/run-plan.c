@@ -50,17 +50,18 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   run->state.oci_version = strdup (rcvmi_spec_get_oci_version (plan->spec));
   run->state.memory = plan->memory;
   run->state.cpus = plan->cpus;
-  /* Engines fill the empty namespace of a bundle between create and start.
-     Before the long work: what cannot boot is said at once, and no image is built for it. */
-  if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, plan->bundle && plan->net.mode == RCVMI_PLAN_NET_OWN, err) < 0
+  /* Before the long work: what cannot boot is said at once, and no image is built for it. */
+  if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, rcvmi_plan_expects_nics (plan), err) < 0
       || rcvmi_vmm_check_files (plan->kernel, plan->initramfs, plan->memory, err) < 0)
     return RCVMI_STEP_FAILED;
-  if (plan->confinement == RCVMI_CONFINEMENT_OWN && geteuid () != 0)
+  if ((plan->confinement == RCVMI_CONFINEMENT_OWN || plan->confinement == RCVMI_CONFINEMENT_JAILER) && geteuid () != 0)
     {
       rcvmi_fail_at (err, "vmm", RCVM_E_PERMISSION, 0,
                      "only root can confine a VMM: --confine auto does without where it has to, and --confine off always");
       return RCVMI_STEP_FAILED;
     }
+  if (plan->confinement == RCVMI_CONFINEMENT_JAILER && rcvmi_vmm_find_jailer (&run->vmm, err) < 0)
+    return RCVMI_STEP_FAILED;
   run->vmm.confined = plan->confinement != RCVMI_CONFINEMENT_OFF && geteuid () == 0;
   run->state.vmm = strdup (run->vmm.ops->name);
   run->state.accel = strdup (run->vmm.accel);

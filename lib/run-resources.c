@@ -55,6 +55,8 @@ apply (struct rcvmi_run *run, const struct rcvmi_limits *limits, int64_t memory,
 
   if (code == 0)
     code = rcvmi_cgroup_apply (&run->cgroup, limits, true, err);
+  if (code == 0 && memory != 0 && run->plan->memory_max > whole)
+    code = rcvmi_vmm_set_more_memory (&run->vmm, memory > 0 && (uint64_t) memory > whole ? (uint64_t) memory - whole : 0, err);
   if (code == 0 && memory != 0 && run->plan->balloon)
     code = rcvmi_vmm_set_balloon (&run->vmm, whole, memory > 0 && (uint64_t) memory < whole ? whole - (uint64_t) memory : 0, err);
   return code;
@@ -197,7 +199,7 @@ rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn don
   if (code == 0)
     code = check_limits (run, &limits, err);
   if (code == 0)
-    code = rcvmi_plan_guest_limits (&w, r, run->plan->memory, true, err);
+    code = rcvmi_plan_guest_limits (&w, r, run->plan->memory, run->plan->memory_max, true, err);
   if (code == 0 && !rcvmi_cgroup_of (&run->cgroup, "cpu"))
     rcvmi_plan_guest_cpu (&w, r, run->plan->cpus, true);
   for (char **text = spec->warnings; code == 0 && text && *text; text++)
@@ -267,6 +269,19 @@ rcvmi_run_processes (struct rcvmi_run *run, rcvm_error **err)
   free (text);
   rcvmi_fail_nomem (err);
   return NULL;
+}
+
+char *
+rcvmi_run_figures (struct rcvmi_run *run, rcvm_error **err)
+{
+  char *text;
+
+  if (run->vmm.ops && run->vmm.ops->figures && run->vmm.proc.pid > 0)
+    return run->vmm.ops->figures (&run->vmm, run->options.id, run->state.status == RCVM_STATUS_PAUSED, err);
+  text = strdup ("");
+  if (!text)
+    rcvmi_fail_nomem (err);
+  return text;
 }
 
 void

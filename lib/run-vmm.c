@@ -92,6 +92,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .initramfs = run->plan->initramfs,
     .kernel_args = run->plan->kernel_args,
     .memory = run->plan->memory,
+    .more_memory = run->plan->memory_max - run->plan->memory,
     .cpus = run->plan->cpus,
     .balloon = run->plan->balloon,
     .tuning = run->plan->tuning,

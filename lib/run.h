@@ -80,6 +80,8 @@ void rcvmi_run_forget_requests (struct rcvmi_run *run, void *user);
 /* The PIDs on the host, as a JSON array; to be freed. */
 char *rcvmi_run_processes (struct rcvmi_run *run, rcvm_error **err);
 /* The volumes and the server's figures, as JSON. */
+/* What the VMM has counted, as Prometheus text, to be freed. */
+char *rcvmi_run_figures (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user, rcvm_error **err);
 void rcvmi_run_volumes_forget (struct rcvmi_run *run, void *user);
 /* The host's half as JSON; to be freed. */

@@ -31,7 +31,7 @@ enum
 static uint64_t
 largest_file (const struct rcvmi_vmm_config *config)
 {
-  uint64_t size = config->memory + MIB;
+  uint64_t size = config->memory + config->more_memory + MIB;
 
   for (size_t i = 0; i < config->n_disks; i++)
     {
@@ -58,6 +58,7 @@ add_guest_file (struct rcvmi_confine *c, const char *what, const char **path, co
 int
 rcvmi_vmm_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err)
 {
+  /* The jailer makes the others itself. */
   static const char *const devices[] = { "/dev/null", "/dev/urandom" };
   struct rcvmi_confine *c = vmm->confine = malloc (sizeof *c);
   int code;
@@ -69,9 +70,9 @@ rcvmi_vmm_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_
   c->files = FILES + FILES_PER_CPU * config->cpus;
   c->threads = THREADS + config->cpus;
   c->file_size = largest_file (config);
-  for (size_t i = 0; code == 0 && i < sizeof devices / sizeof devices[0]; i++)
+  for (size_t i = 0; code == 0 && i < (vmm->jailer ? 1 : sizeof devices / sizeof devices[0]); i++)
     code = rcvmi_confine_add_device (c, devices[i], devices[i], err);
-  if (code == 0 && strcmp (vmm->accel, "kvm") == 0)
+  if (code == 0 && strcmp (vmm->accel, "kvm") == 0 && !vmm->jailer)
     code = rcvmi_confine_add_device (c, "/dev/kvm", "/dev/kvm", err);
   if (code == 0)
     code = rcvmi_confine_add_program (c, vmm->program, err);

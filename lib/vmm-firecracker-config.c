@@ -19,11 +19,15 @@ enum
   MIB = 1024 * 1024
 };
 
-/* One keyboard controller, which is the reset line and has no keyboard; one serial line, the console; no PCI; no time spent on
-   the kernel's tests of its own ciphers. */
+/* One keyboard controller, which is the reset line and has no keyboard; one serial line, the console; no time spent on the
+   kernel's tests of its own ciphers. */
 #define BOOT_ARGS                                                                                                    \
-  "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 pci=off i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "       \
+  "console=ttyS0 8250.nr_uarts=1 reboot=k panic=-1 i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd "               \
   "random.trust_cpu=on cryptomgr.notests"
+/* Memory that comes is used, and can go again. */
+#define MORE_MEMORY " memhp_default_state=online_movable"
+/* Nothing is looked for where no PCI is. */
+#define NO_PCI " pci=off"
 
 void
 rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body, const char *what)
@@ -147,8 +151,9 @@ put_boot_source (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
   struct object b = new_object ();
   autofree char *args = NULL;
 
-  if (asprintf (&args, "%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->verbose ? "loglevel=7" : "quiet", RCVMI_FC_AGENT_PORT,
-                c->kernel_args ? " " : "", c->kernel_args ? c->kernel_args : "")
+  if (asprintf (&args, "%s%s%s %s rcvm.agent=vsock:%d%s%s", BOOT_ARGS, c->hotplug ? "" : NO_PCI, c->more_memory ? MORE_MEMORY : "",
+                c->verbose ? "loglevel=7" : "quiet", RCVMI_FC_AGENT_PORT, c->kernel_args ? " " : "",
+                c->kernel_args ? c->kernel_args : "")
       < 0)
     {
       args = NULL;
@@ -219,8 +224,8 @@ put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d, const st
   request (r, path, &b, what);
 }
 
-static void
-put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
+void
+rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
 {
   struct object b = new_object ();
   char id[32], mac[18], path[64], what[64];
@@ -273,6 +278,39 @@ put_balloon (struct rcvmi_fc_requests *r)
   request (r, "/balloon", &b, "the balloon");
 }
 
+/* None of it is there at first. */
+static void
+put_more_memory (struct rcvmi_fc_requests *r, uint64_t bytes)
+{
+  struct object b = new_object ();
+
+  put_int (&b, "total_size_mib", bytes / MIB);
+  request (r, "/hotplug/memory", &b, "the memory that may be added");
+}
+
+/* What this version does not know. */
+static int
+check_version (const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
+{
+  const struct
+  {
+    bool wanted;
+    unsigned since;
+    const char *what;
+  } features[] = {
+    { c->balloon, RCVMI_FC_REPORTING_SINCE, "give the host memory that the guest has freed" },
+    { c->more_memory > 0, RCVMI_FC_MEMORY_SINCE, "add memory to a VM that runs" },
+    { c->hotplug, RCVMI_FC_HOTPLUG_SINCE, "attach devices to a VM that runs" },
+  };
+
+  for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+    if (features[i].wanted && version < features[i].since)
+      return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "Firecracker %u.%u cannot %s: 1.%u is the first that can",
+                         version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR, features[i].what,
+                         features[i].since % RCVMI_VMM_MINOR);
+  return 0;
+}
+
 int
 rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **err)
 {
@@ -280,10 +318,8 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   if (c->cpus > RCVMI_FC_CPUS_MAX)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "Firecracker gives a VM at most %d CPUs, and %u were asked for",
                        RCVMI_FC_CPUS_MAX, c->cpus);
-  if (c->balloon && version < RCVMI_FC_REPORTING_SINCE)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "Firecracker %u.%u cannot give the host memory that the guest has freed: 1.14 is the first that can",
-                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
+  if (check_version (c, version, err) < 0)
+    return RCVM_E_UNSUPPORTED;
   put_boot_source (r, c);
   put_machine (r, c);
   if (c->tuning.cpu_template && is_file (c->tuning.cpu_template) && put_cpu_config (r, c->tuning.cpu_template, err) < 0)
@@ -294,10 +330,12 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   for (size_t i = 0; i < c->n_disks; i++)
     put_drive (r, &c->disks[i], &c->tuning);
   for (size_t i = 0; i < c->n_nics; i++)
-    put_nic (r, &c->nics[i], version, &c->tuning);
+    rcvmi_fc_put_nic (r, &c->nics[i], version, &c->tuning);
   put_vsock (r);
   if (c->balloon)
     put_balloon (r);
+  if (c->more_memory)
+    put_more_memory (r, c->more_memory);
   put_simple (r, "/entropy", NULL, NULL, "the entropy device");
   put_simple (r, "/actions", "action_type", "InstanceStart", "to start the VM");
   if (!r->failed)

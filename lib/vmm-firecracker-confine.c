@@ -10,13 +10,18 @@
 #include "vmm-firecracker.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -63,34 +68,111 @@ add_disk (struct rcvmi_confine *c, struct rcvmi_vmm_disk *d, char *seen, size_t 
   return code;
 }
 
-/* A TAP lets in its owner, who needs no rights for it then. */
-static int
-give_tap (const char *name, uid_t id, rcvm_error **err)
+int
+rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err)
 {
   struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-  autoclose int fd = open ("/dev/net/tun", O_RDWR | O_CLOEXEC);
+  autoclose int fd = -1;
+
+  if (!vmm->confine)
+    return 0;
+  fd = open ("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
   snprintf (r.ifr_name, sizeof r.ifr_name, "%s", name);
-  if (fd < 0 || ioctl (fd, TUNSETIFF, &r) < 0 || ioctl (fd, TUNSETOWNER, (unsigned long) id) < 0)
+  if (fd < 0 || ioctl (fd, TUNSETIFF, &r) < 0 || ioctl (fd, TUNSETOWNER, (unsigned long) vmm->confine->id) < 0)
     return rcvmi_fail_errno (err, errno, "cannot give the TAP '%s' to the VMM", name);
   return 0;
 }
 
 int
-rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err)
+rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const char *id, rcvm_error **err)
 {
   struct rcvmi_confine *c = vmm->confine;
-  int code = rcvmi_confine_add_place (c, PLACE, &config->dir_fd, err);
+  bool has_net = config->n_nics > 0 || config->nic_hotplug;
+  int code = vmm->jailer ? rcvmi_confine_add_jail (c, vmm->program, id, &config->dir_fd, err)
+                         : rcvmi_confine_add_place (c, PLACE, &config->dir_fd, err);
 
-  if (code == 0 && !(c->dir = strdup (PLACE)))
+  if (code == 0 && !vmm->jailer && !(c->dir = strdup (PLACE)))
     code = rcvmi_fail_nomem (err);
   for (size_t i = 0; code == 0 && i < config->n_disks; i++)
     code = add_disk (c, &config->disks[i], config->seen[i], sizeof config->seen[i], err);
-  if (code == 0 && config->n_nics)
+  if (code == 0 && has_net && !vmm->jailer)
     code = rcvmi_confine_add_device (c, "/dev/net/tun", "/dev/net/tun", err);
   for (size_t i = 0; code == 0 && i < config->n_nics; i++)
-    code = give_tap (config->nics[i].tap_name, c->id, err);
+    code = rcvmi_fc_give_tap (vmm, config->nics[i].tap_name, err);
   /* A TAP is opened by its name in the namespace where it is. */
-  c->shares_net = config->n_nics > 0;
+  c->shares_net = has_net;
   return code;
+}
+
+/* The jailer.  Of the same release: what the one passes on the other has to understand. */
+
+int
+rcvmi_fc_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  unsigned version = 0;
+  int code;
+
+  vmm->jailer = rcvmi_vmm_find_program ("RUNCVM_JAILER", "jailer");
+  if (!vmm->jailer)
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "Firecracker's jailer is not there: put its program into PATH, say in RUNCVM_JAILER where it is, or use --confine own");
+  code = rcvmi_vmm_ask_version (vmm->jailer, "Jailer v", &version, err);
+  if (code == 0 && version != vmm->version)
+    code = rcvmi_fail (err, RCVM_E_HOST, 0, "'%.200s' is the jailer of Firecracker %u.%u, and Firecracker is %u.%u: use those of one release",
+                       vmm->jailer, version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR, vmm->version / RCVMI_VMM_MINOR,
+                       vmm->version % RCVMI_VMM_MINOR);
+  return code;
+}
+
+static int
+kill_orphan (void *user, rcvm_error **err)
+{
+  struct pollfd p[2] = { { .fd = RCVMI_PROC_FORK_FD, .events = POLLIN }, { .fd = RCVMI_PROC_FORK_FD + 1, .events = POLLIN } };
+
+  (void) user;
+  (void) err;
+  /* It is to outlive the monitor. */
+  prctl (PR_SET_PDEATHSIG, 0);
+  while (poll (p, 2, -1) < 0 && errno == EINTR)
+    ;
+  if (!p[0].revents)
+    syscall (SYS_pidfd_send_signal, RCVMI_PROC_FORK_FD, SIGKILL, NULL, 0);
+  return 0;
+}
+
+int
+rcvmi_fc_watch_over (struct rcvmi_vmm *vmm, struct rcvmi_proc *warden, int *error_fd, rcvm_error **err)
+{
+  autoclose int monitor = (int) syscall (SYS_pidfd_open, getpid (), 0);
+  int fds[2] = { vmm->proc.pidfd, monitor };
+
+  if (monitor < 0)
+    return rcvmi_fail_errno (err, errno, "cannot watch over the VMM");
+  return rcvmi_proc_fork_with (warden, kill_orphan, NULL, fds, 2, error_fd, err);
+}
+
+/* After the program, the jailer's own options, and then Firecracker's, from its own `argv`. */
+int
+rcvmi_fc_jail_args (char ***out, const struct rcvmi_vmm *vmm, const char *id, char *const argv[], rcvm_error **err)
+{
+  const struct rcvmi_confine *c = vmm->confine;
+  char user[24], files[48], size[48];
+  const char *const own[] = { vmm->jailer, "--id", id, "--exec-file", vmm->program, "--uid", user, "--gid", user, "--chroot-base-dir",
+                              c->jail_base, "--resource-limit", files, "--resource-limit", size, "--" };
+  int failed = 0;
+
+  snprintf (user, sizeof user, "%u", (unsigned) c->id);
+  snprintf (files, sizeof files, "no-file=%" PRIu64, c->files);
+  snprintf (size, sizeof size, "fsize=%" PRIu64, c->file_size);
+  *out = NULL;
+  for (size_t i = 0; !failed && i < sizeof own / sizeof own[0]; i++)
+    failed = rcvmi_strv_append (out, own[i]);
+  for (; !failed && *argv; argv++)
+    failed = rcvmi_strv_append (out, *argv);
+  if (!failed)
+    return 0;
+  rcvmi_strv_free (*out);
+  *out = NULL;
+  return rcvmi_fail_nomem (err);
 }

@@ -18,10 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "err.h"
+#include "vmm-firecracker-metrics.h"
 
 enum
 {
@@ -29,7 +31,10 @@ enum
   DEATH_TIMEOUT_MS = 1000,
   REQUEST_TIMEOUT_MS = 10000,
   MIB = 1024 * 1024,
-  ID_MAX = 64
+  MEMORY_BLOCK = 2 * MIB,
+  ID_MAX = 64,
+  ASYNC_MAJOR = 5,
+  ASYNC_MINOR = 12
 };
 
 /* What the driver keeps of a VM. */
@@ -42,6 +47,11 @@ struct firecracker
   struct rcvmi_ev_source *source;
   int error_fd;
   rcvm_error *error; /* what it failed with */
+  struct rcvmi_fc_metrics metrics;
+  struct rcvmi_proc warden; /* of a jailed one */
+  int warden_error_fd;
+  bool has_pci;      /* so that NICs can come and go */
+  uint64_t net_bandwidth; /* of those that come, too */
 };
 
 static int
@@ -150,6 +160,7 @@ remove_sockets (int dir_fd)
   unlinkat (dir_fd, RCVMI_FC_VSOCK, 0);
   unlinkat (dir_fd, RCVMI_FC_AGENT_SOCKET, 0);
   unlinkat (dir_fd, RCVMI_FC_VOLUMES_SOCKET, 0);
+  unlinkat (dir_fd, RCVMI_FC_METRICS_FIFO, 0);
 }
 
 /* The VMM may connect to what was made for it, whoever it is. */
@@ -164,30 +175,76 @@ listen_for (struct rcvmi_vmm *vmm, enum rcvmi_vmm_channel channel, int dir_fd, c
   return code;
 }
 
+/* A VM that stands still must not write.  Threads that write for io_uring stop with the process since they are the process's own. */
+static int
+check_io_engine (const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct utsname u;
+  unsigned major = 0, minor = 0;
+
+  if (!config->tuning.async_io || uname (&u) < 0 || sscanf (u.release, "%u.%u", &major, &minor) != 2)
+    return 0;
+  if (major > ASYNC_MAJOR || (major == ASYNC_MAJOR && minor >= ASYNC_MINOR))
+    return 0;
+  return rcvmi_fail (err, RCVM_E_HOST, 0,
+                     "Firecracker's io engine 'async' takes Linux 5.12 on the host, which has %u.%u: before, a VM that is paused may go on "
+                     "writing to its disks",
+                     major, minor);
+}
+
+/* Its own first arguments are its program and its id, which the jailer passes itself. */
+static int
+spawn (struct rcvmi_vmm *vmm, const char *id, char *argv[], rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  char **jailed;
+  int code;
+
+  if (!vmm->confine || !vmm->jailer)
+    return rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, vmm->confine ? RCVMI_FC_LOG : NULL, err);
+  code = rcvmi_fc_jail_args (&jailed, vmm, id, argv + 3, err);
+  if (code < 0)
+    return code;
+  code = rcvmi_vmm_spawn_plain (vmm, jailed, f->dir_fd, RCVMI_FC_LOG, err);
+  rcvmi_strv_free (jailed);
+  return code < 0 ? code : rcvmi_fc_watch_over (vmm, &f->warden, &f->warden_error_fd, err);
+}
+
 static int
 start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error **err)
 {
   struct firecracker *f = calloc (1, sizeof *f);
   struct rcvmi_vmm_config seen = *asked, *config = &seen;
   char id[ID_MAX + 1];
+  /* Its last place is for --enable-pci. */
   char *argv[] = { vmm->program, (char *) "--id", id, (char *) "--api-sock", (char *) RCVMI_FC_API_SOCKET, (char *) "--level",
-                   (char *) (config->verbose ? "Info" : "Warning"),
+                   (char *) (config->verbose ? "Info" : "Warning"), (char *) "--metrics-path", (char *) RCVMI_FC_METRICS_FIFO,
                    /* Its standard output is the guest's console. */
-                   (char *) "--log-path", (char *) (vmm->confine ? RCVMI_FC_LOG : "/proc/self/fd/2"), NULL };
+                   (char *) "--log-path", (char *) (vmm->confine ? RCVMI_FC_LOG : "/proc/self/fd/2"), NULL, NULL };
   int code;
 
   if (!f)
     return rcvmi_fail_nomem (err);
   vmm->state = f;
   f->own_dir_fd = -1;
+  f->metrics = RCVMI_FC_METRICS_INIT;
+  f->warden = RCVMI_PROC_INIT;
+  f->warden_error_fd = -1;
+  make_id (id, config->id);
   f->dir_fd = config->dir_fd;
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
-  code = check_kernel (vmm, config->host_kernel ? config->host_kernel : config->kernel, err);
+  f->has_pci = config->hotplug;
+  f->net_bandwidth = config->tuning.net_bandwidth;
+  if (f->has_pci)
+    argv[sizeof argv / sizeof argv[0] - 2] = (char *) "--enable-pci";
+  code = check_io_engine (config, err);
+  if (code == 0)
+    code = check_kernel (vmm, config->host_kernel ? config->host_kernel : config->kernel, err);
   if (code == 0 && vmm->confine)
     {
       config->dir_fd = -1;
-      code = rcvmi_fc_confine (vmm, config, err);
+      code = rcvmi_fc_confine (vmm, config, id, err);
       /* From here on it is the driver's own. */
       if (config->dir_fd >= 0)
         f->dir_fd = f->own_dir_fd = config->dir_fd;
@@ -196,13 +253,14 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
     code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
   if (code < 0)
     return code;
-  make_id (id, config->id);
   remove_sockets (f->dir_fd);
   code = listen_for (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
   if (code == 0 && config->volumes)
     code = listen_for (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
   if (code == 0)
-    code = rcvmi_vmm_spawn_plain (vmm, argv, f->dir_fd, vmm->confine ? RCVMI_FC_LOG : NULL, err);
+    code = rcvmi_fc_metrics_open (&f->metrics, vmm->ev, f->dir_fd, vmm->confine ? vmm->confine->id : (uid_t) -1, err);
+  if (code == 0)
+    code = spawn (vmm, id, argv, err);
   if (code == 0)
     code = fork_worker (f, err);
   if (code < 0)
@@ -211,20 +269,23 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   return f->source ? 0 : RCVM_E_SYSTEM;
 }
 
-/* One request to a VM that runs, and its answer. */
+/* Whether it can be spoken to now. */
 static int
-ask (struct rcvmi_vmm *vmm, const char *method, const char *path, struct json_object *body, const char *what, rcvm_error **err)
+check_idle (const struct firecracker *f, rcvm_error **err)
+{
+  if (f->worker.pid > 0 || f->error_fd >= 0)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "Firecracker is still starting the VM");
+  return 0;
+}
+
+/* The requests that have been added, to a VM that runs, and its answer. */
+static int
+ask (struct rcvmi_vmm *vmm, rcvm_error **err)
 {
   struct firecracker *f = vmm->state;
   struct pollfd p;
   int code, r;
 
-  if (f->worker.pid > 0 || f->error_fd >= 0)
-    {
-      json_object_put (body);
-      return rcvmi_fail (err, RCVM_E_STATE, 0, "Firecracker is still starting the VM");
-    }
-  rcvmi_fc_add (&f->requests, method, path, body, what);
   if (f->requests.failed)
     {
       rcvmi_fc_requests_clear (&f->requests);
@@ -244,7 +305,7 @@ ask (struct rcvmi_vmm *vmm, const char *method, const char *path, struct json_ob
     return end_worker (f, err);
   rcvmi_proc_kill (&f->worker);
   end_worker (f, NULL);
-  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer the request %s %s", method, path);
+  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer within %d seconds", REQUEST_TIMEOUT_MS / 1000);
 }
 
 /* Not by the API: since 1.16 a VM that it resumes gets nothing by vsock any more, for the device then waits until the guest has
@@ -265,19 +326,101 @@ resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
   return 0;
 }
 
+/* One request with one number, of MiB. */
 static int
-set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+patch_size (struct rcvmi_vmm *vmm, const char *path, const char *name, uint64_t bytes, const char *what, rcvm_error **err)
 {
-  struct json_object *body = json_object_new_object (), *value = json_object_new_int64 ((int64_t) (taken / MIB));
+  struct firecracker *f = vmm->state;
+  struct json_object *body, *value;
+  int code = check_idle (f, err);
 
-  (void) memory;
-  if (!body || !value || json_object_object_add (body, "amount_mib", value) < 0)
+  if (code < 0)
+    return code;
+  body = json_object_new_object ();
+  value = json_object_new_int64 ((int64_t) (bytes / MIB));
+  if (!body || !value || json_object_object_add (body, name, value) < 0)
     {
       json_object_put (value);
       json_object_put (body);
       return rcvmi_fail_nomem (err);
     }
-  return ask (vmm, "PATCH", "/balloon", body, "the balloon", err);
+  rcvmi_fc_add (&f->requests, "PATCH", path, body, what);
+  return ask (vmm, err);
+}
+
+static int
+set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
+{
+  (void) memory;
+  return patch_size (vmm, "/balloon", "amount_mib", taken, "the balloon", err);
+}
+
+/* In whole blocks, which the guest takes when it can. */
+static int
+set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err)
+{
+  return patch_size (vmm, "/hotplug/memory", "requested_size_mib", (more + MEMORY_BLOCK - 1) / MEMORY_BLOCK * MEMORY_BLOCK,
+                     "the memory that is to be added", err);
+}
+
+static int
+check_pci (const struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  const struct firecracker *f = vmm->state;
+
+  if (f->has_pci)
+    return check_idle (f, err);
+  if (vmm->version < RCVMI_FC_HOTPLUG_SINCE)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "Firecracker %u.%u cannot attach network interfaces to a VM that runs: 1.16 is the first that can, or use QEMU",
+                       vmm->version / RCVMI_VMM_MINOR, vmm->version % RCVMI_VMM_MINOR);
+  return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                     "Firecracker cannot attach network interfaces to a VM that was started without PCI: start it with the annotation "
+                     "org.runcvm.hotplug=on");
+}
+
+static int
+add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  struct rcvmi_tuning tuning = { .net_bandwidth = f->net_bandwidth };
+  int code = check_pci (vmm, err);
+
+  if (code == 0)
+    code = rcvmi_fc_give_tap (vmm, nic->tap_name, err);
+  if (code < 0)
+    return code;
+  rcvmi_fc_put_nic (&f->requests, nic, vmm->version, &tuning);
+  return ask (vmm, err);
+}
+
+/* The device stays.  Firecracker could drop it, but has then forgotten for ever which of its addresses on the bus are free, while the
+   guest's kernel would give them to the next device: that one could never be reached.  Its TAP goes, and the guest has let go of it. */
+static int
+remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
+{
+  (void) number;
+  return check_pci (vmm, err);
+}
+
+/* It is asked for what has been counted by now; one that stands still says nothing. */
+static char *
+figures (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  rcvm_error *e = NULL;
+
+  if (!f)
+    return strdup ("");
+  if (!stands_still && check_idle (f, NULL) == 0)
+    {
+      rcvmi_fc_add (&f->requests, "PUT", "/actions", json_tokener_parse ("{\"action_type\":\"FlushMetrics\"}"), "its metrics");
+      if (ask (vmm, &e) < 0)
+        rcvmi_log_at (vmm->log, RCVM_LOG_DEBUG, "vmm", "%s", rcvm_error_get_message (e));
+      rcvm_error_free (e);
+      rcvmi_fc_metrics_read (&f->metrics);
+    }
+  return rcvmi_fc_metrics_text (&f->metrics, id, err);
 }
 
 static void
@@ -292,6 +435,9 @@ clear (struct rcvmi_vmm *vmm)
   cleanup_close (&f->error_fd);
   rcvmi_fc_requests_clear (&f->requests);
   rcvm_error_free (f->error);
+  rcvmi_fc_metrics_close (&f->metrics);
+  rcvmi_proc_kill (&f->warden);
+  cleanup_close (&f->warden_error_fd);
   remove_sockets (f->dir_fd);
   cleanup_close (&f->own_dir_fd);
   free (f);
@@ -304,11 +450,19 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .overhead = 64 * (uint64_t) MIB,
   .overhead_per_cpu = (uint64_t) MIB,
   .opens_taps = true,
+  .hotplug_is_slow = true,
+  .nics_stay = true,
+  .nic_hotplug_since = RCVMI_FC_HOTPLUG_SINCE,
   .complaint = "Error: ",
   .probe = probe,
+  .find_jailer = rcvmi_fc_find_jailer,
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,
   .set_balloon = set_balloon,
+  .set_more_memory = set_more_memory,
+  .add_nic = add_nic,
+  .remove_nic = remove_nic,
+  .figures = figures,
   .clear = clear,
 };

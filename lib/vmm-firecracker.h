@@ -5,6 +5,7 @@
  *   vmm-firecracker.c         the driver: its process, what it is told and when
  *   vmm-firecracker-config.c  a VM's configuration as requests of Firecracker's API
  *   vmm-firecracker-confine.c what a confined one sees
+ *   vmm-firecracker-metrics.c what it counts
  *   vmm-firecracker-api.c     carrying requests out: HTTP over a UNIX socket
  */
 #ifndef RCVM_LIB_VMM_FIRECRACKER_H
@@ -30,8 +31,10 @@ enum
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
+#define RCVMI_FC_MEMORY_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
+#define RCVMI_FC_HOTPLUG_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
 
 /* One request.  Strings are owned. */
@@ -55,9 +58,19 @@ struct rcvmi_fc_requests
 /* All that makes a VM and starts it, for a Firecracker of that version. */
 int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version,
                         rcvm_error **err);
+/* One interface, as a request: at the start, or for a VM that runs. */
+void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t);
+/* A TAP becomes the VMM's user's, as far as that has one: it needs no rights to open it then. */
+int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err);
 /* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working
    directory, the caller's. */
-int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, rcvm_error **err);
+int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const char *id, rcvm_error **err);
+/* vmm->jailer, of Firecracker's own release. */
+int rcvmi_fc_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err);
+/* The jailer's arguments for a Firecracker with `argv`, without its program and its id; to be freed by rcvmi_strv_free. */
+int rcvmi_fc_jail_args (char ***out, const struct rcvmi_vmm *vmm, const char *id, char *const argv[], rcvm_error **err);
+/* A process that kills the VMM when the monitor has ended: PDEATHSIG, which does that else, goes when the jailer changes its user. */
+int rcvmi_fc_watch_over (struct rcvmi_vmm *vmm, struct rcvmi_proc *warden, int *error_fd, rcvm_error **err);
 /* One request more; takes `body` over, which may be NULL where there was no memory for it. */
 struct json_object;
 void rcvmi_fc_add (struct rcvmi_fc_requests *r, const char *method, const char *path, struct json_object *body,

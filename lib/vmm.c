@@ -41,6 +41,12 @@ choose_this (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_ops *ops, bool kvm, r
   return 0;
 }
 
+bool
+rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm)
+{
+  return vmm->ops->add_nic && vmm->version >= vmm->ops->nic_hotplug_since;
+}
+
 int
 rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err)
 {
@@ -57,11 +63,28 @@ rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_
       if (nic_hotplug && !drivers[i]->add_nic)
         continue;
       if (choose_this (vmm, drivers[i], kvm, &e) == 0)
-        return 0;
+        {
+          if (!nic_hotplug || rcvmi_vmm_can_attach_nics (vmm))
+            return 0;
+          rcvmi_fail (&e, RCVM_E_UNSUPPORTED, 0, "this %s cannot attach network interfaces to a VM that runs", drivers[i]->name);
+          free (steal_ptr (vmm->program));
+          vmm->ops = NULL;
+          vmm->version = 0;
+        }
       rcvmi_log (vmm->log, RCVM_LOG_DEBUG, "%s", rcvm_error_get_message (e));
       rcvm_error_free (e);
     }
   return choose_this (vmm, drivers[N_DRIVERS - 1], kvm, err);
+}
+
+int
+rcvmi_vmm_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->find_jailer)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the jailer confines Firecracker alone, and this VM's VMM is '%s': use --confine own, or --hypervisor firecracker",
+                       vmm->ops->name);
+  return vmm->ops->find_jailer (vmm, err);
 }
 
 /* Text. */
@@ -294,7 +317,7 @@ int
 rcvmi_vmm_spawn_plain (struct rcvmi_vmm *vmm, char *const argv[], int dir_fd, const char *log, rcvm_error **err)
 {
   int console[2] = { -1, -1 }, output[2] = { -1, -1 }, code = 0;
-  struct rcvmi_proc_how how = { .path = vmm->program, .argv = argv, .dir_fd = dir_fd };
+  struct rcvmi_proc_how how = { .path = vmm->jailer ? vmm->jailer : vmm->program, .argv = argv, .dir_fd = dir_fd };
 
   if (pipe2 (console, O_CLOEXEC) < 0 || (log ? make_fifo (vmm, dir_fd, log, output) : pipe2 (output, O_CLOEXEC)) < 0)
     code = rcvmi_fail_errno (err, errno, "cannot make the VMM's channels");
@@ -367,6 +390,10 @@ rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, r
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot share directories by virtiofs: use live volumes (NFS), or QEMU",
                        vmm->ops->name);
+  if (code == 0 && config->more_memory && !vmm->ops->set_more_memory)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot add memory to a VM that runs: leave org.runcvm.memory-max away, or use Firecracker",
+                       vmm->ops->name);
   vmm->console.dir_fd = config->dir_fd;
   if (code == 0 && vmm->confined)
     code = rcvmi_vmm_confine (vmm, &seen, err);
@@ -393,6 +420,12 @@ rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err)
   if (!vmm->ops->resume)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot resume a VM", vmm->ops->name);
   return vmm->ops->resume (vmm, err);
+}
+
+int
+rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err)
+{
+  return vmm->ops->set_more_memory (vmm, more, err);
 }
 
 int

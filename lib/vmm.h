@@ -85,6 +85,7 @@ struct rcvmi_vmm_config
   const char *host_kernel; /* NULL: the same */
   const char *kernel_args; /* of the user; may be NULL */
   uint64_t memory;         /* bytes */
+  uint64_t more_memory;    /* that may be added later; of whole 128 MiB */
   unsigned cpus;
   struct rcvmi_vmm_disk disks[RCVMI_VMM_DISKS];
   size_t n_disks;
@@ -94,7 +95,8 @@ struct rcvmi_vmm_config
   struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
   size_t n_shares;
   struct rcvmi_tuning tuning; /* its strings stay the caller's */
-  bool nic_hotplug; /* NICs may come later */
+  bool hotplug;     /* devices may come later; */
+  bool nic_hotplug; /* NICs, too */
   bool balloon;     /* memory that the guest frees goes back to the host */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
@@ -144,6 +146,7 @@ struct rcvmi_vmm
   char *accel_reason; /* why it is not kvm, or NULL */
   bool confined;      /* the process shall be (docs/confinement.md) */
   struct rcvmi_confine *confine; /* from its start on, where it is */
+  char *jailer; /* the program that does a part of that; NULL: none */
   struct rcvmi_tsc tsc; /* of when it was looked for */
   struct rcvmi_proc proc;
   struct rcvmi_ev_source *proc_source;
@@ -164,17 +167,26 @@ struct rcvmi_vmm_ops
   const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
   bool has_virtiofs;
   bool opens_taps; /* by their names, in the caller's network namespace */
+  bool hotplug_is_slow; /* a VM boots slower with it: for those that may need it */
+  bool nics_stay;  /* those that were detached, as devices that nobody drives: a MAC cannot come twice */
+  unsigned nic_hotplug_since; /* the version of which NICs can come to a VM that runs; 0: any, where there is add_nic */
   /* Finds vmm->program, and asks it for what has to be known. */
   int (*probe) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* Finds vmm->jailer. */
+  int (*find_jailer) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Starts the process; `running` follows. */
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
   int (*resume) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Of a VM with a balloon: `taken` bytes of its memory go back to the host. */
   int (*set_balloon) (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
+  /* So many bytes of what may be added are. */
+  int (*set_more_memory) (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err);
   /* To a guest that runs.  The guest is told by the agent protocol; before a NIC is removed it has let go of it. */
   int (*add_nic) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
   int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
+  /* What the VMM has counted, as Prometheus text about the VM `id`, to be freed.  `stands_still`: it is paused. */
+  char *(*figures) (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **err);
   /* Lets go of what start made; the process is dead already. */
   void (*clear) (struct rcvmi_vmm *vmm);
 };
@@ -185,6 +197,10 @@ extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 /* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here.  `nic_hotplug`: network
    interfaces will probably come later, so "auto" passes over drivers that cannot attach them. */
 int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
+/* Whether the driver that was chosen can attach network interfaces to a VM that runs. */
+bool rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm);
+/* RCVM_E_UNSUPPORTED for a VMM that has no jailer, RCVM_E_HOST where its program is missing. */
+int rcvmi_vmm_find_jailer (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Starts the guest.  The caller has set ev, log, handler and user. */
 int rcvmi_vmm_start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
 /* Our end of a channel, the caller's from then on; -1: `connected` of the handler will say when. */
@@ -199,6 +215,8 @@ int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Of a VM that was made with `memory` bytes and a balloon: `taken` of them go back to the host, as far as the guest can do without. */
 int rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
+/* Of a VM that was made with as many bytes of more_memory at least. */
+int rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err);
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
 /* Kills the process if it runs, and frees everything.  No handler is called any more. */

@@ -234,7 +234,7 @@ func (vm *VM) SetHypervisor(name string) error {
 	})
 }
 
-// SetConfinement takes "auto" (default), "own" or "off": what the VMM's process may see and do on the host.
+// SetConfinement takes "auto" (default), "own", "jailer" or "off": what the VMM's process may see and do on the host.
 func (vm *VM) SetConfinement(how string) error {
 	return vm.callString(how, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
 		return C.rcvm_vm_set_confinement(p, s, e)

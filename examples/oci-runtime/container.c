@@ -33,7 +33,7 @@ const struct option_spec container_options[] = {
   { "rootfs-digest", 0, LIST, AT (rootfs_digests), "DIGEST",
     "digest of a layer that the unchanged root is made of, lowest first" },
   { "hypervisor", 0, TEXT, AT (hypervisor), "NAME", "auto (default), qemu or firecracker" },
-  { "confine", 0, TEXT, AT (confine), "HOW", "the VMM: auto (default), own or off" },
+  { "confine", 0, TEXT, AT (confine), "HOW", "the VMM: auto (default), own, jailer or off" },
   { "kernel", 0, TEXT, AT (kernel), "FILE", "the guest's kernel: a bzImage or vmlinux" },
   { "initramfs", 0, TEXT, AT (initramfs), "FILE",
     "the guest's initramfs (runcvm-mkguest makes both)" },

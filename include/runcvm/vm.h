@@ -96,7 +96,7 @@ int rcvm_vm_set_console (rcvm_vm *vm, int fd, rcvm_error **err);
 int rcvm_vm_set_hypervisor (rcvm_vm *vm, const char *name, rcvm_error **err);
 /* How the VMM's process is confined on the host.  "auto" (default): as "own" where the caller is root, else as far as anybody
    can.  "own": by the library: a user, a root directory and namespaces of its own, without rights; RCVM_E_PERMISSION when it is
-   created by who is not root.  "off": not.  What a container says of itself has no part in it. */
+   created by who is not root.  "jailer": by Firecracker's own program for that, in the same way.  "off": not.  What a container says of itself has no part in it. */
 int rcvm_vm_set_confinement (rcvm_vm *vm, const char *how, rcvm_error **err);
 /* A bzImage or vmlinux. */
 int rcvm_vm_set_kernel (rcvm_vm *vm, const char *path, rcvm_error **err);

@@ -102,7 +102,7 @@ SH
     is "$(find "$work/theirs" -path '*/state/?*' ! -name .lock -o -path '*/vms/?*' ! -name .lock)" "" "nobody leaves nothing"
   fi
 fi
-fails "a confinement that is none" 125 plan "'confinement' is 'tight', and only auto, own and off are known" run "${guest[@]}" --confine tight \
+fails "a confinement that is none" 125 plan "'confinement' is 'tight', and only auto, own, jailer and off are known" run "${guest[@]}" --confine tight \
   --rootfs "$rootfs" x -- true
 chmod 600 "$work/initramfs"
 [ "$(id -u)" != 0 ] || fails "an initramfs that is root's alone" 125 vmm "cannot be read by everybody, and a confined VMM is nobody in particular" \

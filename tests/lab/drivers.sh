@@ -33,6 +33,13 @@ printf '#!/bin/sh\necho "Firecracker v1.6.0"\n' >"$work/old"
 chmod 755 "$work/old"
 RUNCVM_FIRECRACKER=$work/old refused 'is Firecracker 1\.6, and 1\.7 is the oldest' "an old Firecracker" start --hypervisor firecracker
 is "$(RUNCVM_FIRECRACKER=$work/old chosen)" "qemu kvm" "an old Firecracker is not chosen"
+printf '#!/bin/sh\necho "Firecracker v1.10.0"\n' >"$work/older"
+chmod 755 "$work/older"
+RUNCVM_FIRECRACKER=$work/older refused 'Firecracker 1\.10 cannot add memory to a VM that runs: 1\.14 is the first' "memory that comes, with an older one" \
+  start --hypervisor firecracker --annotation org.runcvm.memory-max=1G
+RUNCVM_FIRECRACKER=$work/older refused 'Firecracker 1\.10 cannot attach devices to a VM that runs: 1\.16 is the first' "interfaces that come, with an older one" \
+  start --hypervisor firecracker --annotation org.runcvm.hotplug=on
+is "$(RUNCVM_FIRECRACKER=$work/older chosen --annotation org.runcvm.hotplug=on)" "qemu kvm" "for them, QEMU is chosen"
 
 # The lab's memory is ours to reserve.
 huge() {
@@ -74,6 +81,26 @@ refused 'at most 32 CPUs' "too many CPUs" start --hypervisor firecracker --cpus 
 dd if=/dev/zero of="$work/nokernel" bs=1M count=1 2>/dev/null
 printf '\177ELF' | dd of="$work/nokernel" conv=notrunc 2>/dev/null
 refused 'neither a bzImage nor a vmlinux' "no kernel" start --hypervisor firecracker --kernel "$work/nokernel"
+# It stops in the middle of a request, and is killed.
+cat >"$work/dies" <<IN
+#!/bin/bash
+[ "\$1" != --version ] || exec "$firecracker" --version
+"$firecracker" "\$@" &
+until [ -S firecracker.sock ]; do sleep 0.01; done
+kill -STOP \$!
+sleep 1
+kill -9 \$!
+IN
+chmod 755 "$work/dies"
+RUNCVM_FIRECRACKER=$work/dies refused "^runcvm: vmm: the VMM \(firecracker, pid [0-9]+\) ended with|did not answer" "an API that dies in the middle of a request" \
+  start --hypervisor firecracker --confine off
+# What it counts.
+runcvm run --detach --memory 160M --log-level error --hypervisor firecracker --rootfs "$BUSYBOX" counts -- sleep 1000
+like "$(runcvm metrics counts)" '^runcvm_vmm_disk_read_bytes_total\{id="counts"\} [1-9][0-9]{4}' "its metrics are ours"
+like "$(runcvm metrics counts)" '^runcvm_vmm_lost_metrics_total\{id="counts"\} 0' "and are understood"
+runcvm pause counts
+like "$(runcvm metrics counts)" '^runcvm_vmm_vsock_sent_bytes_total\{id="counts"\} [1-9]' "also of one that is paused"
+runcvm delete --force counts
 # What Firecracker itself refuses comes with its reason.
 refused 'Firecracker refused to start the VM: .*initrd' "an empty initramfs" start --hypervisor firecracker --initramfs /proc/version
 

@@ -26,6 +26,7 @@ parse (struct net_interface *n, const struct tlv_writer *w)
 TEST (test_round_trip)
 {
   struct net_interface n = { .name = "eth0", .mac = { 2, 0, 0, 1, 2, 3 }, .has_mac = true, .mtu = 1400, .dhcp = 9,
+                             .device = { 2, 1, 1, 1, 1, 1 }, .has_device = true,
                              .flags = 0x1003, .has_lease = true },
                        back;
   struct net_address a = { .local = ip4 (10, 0, 0, 2), .peer = ip4 (10, 0, 0, 1), .broadcast = ip4 (10, 0, 0, 255),
@@ -48,6 +49,8 @@ TEST (test_round_trip)
   assert_true (parse (&back, &w));
   assert_string_equal (back.name, "eth0");
   assert_memory_equal (back.mac, n.mac, 6);
+  assert_true (back.has_device);
+  assert_memory_equal (back.device, n.device, 6);
   assert_int_equal (back.mtu, 1400);
   assert_int_equal (back.dhcp, 9);
   assert_int_equal (back.flags, 0x1003);

@@ -139,7 +139,7 @@ test_refused (void **state)
 
 /* "pids.max=30; ..." */
 static char *
-guest (const char *resources, uint64_t memory, unsigned cpus, bool update, int wanted)
+guest (const char *resources, uint64_t memory, uint64_t more, unsigned cpus, bool update, int wanted)
 {
   struct rcvmi_spec *s = parse (resources);
   struct tlv_writer w = TLV_WRITER_INIT;
@@ -150,7 +150,7 @@ guest (const char *resources, uint64_t memory, unsigned cpus, bool update, int w
   size_t size;
   FILE *out = open_memstream (&text, &size);
 
-  assert_int_equal (rcvmi_plan_guest_limits (&w, s->lx->resources, memory, update, &err), wanted);
+  assert_int_equal (rcvmi_plan_guest_limits (&w, s->lx->resources, memory, memory + more, update, &err), wanted);
   if (wanted == 0)
     rcvmi_plan_guest_cpu (&w, s->lx->resources, cpus, update);
   rcvm_error_free (err);
@@ -195,12 +195,24 @@ test_guest (void **state)
   (void) state;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
     {
-      char *got = guest (cases[i].resources, cases[i].memory, cases[i].cpus, cases[i].update, cases[i].code);
+      char *got = guest (cases[i].resources, cases[i].memory, 0, cases[i].cpus, cases[i].update, cases[i].code);
 
       if (strcmp (got, cases[i].wanted) != 0)
         fail_msg ("%s: %s", cases[i].resources, got);
       free (got);
     }
+}
+
+/* A VM that may grow. */
+static void
+test_growth (void **state)
+{
+  char *got = guest ("{'memory':{'limit':268435456}}", 128 * MIB, 128 * MIB, 1, true, 0);
+
+  (void) state;
+  assert_string_equal (got, "memory.max=max;");
+  free (got);
+  free (guest ("{'memory':{'limit':268435457}}", 128 * MIB, 128 * MIB, 1, true, RCVM_E_UNSUPPORTED));
 }
 
 int
@@ -211,6 +223,7 @@ main (void)
     cmocka_unit_test (test_update_leaves_memory),
     cmocka_unit_test (test_refused),
     cmocka_unit_test (test_guest),
+    cmocka_unit_test (test_growth),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -303,6 +303,8 @@ test_machine_errors (void **state)
     { 0, "RUNCVM_ENABLE_BALLOON=big", RCVM_E_INVALID, "RUNCVM_ENABLE_BALLOON" },
     { 0, "RUNCVM_DISK_BANDWIDTH=fast", RCVM_E_INVALID, "the limit 'fast', which is no number of bytes a second" },
     { 0, "RUNCVM_IO_ENGINE=aio", RCVM_E_INVALID, "only sync and async" },
+    { "'org.runcvm.memory-max':'17T'", 0, RCVM_E_INVALID, "org.runcvm.memory-max gives the memory '17T', which is no size up to 16 TiB" },
+    { "'org.runcvm.hotplug':'maybe'", 0, RCVM_E_INVALID, "org.runcvm.hotplug is 'maybe', and only auto, on and off" },
     { "'org.runcvm.huge-pages':'1G'", 0, RCVM_E_INVALID, "org.runcvm.huge-pages is '1G'" },
     { 0, "RUNCVM_BREAK=prenet", RCVM_E_UNSUPPORTED, "RUNCVM_BREAK" },
     { "'org.runcvm.break':'x'", 0, RCVM_E_UNSUPPORTED, "org.runcvm.break" },
@@ -413,7 +415,7 @@ test_machine_errors (void **state)
     rcvmi_plan_free (p);
     assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
                                  &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "none" }, &err));
-    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_CONFINE of the environment is 'none', and only auto, own and off");
+    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_CONFINE of the environment is 'none', and only auto, own, jailer and off");
     o.confinement = (char *) "own";
     p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
                         &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "off" }, &err);

@@ -53,3 +53,28 @@ succeeds "gives it back" wait_for grown
 diag "$(free with) MiB"
 runcvm delete --force with
 runcvm delete --force without
+
+# Memory that comes while it runs.
+if [ "$(hypervisor)" = firecracker ]; then
+  runcvm run --detach --memory 160M --log-level error --annotation org.runcvm.memory-max=416M --rootfs "$BUSYBOX" more -- sleep 100000
+  # total: of the guest's memory, in MiB
+  total() { runcvm exec more awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo; }
+  before=$(total)
+  more() { [ "$(total)" -ge $((before + 250)) ]; }
+  as_before() { [ "$(total)" -le "$before" ]; }
+  succeeds "a limit above the memory of the start" runcvm update --memory $((416 << 20)) more
+  succeeds "adds to it" wait_for more
+  is "$(runcvm exec more dd if=/dev/zero of=/dev/shm/x bs=1M count=200 2>&1 | grep -c '200+0 records out')" 1 "which the container can use"
+  runcvm exec more rm /dev/shm/x
+  like "$(runcvm update --memory $((417 << 20)) more 2>&1)" "more than the VM's memory of $((416 << 20))" "there is not more than was said at the start"
+  succeeds "a limit as low as at the start" runcvm update --memory $((160 << 20)) more
+  succeeds "takes it away again" wait_for as_before
+  runcvm delete --force more
+  LC_ALL=C sed 's/virtio_mem[.]ko/virtio_non.ko/g' "$RUNCVM_GUEST_DIR/initramfs" >"$work/lacking"
+  chmod 644 "$work/lacking"
+  like "$(runcvm run --initramfs "$work/lacking" --memory 160M --log-level error --annotation org.runcvm.memory-max=416M --rootfs "$BUSYBOX" x -- true 2>&1)" \
+    "its kernel lacks a driver for virtio-mem" "a kernel without virtio-mem is told"
+else
+  like "$(runcvm run --memory 160M --log-level error --annotation org.runcvm.memory-max=416M --rootfs "$BUSYBOX" x -- true 2>&1)" \
+    "'qemu' cannot add memory to a VM that runs" "QEMU cannot add memory to a VM that runs, and says so"
+fi

@@ -52,23 +52,43 @@ port=$(cat "$work/port")
 upper=$(ls "$work"/data/vms/honest@*/upper.img)
 wanted="hide=/etc/passwd hide=/root hide=/proc/self hide=$work/port hide=$RUNCVM_ROOT hide=$RUNCVM_ROOT/honest hide=$upper hide=$BUSYBOX/bin/sh
  hide=/run/runcvm-users hide=/dev/tty pid=$$ pid=$pid port=$port abstract=runcvm-test-$port"
-(export $variable=$work/looker
- runcvm run --log-level error --memory 160M --rootfs "$BUSYBOX" --kernel-args "$(echo $wanted)" taken -- true >/dev/null 2>"$work/taken.err" </dev/null) &
-log=$work/state/taken/console.log
-for _ in $(seq 1200); do grep -aqs '^done' "$log" || [ -s "$work/taken.err" ] && break; sleep 0.1; done
-cp "$log" "$work/found" || diag "$(cat "$work/taken.err")"
-taken=$(value taken vmmPid)
-second=$(user "$taken")
-while read -r result _ text; do
-  case $result in ok) ok "$text" ;; *) not_ok "${text#* - }" ;; esac
-done < <(grep -E '^(not )?ok ' "$work/found" | sed 's/^not ok/not_ok/')
-succeeds "it said all of that" [ "$(grep -c '^ok ' "$work/found")" -ge "$([ "$vmm" = qemu ] && echo 40 || echo 25)" ]
-is "$(sed -n 's/^sees //p' "$work/found" | grep -vE '^(/usr)?/lib(64)?/|^/usr/share/(qemu|seabios)/|^/dev/(null|urandom|kvm)$|^/etc/ld.so.cache$|^/vm/(run/)?[a-z0-9_.]+$' | grep -vxF "$work/looker")" "" \
-  "it sees its program, libraries, disks and devices, and no other file"
-is "$(sed -n 's/^interfaces //p' "$work/found")" 1 "and no network"
-succeeds "another VM's VMM is another user" [ "$second" != "$first" ]
-succeeds "whom nothing on the host belongs to but what is its VM's" \
-  [ -z "$(find "$work" /run /tmp -xdev -maxdepth 5 -user "$second" ! -path "*/vms/taken@*" 2>/dev/null)" ]
+# look ID HOW: has it run in place of the VM's VMM, and hands on what it found
+look() {
+  local log=$work/state/$1/console.log
+  (export $variable=$work/looker
+   runcvm run --log-level error --confine "$2" --memory 160M --rootfs "$BUSYBOX" --kernel-args "$(echo $wanted)" "$1" -- true >/dev/null 2>"$work/taken.err" </dev/null) &
+  for _ in $(seq 1200); do grep -aqs '^done' "$log" || [ -s "$work/taken.err" ] && break; sleep 0.1; done
+  cp "$log" "$work/found" || diag "$(cat "$work/taken.err")"
+  taken=$(value "$1" vmmPid)
+  second=$(user "$taken")
+  while read -r result _ text; do
+    case $result in ok) ok "$2: $text" ;; *) not_ok "$2: ${text#* - }" ;; esac
+  done < <(grep -E '^(not )?ok ' "$work/found" | sed 's/^not ok/not_ok/')
+  succeeds "$2: it said all of that" [ "$(grep -c '^ok ' "$work/found")" -ge "$([ "$vmm" = qemu ] && echo 40 || echo 25)" ]
+  is "$(sed -n 's/^sees //p' "$work/found" | grep -vE '^(/usr)?/lib(64)?/|^/usr/share/(qemu|seabios)/|^/dev/(null|urandom|kvm)$|^/etc/ld.so.cache$|^/vm/(run/)?[a-z0-9_.]+$' |
+    grep -vxF "$work/looker" | if [ "$2" = jailer ]; then grep -vE '^/(looker(\.pid)?|log|metrics|vsock_[0-9]+|dev/(net/tun|userfaultfd))$'; else cat; fi)" "" \
+    "$2: it sees its program, libraries, disks and devices, and no other file"
+  is "$(sed -n 's/^interfaces //p' "$work/found")" 1 "$2: and no network"
+  succeeds "$2: another VM's VMM is another user" [ "$second" != "$first" ]
+  succeeds "$2: whom nothing on the host belongs to but what is its VM's" \
+    [ -z "$(find "$work" /run /tmp -xdev -maxdepth 5 -user "$second" ! -path "*/vms/$1@*" 2>/dev/null)" ]
+}
+look taken own
+if [ "$vmm" = firecracker ] && "${RUNCVM_JAILER:-jailer}" --version 2>/dev/null | grep -q '^Jailer v1.16'; then
+  kept=$taken
+  look jailed jailer
+  monitor=$(value jailed pid)
+  kill -9 "$monitor"
+  wait_for test ! -d "/proc/$taken"
+  succeeds "a jailed VMM whose monitor is killed ends" test ! -d "/proc/$taken"
+  runcvm delete --force jailed
+  is "$(runcvm run --log-level error --confine jailer --memory 160M --rootfs "$BUSYBOX" jailed -- sh -c 'echo out; exit 7')$?" "out7" "a VM runs by the jailer"
+  like "$(RUNCVM_JAILER=/not/there runcvm run --confine jailer --memory 160M --rootfs "$BUSYBOX" x -- true 2>&1)" "^runcvm: vmm: Firecracker's jailer is not there: " "one that is missing is said to be"
+  is "$(ls -A /mnt /srv 2>/dev/null | grep -c firecracker)" 0 "nothing of it is left on the host"
+  taken=$kept
+else
+  like "$(runcvm run --hypervisor qemu --confine jailer --memory 160M --rootfs "$BUSYBOX" x -- true 2>&1)" "the jailer confines Firecracker alone, and this VM's VMM is 'qemu'" "QEMU has no jailer"
+fi
 
 # What is left.
 runcvm delete --force taken

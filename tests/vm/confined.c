@@ -42,6 +42,8 @@ enum
 };
 
 static FILE *out;
+/* Firecracker's jailer gives its program a root to which it may write. */
+static bool jailed;
 
 static void __attribute__ ((format (printf, 2, 3)))
 check (bool good, const char *fmt, ...)
@@ -71,11 +73,11 @@ print_name (const char *path, const struct stat *st, int type, struct FTW *ftw)
 static void
 look_around (void)
 {
-  static const char *const places[] = { "/x", "/vm/x", "/dev/x", "/etc/x", "/usr/x", "/tmp/x" };
+  static const char *const places[] = { "/x", "/dev/x", "/run/x", "/vm/x", "/etc/x", "/usr/x", "/tmp/x" };
   int n = 0;
 
   nftw ("/", print_name, 16, FTW_PHYS);
-  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+  for (size_t i = jailed ? 3 : 0; i < sizeof places / sizeof places[0]; i++)
     n += open (places[i], O_CREAT | O_RDWR, 0600) >= 0;
   check (n == 0, "it can make no file");
   check (open ("/vm/kernel", O_RDONLY) >= 0, "it reads its kernel");
@@ -83,7 +85,7 @@ look_around (void)
   check (open ("/etc/ld.so.cache", O_RDWR) < 0, "nor to what its libraries are found by");
   check (chroot ("/dev") < 0, "it cannot move to another root");
   check (open ("/../../../etc/passwd", O_RDONLY) < 0, "no path leads out of its own");
-  check (symlink ("/etc", "/dev/link") < 0 && mkdir ("/dev/dir", 0700) < 0, "it makes no links and no directories");
+  check (jailed || (symlink ("/etc", "/dev/link") < 0 && mkdir ("/dev/dir", 0700) < 0), "it makes no links and no directories");
 }
 
 static void
@@ -131,7 +133,7 @@ look_at_rights (void)
          "it has no capabilities");
   for (unsigned long c = 0; c < CAPABILITIES; c++)
     bounding += prctl (PR_CAPBSET_READ, c) == 1;
-  check (bounding == 0, "and can get none");
+  check (bounding == 0 || (jailed && bounding == 8), "and can get none");
   check (prctl (PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "nor by executing a program");
   check (unshare (CLONE_NEWUSER) < 0, "it cannot make a user namespace");
   check (syscall (SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0) < 0, "nor a process in one");
@@ -211,6 +213,8 @@ main (int argc, char **argv)
   /* Firecracker is asked before it is run. */
   if (argc == 2 && strcmp (argv[1], "--version") == 0)
     return puts ("Firecracker v1.16.1") < 0;
+  for (int i = 1; i < argc; i++)
+    jailed |= strcmp (argv[i], "--start-time-us") == 0;
   out = fstat (CONSOLE_FD, &st) == 0 && S_ISSOCK (st.st_mode) ? fdopen (CONSOLE_FD, "w") : stdout;
   look_around ();
   look_at_fds ();

@@ -209,7 +209,7 @@ def _set_process_env(process, environment):
                         "Whether the container sees its root read-only."),
     "annotations": (_set_annotations, "A mapping of annotations that are added or replaced."),
     "hypervisor": (raw.rcvm_vm_set_hypervisor, "'auto', 'qemu' or 'firecracker'."),
-    "confinement": (raw.rcvm_vm_set_confinement, "'auto' (default), 'own' or 'off': what the VMM's process may see and do on the host."),
+    "confinement": (raw.rcvm_vm_set_confinement, "'auto' (default), 'own', 'jailer' or 'off': what the VMM's process may see and do on the host."),
     "kernel": (raw.rcvm_vm_set_kernel, "Path of the guest's kernel."),
     "initramfs": (raw.rcvm_vm_set_initramfs, "Path of the guest's initramfs."),
     "kernel_args": (raw.rcvm_vm_set_kernel_args, "Appended to the kernel's command line."),
