@@ -90,6 +90,7 @@ until [ -S firecracker.sock ]; do sleep 0.01; done
 kill -STOP \$!
 sleep 1
 kill -9 \$!
+wait \$!
 IN
 chmod 755 "$work/dies"
 RUNCVM_FIRECRACKER=$work/dies refused "^runcvm: vmm: the VMM \(firecracker, pid [0-9]+\) ended with|did not answer" "an API that dies in the middle of a request" \
