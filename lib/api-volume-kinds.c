@@ -134,6 +134,13 @@ rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target
 }
 
 RCVM_PUBLIC int
+rcvm_volume_attach_9p (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                       rcvm_error **err)
+{
+  return attach (vm, "9p", 0, source, target, options, "", err);
+}
+
+RCVM_PUBLIC int
 rcvm_volume_attach_scratch (rcvm_vm *vm, const char *source, const char *target, uint64_t size, rcvm_error **err)
 {
   autofree char *absolute = NULL;

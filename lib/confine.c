@@ -203,6 +203,21 @@ rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char
 }
 
 int
+rcvmi_confine_add_mount (struct rcvmi_confine *c, int tree, const char *target, rcvm_error **err)
+{
+  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .owners = -1 };
+  int code;
+
+  e.fd = fcntl (tree, F_DUPFD_CLOEXEC, 3);
+  if (e.fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot keep a file descriptor");
+  code = add (c, &e, err);
+  if (code < 0)
+    cleanup_close (&e.fd);
+  return code;
+}
+
+int
 rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err)
 {
   struct stat st;

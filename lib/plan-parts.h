@@ -91,6 +91,10 @@ void rcvmi_plan_copy_volumes_clear (struct rcvmi_plan *plan);
 int rcvmi_plan_add_share (struct rcvmi_plan *plan, const struct rcvmi_plan_share *share, rcvm_error **err);
 void rcvmi_plan_shares_clear (struct rcvmi_plan *plan);
 
+/* plan-diod.c */
+int rcvmi_plan_add_diod (struct rcvmi_plan *plan, const char *source, const char *target, bool read_only, rcvm_error **err);
+void rcvmi_plan_diods_clear (struct rcvmi_plan *plan);
+
 /* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
 int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,
                        rcvm_error **err);

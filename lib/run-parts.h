@@ -85,6 +85,7 @@ struct rcvmi_run
   struct rcvmi_run_notify *notify;    /* NULL: none */
   struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_live *live;        /* NULL: none */
+  struct rcvmi_run_diods *diods;      /* NULL: none */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   struct rcvmi_run_listener *listener; /* NULL: none is by TCP */
   int64_t shutdown_extended;         /* ms */
@@ -228,6 +229,12 @@ void rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd);
 
 /* run-volumes-tcp.c */
 /* The network is there: for volumes by TCP, the guest is told where they are. */
+/* run-diod.c */
+int rcvmi_run_start_diods (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_diods (struct rcvmi_run *run);
+/* The connection to one, which can be had once; -1. */
+int rcvmi_run_take_diod (struct rcvmi_run *run, uint32_t number);
+
 int rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err);
 /* How many connections came from others than the VM. */
 uint64_t rcvmi_run_refused_by_listener (const struct rcvmi_run *run);

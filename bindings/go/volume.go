@@ -81,6 +81,13 @@ func (vm *VM) AttachVirtiofs(source, target string, options *VolumeOptions) erro
 	})
 }
 
+// Attach9P shares a directory of the host, live, by 9P, which takes a guest kernel that has it.  options may be nil.
+func (vm *VM) Attach9P(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_9p(p, s, t, o, e)
+	})
+}
+
 // AttachBlock gives the VM a block device or an image file of the host.  options may be nil.
 func (vm *VM) AttachBlock(source, target string, options *VolumeOptions) error {
 	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {

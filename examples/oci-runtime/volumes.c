@@ -46,7 +46,7 @@ static int
 parse_common (const char *key, const char *value, struct mount *m)
 {
   /* Of --volume: another way to share the same. */
-  if (strcmp (key, "virtiofs") == 0 && !value && m->type && strcmp (m->type, "bind") == 0)
+  if ((strcmp (key, "virtiofs") == 0 || strcmp (key, "9p") == 0) && !value && m->type && strcmp (m->type, "bind") == 0)
     {
       m->type = key;
       return 0;
@@ -119,6 +119,12 @@ attach_copy (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *opti
 }
 
 static int
+attach_9p (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_9p (vm, m->source, m->target, options, err);
+}
+
+static int
 attach_virtiofs (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
 {
   return rcvm_volume_attach_virtiofs (vm, m->source, m->target, options, err);
@@ -150,6 +156,7 @@ static const struct mount_kind
   { "copy", attach_copy, 1 },
   { "scratch", attach_scratch, -1 },
   { "tmpfs", attach_tmpfs, 0 },
+  { "9p", attach_9p, 1 },
   { "virtiofs", attach_virtiofs, 1 },
 };
 
@@ -245,7 +252,7 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
   else if (!(kind = find_kind (m.type)))
-    complain ("cli", "--mount needs type=bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
+    complain ("cli", "--mount needs type=9p, bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
   else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
   else if (m.source && !kind->has_source)

@@ -79,6 +79,13 @@ int rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target
 int rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                                  rcvm_error **err);
 
+/* Shares the directory `source` of the host with the VM by 9P (9P2000.L), through a tunnel as rcvm_volume_attach_nfs, with a server
+   (diod, of Debian's package) for each that sees nothing but that directory.  Users are who they are in the VM, but in no group other
+   than that of their own number.  It takes a guest kernel with a 9P client, which Debian's cloud kernel is not: rcvm_vm_create
+   fails with RCVM_E_GUEST then; and root: RCVM_E_UNSUPPORTED.  Option that counts: readonly.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_9p (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                           rcvm_error **err);
+
 /* A disk that is empty at first, with an ext4 of `size` bytes, at `target`.  It takes up on the host what is written to it, and
    goes with the VM; or it is the image file `source`, which stays, and is made when the VM is created if it is not there: with
    `size` 0 it has to be.  `source` may be NULL.  One of `source` is for one VM at a time.  RCVM_E_INVALID, RCVM_E_STATE;

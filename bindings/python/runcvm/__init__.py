@@ -387,6 +387,10 @@ class VM(_Options):
         """Shares a directory of the host, live, with a VM that QEMU runs."""
         self._attach(raw.rcvm_volume_attach_virtiofs, source, target, readonly, cached=cached)
 
+    def attach_9p(self, source, target, *, readonly=False):
+        """Shares a directory of the host, live, by 9P, which takes a guest kernel that has it."""
+        self._attach(raw.rcvm_volume_attach_9p, source, target, readonly)
+
     def attach_block(self, source, target, *, readonly=False, fstype=None):
         """Gives the VM a block device or an image file of the host; fstype 'raw': as a device node, and not mounted."""
         self._attach(raw.rcvm_volume_attach_block, source, target, readonly, fstype=fstype)
