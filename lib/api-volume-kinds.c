@@ -72,6 +72,7 @@ check_options (const rcvm_volume_options *o, const char *kind, int has, rcvm_err
                      : o->cached && !(has & HAS_CACHED)           ? "cached"
                      : o->notify                                  ? "notify"
                      : o->transport                               ? "transport"
+                     : o->server                                  ? "server"
                      : o->fstype && !(has & HAS_FSTYPE)           ? "fstype"
                      : o->write_back && !(has & HAS_WRITE_BACK)   ? "write-back"
                                                                   : NULL;

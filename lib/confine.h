@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <linux/capability.h>
+
 #include <runcvm/error.h>
 
 enum rcvmi_confine_kind
@@ -39,6 +41,12 @@ struct rcvmi_confine_entry
   mode_t type;  /* DEVICE: S_IFCHR or S_IFBLK */
   dev_t device;
 };
+
+/* Of root's capabilities, those that serving files as others takes. */
+#define RCVMI_CONFINE_FILE_SERVER                                                                                         \
+  (UINT64_C (1) << CAP_CHOWN | UINT64_C (1) << CAP_DAC_OVERRIDE | UINT64_C (1) << CAP_DAC_READ_SEARCH                     \
+   | UINT64_C (1) << CAP_FOWNER | UINT64_C (1) << CAP_FSETID | UINT64_C (1) << CAP_MKNOD | UINT64_C (1) << CAP_SETUID     \
+   | UINT64_C (1) << CAP_SETGID)
 
 struct rcvmi_confine
 {
@@ -74,8 +82,8 @@ int rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *d
 /* The same as the root itself: BASE/PROGRAM/ID/root, for Firecracker's jailer, which copies the program into it and goes there.  All
    other targets are below it. */
 int rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char *id, int *dir_fd, rcvm_error **err);
-/* The file system of `tree`, which is mounted nowhere; it stays the caller's. */
-int rcvmi_confine_add_mount (struct rcvmi_confine *c, int tree, const char *target, rcvm_error **err);
+/* The directory or file that `fd` is open at, with what is mounted beneath, as it is now. */
+int rcvmi_confine_add_tree (struct rcvmi_confine *c, int fd, bool read_only, const char *target, rcvm_error **err);
 /* The device that `source` is, as a node of the confined user's.  RCVM_E_HOST: it is no device. */
 int rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err);
 /* A program (or a script, and its interpreter) and the libraries that it loads, all at their own places. */

@@ -203,6 +203,8 @@ struct rcvmi_plan
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
   bool binds_by_tcp;
+  bool tcp;   /* there are some by TCP */
+  bool unfsd; /* serves them, in place of our own server */
   uint16_t first_port, last_port; /* where the volume server listens for those by TCP; 0: the kernel chooses */
 
   struct rcvmi_plan_net net;

@@ -14,13 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <linux/capability.h>
 
 #include "agent-wire.h"
 #include "cleanup.h"
@@ -29,16 +26,10 @@
 
 enum
 {
-  SOCKET = 3, /* the child's */
   TEXT_MAX = 1024,
   OPEN_FILES = 4096,
   THREADS = 256
 };
-
-#define BIT(cap) (UINT64_C (1) << (cap))
-#define RIGHTS                                                                                                            \
-  (BIT (CAP_CHOWN) | BIT (CAP_DAC_OVERRIDE) | BIT (CAP_DAC_READ_SEARCH) | BIT (CAP_FOWNER) | BIT (CAP_FSETID)             \
-   | BIT (CAP_MKNOD) | BIT (CAP_SETUID) | BIT (CAP_SETGID))
 
 struct server
 {
@@ -56,20 +47,22 @@ struct rcvmi_run_diods
   size_t n;
 };
 
-static char *
-find_program (rcvm_error **err)
+char *
+rcvmi_run_find_server (const char *variable, const char *name, const char *const *places, const char *advice,
+                       rcvm_error **err)
 {
-  char *program = rcvmi_vmm_find_program ("RUNCVM_DIOD", "diod");
-  const char *asked = secure_getenv ("RUNCVM_DIOD");
+  char *program = rcvmi_vmm_find_program (variable, name);
+  const char *asked = secure_getenv (variable);
 
   /* Where users' searches do not lead. */
-  if (!program && !(asked && *asked) && access ("/usr/sbin/diod", X_OK) == 0 && !(program = strdup ("/usr/sbin/diod")))
-    {
-      rcvmi_fail_nomem (err);
-      return NULL;
-    }
+  for (; !program && !(asked && *asked) && *places; places++)
+    if (access (*places, X_OK) == 0 && !(program = strdup (*places)))
+      {
+        rcvmi_fail_nomem (err);
+        return NULL;
+      }
   if (!program)
-    rcvmi_fail (err, RCVM_E_HOST, 0, "diod is not there: install the package diod, or say in RUNCVM_DIOD where it is");
+    rcvmi_fail (err, RCVM_E_HOST, 0, "%s is not there: %s", name, advice);
   return program;
 }
 
@@ -96,39 +89,31 @@ on_death (void *user, uint32_t events)
   rcvmi_run_fail (s->run, e);
 }
 
-/* As it was opened, mounted nowhere yet. */
 static int
 open_directory (const struct rcvmi_plan_diod *share, rcvm_error **err)
 {
-  struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
-  autoclose int fd = open (share->source, O_PATH | O_DIRECTORY | O_CLOEXEC), tree = -1;
+  int fd = open (share->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
   if (fd < 0 && errno == ENOTDIR)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "'%.200s' is no directory, and diod shares nothing else", share->source);
-  if (fd < 0)
-    return rcvmi_fail_errno (err, errno, "cannot open '%.200s', which is to be mounted at '%.200s' in the VM",
-                             share->source, share->target);
-  if (share->read_only)
-    attr.attr_set |= MOUNT_ATTR_RDONLY;
-  tree = open_tree (fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-  if (tree < 0 || mount_setattr (tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot mount '%.200s' for diod", share->source);
-  return steal_fd (&tree);
+  return fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%.200s', which is to be mounted at '%.200s' in the VM",
+                                    share->source, share->target)
+                : fd;
 }
 
 static int
-confine (struct rcvmi_confine *c, const char *program, int tree, rcvm_error **err)
+confine (struct rcvmi_confine *c, const char *program, int directory, bool read_only, rcvm_error **err)
 {
   int code = rcvmi_confine_add_program (c, program, err);
 
-  c->capabilities = RIGHTS;
+  c->capabilities = RCVMI_CONFINE_FILE_SERVER;
   c->files = OPEN_FILES;
   c->threads = THREADS;
   c->file_size = RLIM_INFINITY;
   if (code == 0)
     code = rcvmi_confine_add_device (c, "/dev/null", "/dev/null", err);
   if (code == 0)
-    code = rcvmi_confine_add_mount (c, tree, RCVMI_PLAN_DIOD_NAME, err);
+    code = rcvmi_confine_add_tree (c, directory, read_only, RCVMI_PLAN_DIOD_NAME, err);
   return code;
 }
 
@@ -149,8 +134,8 @@ spawn (struct server *s, const char *program, int socket, int output, rcvm_error
                                 .n_fds = 1,
                                 .prepare = rcvmi_confine_enter,
                                 .user = &c };
-  autoclose int tree = open_directory (s->share, err);
-  int code = tree < 0 ? tree : confine (&c, program, tree, err);
+  autoclose int directory = open_directory (s->share, err);
+  int code = directory < 0 ? directory : confine (&c, program, directory, s->share->read_only, err);
 
   how.namespaces = rcvmi_confine_namespaces (&c);
   if (code == 0)
@@ -183,6 +168,7 @@ start (struct server *s, const char *program, rcvm_error **err)
 int
 rcvmi_run_start_diods (struct rcvmi_run *run, rcvm_error **err)
 {
+  static const char *const places[] = { "/usr/sbin/diod", NULL };
   const struct rcvmi_plan *plan = run->plan;
   struct rcvmi_run_diods *m;
   int code = 0;
@@ -195,7 +181,8 @@ rcvmi_run_start_diods (struct rcvmi_run *run, rcvm_error **err)
   m = run->diods = calloc (1, sizeof *m);
   if (!m)
     return rcvmi_fail_nomem (err);
-  m->program = find_program (err);
+  m->program = rcvmi_run_find_server ("RUNCVM_DIOD", "diod", places,
+                                      "install the package diod, or say in RUNCVM_DIOD where it is", err);
   if (!m->program)
     return RCVM_E_HOST;
   for (size_t i = 0; code == 0 && i < plan->n_diods; i++)

@@ -530,7 +530,8 @@ rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err)
     rcvmi_log_at (run->log, RCVM_LOG_WARNING, "volumes",
                   "without root's rights, what the VM does to its volumes is done as %u:%u", (unsigned) geteuid (),
                   (unsigned) getegid ());
-  if (open_sources (v, err) < 0 || start_server (v, err) < 0)
+  if (open_sources (v, err) < 0
+      || (run->plan->unfsd ? rcvmi_run_start_unfsd (run, v->fds, err) : start_server (v, err)) < 0)
     return RCVMI_STEP_FAILED;
   return RCVMI_STEP_PENDING;
 }
@@ -545,6 +546,7 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
   run->volumes = NULL;
   rcvmi_run_undo_listener (run);
   rcvmi_run_undo_diods (run);
+  rcvmi_run_undo_unfsd (run);
   rcvmi_tunnels_free (v->tunnels);
   drop_server (v);
   rcvmi_proc_kill (&v->proc);
@@ -582,6 +584,8 @@ on_connect (void *user, uint32_t share)
 
   if (share)
     return rcvmi_run_take_diod (v->run, share - 1);
+  if (v->run->unfsd)
+    return rcvmi_run_connect_unfsd (v->run);
   if (v->n == 0 || (!v->ready && v->n_waiting == AGENT_TUNNELS_MAX)
       || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -1;
@@ -630,6 +634,16 @@ rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user
   if (!v || v->n == 0)
     {
       done (user, "{\"volumes\":[]}", NULL);
+      return 0;
+    }
+  /* That one counts nothing. */
+  if (run->unfsd)
+    {
+      autofree char *json = rcvmi_volume_figures_json (run->plan, NULL, 0, 0, err);
+
+      if (!json)
+        return RCVM_E_NOMEM;
+      done (user, json, NULL);
       return 0;
     }
   for (q = v->requests; q; q = q->next)

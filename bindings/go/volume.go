@@ -12,6 +12,7 @@ type VolumeOptions struct {
 	Cached    uint   // seconds for which the VM may rely on what it has seen
 	Notify    bool   // watchers in the VM hear of what others change
 	Transport string // "tunnel", "tcp" or "tcp:FIRST-LAST"; "" for the tunnel
+	Server    string // "own" or "unfsd"; "" for our own
 	FSType    string // of a disk: "raw" for the disk itself, "" for what is found on it
 	WriteBack string // of a copy: "none", "exit", "periodic:SECONDS" or "change:SECONDS"
 }
@@ -31,6 +32,11 @@ func (o *VolumeOptions) apply(coptions *C.rcvm_volume_options) error {
 	if result == 0 && o.Transport != "" {
 		text := C.CString(o.Transport)
 		result = C.rcvm_volume_options_set_transport(coptions, text, &cerr)
+		freeString(text)
+	}
+	if result == 0 && o.Server != "" {
+		text := C.CString(o.Server)
+		result = C.rcvm_volume_options_set_server(coptions, text, &cerr)
 		freeString(text)
 	}
 	if result == 0 && o.FSType != "" {

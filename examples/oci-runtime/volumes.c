@@ -8,7 +8,7 @@
 
 struct mount
 {
-  const char *type, *source, *target, *fstype, *write_back, *transport;
+  const char *type, *source, *target, *fstype, *write_back, *transport, *server;
   int readonly, notify;
   long uid, gid;
   unsigned cached, mode;
@@ -63,6 +63,11 @@ parse_common (const char *key, const char *value, struct mount *m)
   if (strcmp (key, "transport") == 0 && value)
     {
       m->transport = value;
+      return 0;
+    }
+  if (strcmp (key, "server") == 0 && value)
+    {
+      m->server = value;
       return 0;
     }
   if (strcmp (key, "notify") == 0)
@@ -180,6 +185,7 @@ attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
       && rcvm_volume_options_set_cached (options, m->cached, err) == 0
       && rcvm_volume_options_set_notify (options, m->notify, err) == 0
       && rcvm_volume_options_set_transport (options, m->transport, err) == 0
+      && rcvm_volume_options_set_server (options, m->server, err) == 0
       && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0
       && rcvm_volume_options_set_write_back (options, m->write_back, err) == 0)
     code = find_kind (m->type)->attach (vm, m, options, err);

@@ -35,6 +35,9 @@ int rcvm_volume_options_set_notify (rcvm_volume_options *options, int notify, rc
    "tcp:1000-1050": at a free one of these, the same for all volumes of the VM.  The server takes connections from the VM's own
    addresses alone; docs/volumes.md says what is weaker.  RCVM_E_INVALID; what is no such text is an error when the VM is created.  Since 0.1. */
 int rcvm_volume_options_set_transport (rcvm_volume_options *options, const char *transport, rcvm_error **err);
+/* Of a live volume (NFS): who serves it, and with it all of the VM's live volumes: "own" (default; NULL), or "unfsd": unfs3's, if
+   that is installed (RCVM_E_HOST when the VM is created), through the tunnel alone.  RCVM_E_INVALID.  Since 0.1. */
+int rcvm_volume_options_set_server (rcvm_volume_options *options, const char *server, rcvm_error **err);
 /* Of a disk: the file system on it, by the kernel's name ("ext4", "squashfs"); "raw": it is not mounted, the VM gets the disk
    itself; NULL (default): what is found on it.  Since 0.1. */
 int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype, rcvm_error **err);

@@ -205,6 +205,30 @@ test_shares (void **state)
 }
 
 static void
+test_server (void **state)
+{
+  static const char bind[] = "'mounts':[{'destination':'/bound','type':'bind','source':'/s'}]";
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "ro", "/t", "/b", "server=unfsd"));
+
+  (void) state;
+  assert_true (p->unfsd);
+  rcvmi_plan_free (p);
+  p = plan_ok (plain (), VOLUMES ("/s", "/a", "server=own"));
+  assert_false (p->unfsd);
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-server=unfsd")));
+  assert_true (p->unfsd);
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "server=ganesha"), RCVM_E_INVALID, "plan", "has no option 'server=ganesha'");
+  plan_fails (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-server=x")), RCVM_E_INVALID,
+              "plan", "only own and unfsd are known");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "server=unfsd", "/t", "/b", "transport=tcp"), RCVM_E_UNSUPPORTED, "plan",
+              "through the tunnel, and not by TCP");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "transport=tcp", "/t", "/b", "server=unfsd"), RCVM_E_UNSUPPORTED, "plan",
+              "through the tunnel, and not by TCP");
+}
+
+static void
 test_9p (void **state)
 {
   struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=9p", "/t", "/b", "type=9p,ro"));
@@ -352,6 +376,7 @@ main (void)
     cmocka_unit_test (test_live_copies), cmocka_unit_test (test_copies),
     cmocka_unit_test (test_shares),
     cmocka_unit_test (test_9p),
+    cmocka_unit_test (test_server),
     cmocka_unit_test (test_notify), cmocka_unit_test (test_transport),
     cmocka_unit_test (test_runcvm_disks),
     cmocka_unit_test (test_errors),
