@@ -84,7 +84,7 @@ enum agent_frame
   AGENT_CHANGED = 15,       /* empty: there are changes in the copies that are watched; not said again before the next FROZEN */
   AGENT_SYNCED = 37,        /* answers SYNC of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else
                                A_CLOCK_NSEC: the guest's CLOCK_REALTIME_COARSE before */
-  AGENT_CONNECT = 9,    /* empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
+  AGENT_CONNECT = 9,    /* record: A_SHARE, or empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
   AGENT_EXEC = 17,     /* record: enum agent_exec_tag */
@@ -134,6 +134,7 @@ enum agent_tag
   A_STREAM = 15,     /* u32 */
   A_BYTES = 16,      /* u32 */
   A_ALL = 17,        /* u32 */
+  A_SHARE = 40,      /* u32: to number N - 1 of the servers of 9P; absent or 0: to the volume server */
   A_CLOCK_NSEC = 18  /* u64: the host's CLOCK_REALTIME when sent */
 };
 
@@ -266,7 +267,8 @@ enum agent_mount_tag
   M_TYPE = 2,        /* str: file system type; "bind" for a bind within the container's tree: both
                         paths are in the container and may be the same (to give a directory flags) */
   M_SOURCE = 3,      /* str: device, or locator ("serial:", "dev:") for a disk; "volume:NAME": an export of the
-                        volume server, through a tunnel; "tcp:NAME": the same, over the container's network; "copy:N": number N of the disk of copies, which is mounted at
+                        volume server, through a tunnel; "tcp:NAME": the same, over the container's network;
+                        "9p:N": what number N of the servers of 9P shares (M_TYPE is "9p", and the transport is added to M_DATA); "copy:N": number N of the disk of copies, which is mounted at
                         "stage:copies", with what is changed of it beside it (M_TYPE is then "overlay"); M_TYPE is then "nfs", and ports and addresses are
                         added to M_DATA */
   M_FLAGS = 4,       /* u64: MS_* */

@@ -17,8 +17,9 @@ static int far[AGENT_TUNNELS_MAX];
 static unsigned n_far;
 
 static int
-connect_far (void *user)
+connect_far (void *user, uint32_t share)
 {
+  (void) share;
   int pair[2];
 
   (void) user;

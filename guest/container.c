@@ -171,16 +171,25 @@ pass_network (int handoff, struct failure *f)
   return 0;
 }
 
+/* Those that are -1 are not there. */
 static void
-close_all_but (int one, int other)
+close_all_but (const int *kept, size_t n)
 {
-  unsigned low = (unsigned) (one < other ? one : other), high = (unsigned) (one < other ? other : one);
+  unsigned from = 3;
 
-  if (low > 3)
-    syscall (SYS_close_range, 3u, low - 1, 0);
-  if (high > low + 1)
-    syscall (SYS_close_range, low + 1, high - 1, 0);
-  syscall (SYS_close_range, high + 1, ~0u, 0);
+  for (;;)
+    {
+      unsigned next = ~0u;
+
+      for (size_t i = 0; i < n; i++)
+        if (kept[i] >= 0 && (unsigned) kept[i] >= from && (unsigned) kept[i] < next)
+          next = (unsigned) kept[i];
+      if (next > from)
+        syscall (SYS_close_range, from, next == ~0u ? next : next - 1, 0);
+      if (next == ~0u)
+        return;
+      from = next + 1;
+    }
 }
 
 static _Noreturn void
@@ -191,10 +200,11 @@ helper (struct setup *s, int trees, int handoff)
   long pid;
 
   handoff_begin_child (handoff);
-  close_all_but (handoff, trees < 0 ? handoff : trees);
+  close_all_but ((int[]){ handoff, trees, volumes_socket () }, 3);
   umask (022);
   if (enter_namespaces (s, handoff, &root_tree, s, &f) == 0 && pass_network (handoff, &f) == 0)
     {
+      volumes_disconnect ();
       /* A child of the agent, which is to reap it. */
       pid = syscall (SYS_clone, K_CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
       if (pid == 0)
@@ -223,7 +233,7 @@ static bool
 volumes_are_wanted (const struct setup *s)
 {
   for (size_t i = 0; i < s->n_mounts; i++)
-    if (mount_is_volume (&s->mounts[i]))
+    if (mount_is_volume (&s->mounts[i]) || mount_is_share (&s->mounts[i]))
       return true;
   return false;
 }

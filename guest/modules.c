@@ -195,7 +195,7 @@ modules_load_fs (const char *type)
   /* These hang on more than their own module: a transport, or a protocol version. */
   if (strcmp (type, "nfs") == 0 && modules_load ("nfsv3") < 0)
     return -1;
-  if (strcmp (type, "9p") == 0 && modules_load ("9pnet_virtio") < 0)
+  if (strcmp (type, "9p") == 0 && (modules_load ("9pnet_fd") < 0 || modules_load ("9pnet_virtio") < 0))
     return -1;
   snprintf (alias, sizeof alias, "fs-%s", type);
   return modules_load (alias);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -17,6 +18,11 @@
 #include "modules.h"
 #include "path.h"
 #include "volumes.h"
+
+enum
+{
+  READ_AHEAD_KB = 4096
+};
 
 #define PROPAGATION (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE)
 /* Directories of the initramfs. */
@@ -49,6 +55,12 @@ bool
 mount_is_volume (const struct setup_mount *m)
 {
   return strncmp (m->source, "volume:", 7) == 0;
+}
+
+bool
+mount_is_share (const struct setup_mount *m)
+{
+  return strncmp (m->source, "9p:", 3) == 0;
 }
 
 bool
@@ -160,9 +172,31 @@ mount_at (const char *dir, const char *source, const char *type, uint64_t flags,
     return fail (f, "mount", errno,
                  "cannot mount \"%s\" as %s: it was not unmounted, and its journal has to be written to the disk first", source,
                  type);
+  if ((errno == ENODEV || errno == EPROTONOSUPPORT) && strcmp (type, "9p") == 0)
+    return fail (f, "mount", errno,
+                 "cannot mount \"%s\": the guest's kernel has no 9P client, as Debian's cloud kernel has none: make a guest of "
+                 "another kernel (runcvm-mkguest --debian-package linux-image-amd64), or use a live volume (NFS)",
+                 source);
   if (errno == ENODEV)
     return fail (f, "mount", errno, "cannot mount \"%s\": the guest's kernel has no file system %s", source, type);
   return fail (f, "mount", errno, "cannot mount \"%s\" as %s", source, type);
+}
+
+/* Linux reads 128 KiB ahead of NFS, whatever a READ can have: a fraction of what is under way otherwise. */
+static void
+read_far_ahead (const char *dir)
+{
+  char path[80], text[16];
+  struct k_statx st;
+  int n = snprintf (text, sizeof text, "%d", READ_AHEAD_KB);
+  autoclose int fd = -1;
+
+  if (k_statx_known (dir, &st) < 0)
+    return;
+  snprintf (path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", st.dev_major, st.dev_minor);
+  fd = open (path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write (fd, text, (size_t) n) < 0)
+    log_write (LOG_DEBUG, "%s stays as it is: %s", path, strerror (errno));
 }
 
 /* An export of the volume server, which the kernel's client finds at `server`. */
@@ -178,7 +212,26 @@ mount_volume (const char *dir, const struct setup_mount *m, const char *server, 
                    *m->data ? "," : "", server, port, server, port)
              >= (int) sizeof data)
     return fail (f, "mount", ENAMETOOLONG, "the volume \"%.100s\" has too many options", m->source);
-  return mount_at (dir, source, m->type, m->flags, data, f);
+  if (mount_at (dir, source, m->type, m->flags, data, f) < 0)
+    return -1;
+  read_far_ahead (dir);
+  return 0;
+}
+
+/* What a server of 9P shares: the kernel's client gets a socket that leads there. */
+static int
+mount_share (const char *dir, const struct setup_mount *m, struct failure *f)
+{
+  char data[PATH_MAX], *end;
+  unsigned long number = strtoul (m->source + 3, &end, 10);
+  autoclose int fd = *end || end == m->source + 3 || number > UINT32_MAX ? -1 : volumes_connect ((uint32_t) number);
+
+  if (fd < 0)
+    return fail (f, "mount", errno, "cannot connect to the server of \"%.100s\"", m->source);
+  if (snprintf (data, sizeof data, "%s%strans=fd,rfdno=%d,wfdno=%d", m->data, *m->data ? "," : "", fd, fd)
+      >= (int) sizeof data)
+    return fail (f, "mount", ENAMETOOLONG, "\"%.100s\" has too many options", m->source);
+  return mount_at (dir, m->source, m->type, m->flags, data, f);
 }
 
 /* A copy, and over it what the container changes of it, both on the disk of copies. */
@@ -303,7 +356,7 @@ mount_prepare (const struct setup *s, struct setup_mount *m, struct failure *f)
         return mount_copy (dir, m, f);
       return mount_at (dir, m->source, m->type, m->flags, m->data, f);
     }
-  if (mount_at (WORK, m->source, m->type, m->flags, m->data, f) < 0)
+  if ((mount_is_share (m) ? mount_share (WORK, m, f) : mount_at (WORK, m->source, m->type, m->flags, m->data, f)) < 0)
     return -1;
   m->tree = detach (WORK, f);
   return m->tree < 0 ? -1 : 0;

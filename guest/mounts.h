@@ -27,6 +27,8 @@ bool mount_needs_network (const struct setup *s, const struct setup_mount *m);
 int mount_prepare (const struct setup *s, struct setup_mount *m, struct failure *f);
 /* Whether it comes through a tunnel. */
 bool mount_is_volume (const struct setup_mount *m);
+/* By 9P. */
+bool mount_is_share (const struct setup_mount *m);
 
 /* A directory of the initramfs that was mounted for a "stage:NAME", while these are in sight. */
 int mounts_open_stage (const char *name);

@@ -13,6 +13,7 @@
 #include "agent-wire.h"
 #include "channel.h"
 #include "cleanup.h"
+#include "handoff.h"
 #include "log.h"
 #include "loop.h"
 #include "transport.h"
@@ -37,7 +38,10 @@ struct tunnel
 
 static void accept_one (struct watch *w, uint32_t events);
 
+static void take_share (struct watch *w, uint32_t events);
+
 static struct watch listener = { .fd = -1, .ready = accept_one };
+static struct watch shares = { .fd = -1, .ready = take_share };
 /* A number is its place. */
 static struct tunnel tunnels[AGENT_TUNNELS_MAX];
 
@@ -154,17 +158,38 @@ ready (struct watch *w, uint32_t events)
     end (t);
 }
 
+/* Takes the fd, for which there is room. */
+static void
+begin (int fd, const uint32_t *share)
+{
+  struct tlv_writer record = TLV_WRITER_INIT;
+  uint32_t number = 0;
+  struct tunnel *t;
+
+  while (tunnels[number].used)
+    number++;
+  t = &tunnels[number];
+  *t = (struct tunnel){ .w = { .fd = -1, .ready = ready, .output = true },
+                        .number = number,
+                        .used = true,
+                        .credit = AGENT_TUNNEL_CREDIT };
+  if (share)
+    tlv_put_u32 (&record, A_SHARE, *share + 1);
+  channel_send_record (AGENT_CONNECT, number, &record);
+  if (loop_add (&t->w, fd, EPOLLIN) < 0)
+    {
+      close (fd);
+      end (t);
+    }
+}
+
 static void
 accept_one (struct watch *w, uint32_t events)
 {
-  uint32_t number = 0;
-  struct tunnel *t;
   int fd, one = 1;
 
   (void) events;
-  while (number < AGENT_TUNNELS_MAX && tunnels[number].used)
-    number++;
-  if (number == AGENT_TUNNELS_MAX)
+  if (!any_is_free ())
     {
       loop_modify (w, 0); /* until one is free */
       return;
@@ -173,17 +198,25 @@ accept_one (struct watch *w, uint32_t events)
   if (fd < 0)
     return;
   setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  t = &tunnels[number];
-  *t = (struct tunnel){ .w = { .fd = -1, .ready = ready, .output = true },
-                        .number = number,
-                        .used = true,
-                        .credit = AGENT_TUNNEL_CREDIT };
-  channel_send (AGENT_CONNECT, number, NULL, 0);
-  if (loop_add (&t->w, fd, EPOLLIN) < 0)
-    {
-      close (fd);
-      end (t);
-    }
+  begin (fd, NULL);
+}
+
+/* The agent mounts a share: one that has no tunnel left fails. */
+static void
+take_share (struct watch *w, uint32_t events)
+{
+  int fds[HANDOFF_FDS];
+  uint32_t share;
+  size_t len = sizeof share;
+  int type = handoff_recv (w->fd, &share, &len, fds);
+
+  (void) events;
+  if (type == HANDOFF_SHARE && len == sizeof share && fds[0] >= 0 && any_is_free ())
+    begin (fds[0], &share);
+  else if (type == HANDOFF_SHARE && fds[0] >= 0)
+    close (fds[0]);
+  else
+    loop_close (w); /* the agent is gone, and with it the machine */
 }
 
 static bool
@@ -289,11 +322,11 @@ relieved (void)
 }
 
 void
-tunnel_serve (int fd)
+tunnel_serve (int fd, int agent)
 {
   static const struct channel_user user = { .frame = take_frame, .relieved = relieved };
 
-  if (loop_add (&listener, fd, EPOLLIN) < 0)
+  if (loop_add (&listener, fd, EPOLLIN) < 0 || loop_add (&shares, agent, EPOLLIN) < 0)
     fatal ("cannot wait for the volumes' connections: %s", strerror (errno));
   channel_start (transport_open (TRANSPORT_VOLUMES), &user);
   loop_run (channel_flush);

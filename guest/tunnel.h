@@ -3,7 +3,7 @@
 #ifndef RCVM_GUEST_TUNNEL_H
 #define RCVM_GUEST_TUNNEL_H
 
-/* Serves the listening socket for ever. */
-_Noreturn void tunnel_serve (int fd);
+/* Serves the listening socket, and the sockets that come from the agent (HANDOFF_SHARE), for ever. */
+_Noreturn void tunnel_serve (int fd, int agent);
 
 #endif

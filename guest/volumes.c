@@ -20,6 +20,7 @@
 #include "agent-wire.h"
 #include "channel.h"
 #include "cleanup.h"
+#include "handoff.h"
 #include "log.h"
 #include "loop.h"
 #include "tunnel.h"
@@ -30,6 +31,7 @@
 
 static pid_t process;
 static int port;
+static int agents_end = -1;
 
 /* Never to be killed for memory that it does not have, and never to wait for pages that are written through it. */
 static void
@@ -44,7 +46,7 @@ claim_memory (void)
 }
 
 static _Noreturn void
-run (int fd)
+run (int fd, int agent)
 {
   claim_memory ();
   log_set_sink (NULL);
@@ -52,11 +54,13 @@ run (int fd)
   /* Unlike the first process, it would die of it. */
   signal (SIGPIPE, SIG_IGN);
   channel_forget ();
-  if (fd != 3 && dup2 (fd, 3) < 0)
-    fatal ("cannot take the volumes' socket: %s", strerror (errno));
-  syscall (SYS_close_range, 4U, ~0U, 0U);
+  fd = fcntl (fd, F_DUPFD_CLOEXEC, 5);
+  agent = fcntl (agent, F_DUPFD_CLOEXEC, 5);
+  if (fd < 0 || agent < 0 || dup2 (fd, 3) < 0 || dup2 (agent, 4) < 0)
+    fatal ("cannot take the volumes' sockets: %s", strerror (errno));
+  syscall (SYS_close_range, 5U, ~0U, 0U);
   loop_init ();
-  tunnel_serve (3);
+  tunnel_serve (3, 4);
 }
 
 int
@@ -66,18 +70,25 @@ volumes_start (struct failure *f)
   socklen_t len = sizeof a;
   autoclose int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+  int pair[2];
+
   if (fd < 0 || bind (fd, (struct sockaddr *) &a, sizeof a) < 0 || listen (fd, AGENT_TUNNELS_MAX) < 0
       || getsockname (fd, (struct sockaddr *) &a, &len) < 0)
     return fail (f, "mount", errno, "cannot listen for the volumes' connections");
   port = ntohs (a.sin_port);
+  if (socketpair (AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return fail (f, "mount", errno, "cannot make a socket pair");
+  agents_end = pair[0];
   process = fork ();
   if (process < 0)
     {
+      close (pair[1]);
       process = 0;
       return fail (f, "mount", errno, "cannot start the volumes' process");
     }
   if (process == 0)
-    run (fd);
+    run (fd, pair[1]);
+  close (pair[1]);
   return 0;
 }
 
@@ -85,6 +96,38 @@ int
 volumes_port (void)
 {
   return port;
+}
+
+int
+volumes_connect (uint32_t share)
+{
+  int ends[2], saved;
+
+  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+    return -1;
+  if (handoff_send (agents_end, HANDOFF_SHARE, &share, sizeof share, &ends[1], 1) < 0)
+    {
+      saved = errno;
+      close (ends[0]);
+      ends[0] = -1;
+      errno = saved;
+    }
+  close (ends[1]);
+  return ends[0];
+}
+
+int
+volumes_socket (void)
+{
+  return agents_end;
+}
+
+void
+volumes_disconnect (void)
+{
+  if (agents_end >= 0)
+    close (agents_end);
+  agents_end = -1;
 }
 
 pid_t

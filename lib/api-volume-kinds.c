@@ -72,6 +72,7 @@ check_options (const rcvm_volume_options *o, const char *kind, int has, rcvm_err
                      : o->cached && !(has & HAS_CACHED)           ? "cached"
                      : o->notify                                  ? "notify"
                      : o->transport                               ? "transport"
+                     : o->server                                  ? "server"
                      : o->fstype && !(has & HAS_FSTYPE)           ? "fstype"
                      : o->write_back && !(has & HAS_WRITE_BACK)   ? "write-back"
                                                                   : NULL;
@@ -131,6 +132,13 @@ rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target
   if (options && options->cached)
     snprintf (more, sizeof more, ",cached=%u", options->cached);
   return attach (vm, "virtiofs", HAS_CACHED, source, target, options, more, err);
+}
+
+RCVM_PUBLIC int
+rcvm_volume_attach_9p (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                       rcvm_error **err)
+{
+  return attach (vm, "9p", 0, source, target, options, "", err);
 }
 
 RCVM_PUBLIC int

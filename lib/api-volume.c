@@ -45,6 +45,7 @@ rcvm_volume_options_free (rcvm_volume_options *options)
       free (options->fstype);
       free (options->write_back);
       free (options->transport);
+      free (options->server);
     }
   free (options);
 }
@@ -112,6 +113,23 @@ rcvm_volume_options_set_transport (rcvm_volume_options *options, const char *tra
   return 0;
 }
 
+RCVM_PUBLIC int
+rcvm_volume_options_set_server (rcvm_volume_options *options, const char *server, rcvm_error **err)
+{
+  char *copy = NULL;
+  int code = check (options, err);
+
+  if (code < 0)
+    return code;
+  if (server && strcmp (server, "own") != 0 && strcmp (server, "unfsd") != 0)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.60s' is no server of volumes: there are own and unfsd", server);
+  if (server && !(copy = strdup (server)))
+    return rcvmi_fail_nomem (err);
+  free (options->server);
+  options->server = copy;
+  return 0;
+}
+
 char *
 rcvmi_volume_absolute (const char *path, rcvm_error **err)
 {
@@ -169,7 +187,7 @@ RCVM_PUBLIC int
 rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                         rcvm_error **err)
 {
-  char text[144], squash[48] = "", cached[32] = "", transport[48] = "";
+  char text[144], squash[48] = "", cached[32] = "", transport[48] = "", server[24] = "";
   autofree char *absolute = NULL;
 
   if (!source || !*source)
@@ -183,8 +201,10 @@ rcvm_volume_attach_nfs (rcvm_vm *vm, const char *source, const char *target, con
     snprintf (cached, sizeof cached, ",cached=%u", options->cached);
   if (options && options->transport)
     snprintf (transport, sizeof transport, ",transport=%s", options->transport);
-  snprintf (text, sizeof text, "%s%s%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached,
-            options && options->notify ? ",notify" : "", transport);
+  if (options && options->server)
+    snprintf (server, sizeof server, ",server=%s", options->server);
+  snprintf (text, sizeof text, "%s%s%s%s%s%s", options && options->readonly ? "ro" : "rw", squash, cached,
+            options && options->notify ? ",notify" : "", transport, server);
   return rcvmi_volume_append (vm, absolute, target, text, err);
 }
 

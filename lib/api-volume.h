@@ -14,6 +14,7 @@ struct rcvm_volume_options
   char *fstype; /* NULL: not said */
   char *write_back;
   char *transport;
+  char *server;
 };
 
 /* `path` from the working directory; NULL and an error. */

@@ -213,18 +213,21 @@ static int
 drop_rights (const struct child *k)
 {
   struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-  struct __user_cap_data_struct none[2] = { 0 };
+  struct __user_cap_data_struct kept[2] = { 0 };
+  uint64_t caps = k->c->capabilities;
   uid_t id = k->c->id;
 
   /* The keys of whoever started the monitor.  A container's filter may forbid the call, and with it the keys. */
   syscall (SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
   for (unsigned long cap = 0; cap < ALL_CAPABILITIES && prctl (PR_CAPBSET_READ, cap) >= 0; cap++)
-    if (prctl (PR_CAPBSET_DROP, cap) < 0)
+    if (!(caps >> cap & 1) && prctl (PR_CAPBSET_DROP, cap) < 0)
       return fail (k, "cannot drop the VMM's capabilities");
   if (setgroups (0, NULL) < 0 || setresgid (id, id, id) < 0 || setresuid (id, id, id) < 0)
     return fail (k, "cannot become user %u, which RUNCVM_USERS can change,", (unsigned) id);
   prctl (PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  if (syscall (SYS_capset, &header, none) < 0 || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+  for (int i = 0; i < 2; i++)
+    kept[i].permitted = kept[i].effective = (uint32_t) (caps >> 32 * i);
+  if (syscall (SYS_capset, &header, kept) < 0 || prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return fail (k, "cannot renounce privileges");
   return 0;
 }
@@ -257,6 +260,9 @@ rcvmi_confine_enter (void *confine, char *what, size_t size)
 {
   struct child k = { .c = confine, .what = what, .size = size };
   static const char name[] = "vmm";
+  enum rcvmi_confine_role role = k.c->jail           ? RCVMI_CONFINE_JAILER
+                                 : k.c->capabilities ? RCVMI_CONFINE_SERVER
+                                                     : RCVMI_CONFINE_VMM;
 
   k.trees = calloc (k.c->n + 1, sizeof *k.trees);
   if (!k.trees)
@@ -271,7 +277,7 @@ rcvmi_confine_enter (void *confine, char *what, size_t size)
   umask (077);
   if (set_limits (&k) < 0 || (k.c->jail ? keep_rights_of_jailer (&k) : drop_rights (&k)) < 0)
     return -1;
-  return rcvmi_confine_filter (k.c->jail != NULL) < 0 ? fail (&k, "cannot filter the VMM's system calls") : 0;
+  return rcvmi_confine_filter (role) < 0 ? fail (&k, "cannot filter the VMM's system calls") : 0;
 }
 
 int

@@ -33,17 +33,30 @@ static const char *const refused[] = {
 static const char *const needed_by_jailer[]
     = { "unshare", "mount", "umount2", "pivot_root", "chroot", "mknod", "mknodat", "setuid", "setgid", "setresuid", "setresgid", "setgroups" };
 
+/* What who serves files as others takes. */
+static const char *const needed_by_server[] = { "mknod",     "mknodat",   "setuid",    "setgid",   "setreuid", "setregid",
+                                                "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid" };
+
 static bool
-is_needed (const char *name)
+is_among (const char *name, const char *const *names, size_t n)
 {
-  for (size_t i = 0; i < sizeof needed_by_jailer / sizeof needed_by_jailer[0]; i++)
-    if (strcmp (needed_by_jailer[i], name) == 0)
+  for (size_t i = 0; i < n; i++)
+    if (strcmp (names[i], name) == 0)
       return true;
   return false;
 }
 
+static bool
+is_needed (const char *name, enum rcvmi_confine_role role)
+{
+  return role == RCVMI_CONFINE_JAILER
+             ? is_among (name, needed_by_jailer, sizeof needed_by_jailer / sizeof needed_by_jailer[0])
+             : role == RCVMI_CONFINE_SERVER
+                   && is_among (name, needed_by_server, sizeof needed_by_server / sizeof needed_by_server[0]);
+}
+
 int
-rcvmi_confine_filter (bool jailer)
+rcvmi_confine_filter (enum rcvmi_confine_role role)
 {
   scmp_filter_ctx ctx = seccomp_init (SCMP_ACT_ALLOW);
   int rc = ctx ? 0 : -ENOMEM;
@@ -52,12 +65,17 @@ rcvmi_confine_filter (bool jailer)
     {
       int nr = seccomp_syscall_resolve_name (refused[i]);
 
-      if (nr != __NR_SCMP_ERROR && !(jailer && is_needed (refused[i])))
+      if (nr != __NR_SCMP_ERROR && !is_needed (refused[i], role))
         rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (EPERM), nr, 0);
     }
-  if (rc == 0 && jailer)
+  if (rc == 0 && role == RCVMI_CONFINE_JAILER)
     rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (EPERM), SCMP_SYS (unshare), 1,
                            SCMP_A0 (SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+  /* diod wants to have no limits, and ends if it is told that it has some. */
+  if (rc == 0 && role == RCVMI_CONFINE_SERVER)
+    rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (0), SCMP_SYS (setrlimit), 0);
+  if (rc == 0 && role == RCVMI_CONFINE_SERVER)
+    rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (0), SCMP_SYS (prlimit64), 1, SCMP_A2 (SCMP_CMP_NE, 0));
   if (rc == 0)
     rc = seccomp_rule_add (ctx, SCMP_ACT_ERRNO (EPERM), SCMP_SYS (clone), 1,
                            SCMP_A0 (SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));

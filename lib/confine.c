@@ -203,6 +203,25 @@ rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char
 }
 
 int
+rcvmi_confine_add_tree (struct rcvmi_confine *c, int fd, bool read_only, const char *target, rcvm_error **err)
+{
+  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .owners = -1 };
+  struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
+  int code;
+
+  if (read_only)
+    attr.attr_set |= MOUNT_ATTR_RDONLY;
+  e.fd = open_tree (fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+  if (e.fd < 0 || mount_setattr (e.fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
+    code = rcvmi_fail_errno (err, errno, "cannot make a mount of what is to be shared with the VM");
+  else
+    code = add (c, &e, err);
+  if (code < 0)
+    cleanup_close (&e.fd);
+  return code;
+}
+
+int
 rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err)
 {
   struct stat st;

@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <linux/capability.h>
+
 #include <runcvm/error.h>
 
 enum rcvmi_confine_kind
@@ -40,12 +42,19 @@ struct rcvmi_confine_entry
   dev_t device;
 };
 
+/* Of root's capabilities, those that serving files as others takes. */
+#define RCVMI_CONFINE_FILE_SERVER                                                                                         \
+  (UINT64_C (1) << CAP_CHOWN | UINT64_C (1) << CAP_DAC_OVERRIDE | UINT64_C (1) << CAP_DAC_READ_SEARCH                     \
+   | UINT64_C (1) << CAP_FOWNER | UINT64_C (1) << CAP_FSETID | UINT64_C (1) << CAP_MKNOD | UINT64_C (1) << CAP_SETUID     \
+   | UINT64_C (1) << CAP_SETGID)
+
 struct rcvmi_confine
 {
   uid_t id; /* of the user and of its group */
   int id_fd; /* it is taken as long as this is open */
   struct rcvmi_confine_entry *list;
   size_t n, room;
+  uint64_t capabilities; /* what it keeps of root's rights, whose user it is then: it acts for many, and `id` is 0 */
   char *dir;         /* its working directory in there; NULL: the root */
   char *jail_base;   /* NULL; or a directory below which Firecracker's jailer finds the root made, and enters it itself */
   char *jail;        /* that root */
@@ -73,6 +82,8 @@ int rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *d
 /* The same as the root itself: BASE/PROGRAM/ID/root, for Firecracker's jailer, which copies the program into it and goes there.  All
    other targets are below it. */
 int rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char *id, int *dir_fd, rcvm_error **err);
+/* The directory or file that `fd` is open at, with what is mounted beneath, as it is now. */
+int rcvmi_confine_add_tree (struct rcvmi_confine *c, int fd, bool read_only, const char *target, rcvm_error **err);
 /* The device that `source` is, as a node of the confined user's.  RCVM_E_HOST: it is no device. */
 int rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const char *target, rcvm_error **err);
 /* A program (or a script, and its interpreter) and the libraries that it loads, all at their own places. */
@@ -92,8 +103,15 @@ bool rcvmi_confine_possible (char **reason);
 /* confine-user.c: a user that is taken as long as *fd is open, and to whom nothing belongs. */
 int rcvmi_confine_take_user (uid_t *id, int *fd, rcvm_error **err);
 
-/* confine-seccomp.c: for the calling process, from now on; -1 with errno.  `jailer`: it may still enter its root. */
-int rcvmi_confine_filter (bool jailer);
+/* confine-seccomp.c: for the calling process, from now on; -1 with errno.  A jailer may still enter its root; a server
+   may change its user, as far as its capabilities let it, and make nodes. */
+enum rcvmi_confine_role
+{
+  RCVMI_CONFINE_VMM,
+  RCVMI_CONFINE_JAILER,
+  RCVMI_CONFINE_SERVER
+};
+int rcvmi_confine_filter (enum rcvmi_confine_role role);
 
 /* confine-owner.c: a user namespace in which the user and group `uid` and `gid` are `id`: for mounts, not for processes. */
 int rcvmi_confine_map_owner (uid_t uid, gid_t gid, uid_t id, rcvm_error **err);

@@ -20,6 +20,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <linux/fs.h>
+
 #include "cleanup.h"
 #include "err.h"
 
@@ -132,7 +134,7 @@ lock (const char *path, int fd, bool read_only, rcvm_error **err)
 static int
 claim (struct rcvmi_host_disk *d, int place, const struct stat *st, const char *where, bool read_only, rcvm_error **err)
 {
-  int flags = (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC, code;
+  int flags = (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC, code, locked = 0;
   char self[40];
 
   snprintf (self, sizeof self, "/proc/self/fd/%d", place);
@@ -150,6 +152,9 @@ claim (struct rcvmi_host_disk *d, int place, const struct stat *st, const char *
     }
   if (d->fd < 0)
     return rcvmi_fail_errno (err, errno, "cannot open '%.200s'%s", where, read_only ? "" : " for writing");
+  /* It can be opened for writing all the same. */
+  if (d->device && !read_only && ioctl (d->fd, BLKROGET, &locked) == 0 && locked)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the device '%.200s' cannot be written to: give it to the VM with 'ro'", where);
   return lock (where, d->fd, read_only, err);
 }
 

@@ -134,12 +134,19 @@ plan_virtiofs (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error *
   return rcvmi_plan_add_share (plan, &share, err);
 }
 
+static int
+plan_9p (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **err)
+{
+  return rcvmi_plan_add_diod (plan, a->source, a->target, a->read_only, err);
+}
+
 static const struct kind
 {
   const char *name;
   int (*plan) (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **err);
   bool has_source;
 } kinds[] = {
+  { "9p", plan_9p, true },
   { "block", plan_block, true },
   { "copy", plan_copy, true },
   { "scratch", plan_scratch, false },

@@ -53,6 +53,7 @@ enum key
   KEY_LOG_LEVEL,
   KEY_BINDS,
   KEY_VOLUME_TRANSPORT,
+  KEY_VOLUME_SERVER,
   KEY_DISKS,
   KEY_NETWORK_MODE,
   KEY_ENABLE_BALLOON,
@@ -88,6 +89,7 @@ static const struct
   [KEY_LOG_LEVEL] = { "RUNCVM_LOG_LEVEL", PREFIX "log-level", true },
   [KEY_BINDS] = { "RUNCVM_BINDS", PREFIX "binds", true },
   [KEY_VOLUME_TRANSPORT] = { "RUNCVM_VOLUME_TRANSPORT", PREFIX "volume-transport", true },
+  [KEY_VOLUME_SERVER] = { "RUNCVM_VOLUME_SERVER", PREFIX "volume-server", true },
   [KEY_DISKS] = { "RUNCVM_DISKS", PREFIX "disks", true },
   [KEY_NETWORK_MODE] = { "RUNCVM_NETWORK_MODE", PREFIX "network-mode", true },
   [KEY_ENABLE_BALLOON] = { "RUNCVM_ENABLE_BALLOON", PREFIX "enable-balloon", true },
@@ -542,7 +544,7 @@ plan_rootfs_size (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   return s.value ? parse_size (&s, "root disk size", &plan->rootfs_size, err) : 0;
 }
 
-/* How the guest reaches live bind mounts. */
+/* How the guest reaches live bind mounts, and who serves them. */
 static int
 plan_transport (struct rcvmi_plan *plan, rcvm_error **err)
 {
@@ -555,6 +557,11 @@ plan_transport (struct rcvmi_plan *plan, rcvm_error **err)
                        "%s says '%.40s' of the way to volumes, and only tunnel, tcp and tcp:FIRST-LAST (two ports) are known",
                        s.from, s.value);
   plan->binds_by_tcp = flags.tcp;
+  s = (struct setting){ 0 };
+  from_config (&s, plan, KEY_VOLUME_SERVER);
+  if (s.value && !rcvmi_plan_parse_server (s.value, &plan->unfsd))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s says '%.40s' of the server of volumes, and only own and unfsd are known",
+                       s.from, s.value);
   return rcvmi_plan_take_ports (plan, &flags, err);
 }
 

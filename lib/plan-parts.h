@@ -57,11 +57,14 @@ struct rcvmi_volume_flags
   uint32_t uid, gid, cached;
   bool transport, tcp; /* whether it says one, and which */
   uint16_t first_port, last_port;
+  bool unfsd; /* serves them, and with them all */
 };
 /* "ro,squash=1000:1000,cached=5" */
 int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err);
 /* "tunnel", "tcp", "tcp:1000-1050"; sets the last three. */
 bool rcvmi_plan_parse_transport (const char *text, struct rcvmi_volume_flags *flags);
+/* "own", "unfsd". */
+bool rcvmi_plan_parse_server (const char *text, bool *unfsd);
 /* What the volumes of one VM have in common. */
 int rcvmi_plan_take_ports (struct rcvmi_plan *plan, const struct rcvmi_volume_flags *flags, rcvm_error **err);
 /* Seconds. */
@@ -90,6 +93,10 @@ void rcvmi_plan_copy_volumes_clear (struct rcvmi_plan *plan);
 /* plan-share.c */
 int rcvmi_plan_add_share (struct rcvmi_plan *plan, const struct rcvmi_plan_share *share, rcvm_error **err);
 void rcvmi_plan_shares_clear (struct rcvmi_plan *plan);
+
+/* plan-diod.c */
+int rcvmi_plan_add_diod (struct rcvmi_plan *plan, const char *source, const char *target, bool read_only, rcvm_error **err);
+void rcvmi_plan_diods_clear (struct rcvmi_plan *plan);
 
 /* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
 int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,

@@ -78,6 +78,13 @@ rcvmi_plan_take_ports (struct rcvmi_plan *plan, const struct rcvmi_volume_flags 
   return 0;
 }
 
+bool
+rcvmi_plan_parse_server (const char *text, bool *unfsd)
+{
+  *unfsd = strcmp (text, "unfsd") == 0;
+  return *unfsd || strcmp (text, "own") == 0;
+}
+
 static bool
 parse_option (const char *o, struct rcvmi_volume_flags *f)
 {
@@ -93,6 +100,8 @@ parse_option (const char *o, struct rcvmi_volume_flags *f)
     return f->squash = parse_number (o + 7, ':', &f->uid, &rest) && parse_number (rest, 0, &f->gid, &rest);
   if (strncmp (o, "transport=", 10) == 0)
     return rcvmi_plan_parse_transport (o + 10, f);
+  if (strncmp (o, "server=", 7) == 0)
+    return rcvmi_plan_parse_server (o + 7, &f->unfsd);
   if (strncmp (o, "cached=", 7) == 0)
     return parse_number (o + 7, 0, &f->cached, &rest) && f->cached <= CACHED_MAX;
   return false;
@@ -121,7 +130,7 @@ rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, 
     if (!parse_option (o, flags))
       return rcvmi_fail (err, RCVM_E_INVALID, 0,
                          "a volume has no option '%.60s': there are ro, rw, squash=UID:GID, preserve, cached=SECONDS, "
-                         "strict, notify and transport=tunnel, tcp or tcp:FIRST-LAST",
+                         "strict, notify, transport=tunnel, tcp or tcp:FIRST-LAST, and server=own or unfsd",
                          o);
   if (flags->notify && flags->read_only)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
@@ -141,6 +150,12 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
 
   if (code < 0)
     return code;
+  plan->unfsd = plan->unfsd || flags->unfsd;
+  plan->tcp = plan->tcp || flags->tcp;
+  if (plan->unfsd && plan->tcp)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "a VM whose volumes unfsd serves reaches them through the tunnel, and not by TCP: leave out "
+                       "'transport=tcp' or 'server=unfsd'");
   if (plan->n_volumes == VOLUMES_MAX)
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "a VM can have %d volumes and live bind mounts at most", VOLUMES_MAX);
   all = reallocarray (plan->volumes, plan->n_volumes + 1, sizeof *all);
@@ -163,11 +178,12 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
   if (!v->source || !v->destination)
     return rcvmi_fail_nomem (err);
   /* Without a cache of names, what the host makes, moves or removes is met even within one tick of the clock that
-     directories are stamped with. */
+     directories are stamped with.  Each read, look and lookup asks anyway: asking at open and close, too, tells nothing
+     more (nocto). */
   if (flags->cached)
     snprintf (data, sizeof data, "rsize=1048576,wsize=1048576,actimeo=%u", (unsigned) flags->cached);
   else
-    snprintf (data, sizeof data, "rsize=1048576,wsize=1048576,actimeo=0,lookupcache=none");
+    snprintf (data, sizeof data, "rsize=1048576,wsize=1048576,actimeo=0,lookupcache=none,nocto");
   mark = tlv_begin (w, S_MOUNT);
   tlv_put_str (w, M_DESTINATION, stage);
   tlv_put_str (w, M_TYPE, "nfs");

@@ -315,6 +315,7 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
   rcvmi_plan_disks_clear (plan);
   rcvmi_plan_copy_volumes_clear (plan);
   rcvmi_plan_shares_clear (plan);
+  rcvmi_plan_diods_clear (plan);
   for (size_t i = 0; i < plan->n_volumes; i++)
     {
       free (plan->volumes[i].source);

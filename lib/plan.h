@@ -134,6 +134,14 @@ struct rcvmi_plan_share
   uint32_t cached; /* seconds; 0: strict */
 };
 
+/* A directory of the host that a server of 9P shares, through a tunnel. */
+struct rcvmi_plan_diod
+{
+  char *source; /* absolute, on the host */
+  char *target;
+  bool read_only;
+};
+
 enum rcvmi_plan_net_mode
 {
   RCVMI_PLAN_NET_NONE,
@@ -190,9 +198,13 @@ struct rcvmi_plan
   size_t n_copy_volumes;
   struct rcvmi_plan_share *shares;
   size_t n_shares;
+  struct rcvmi_plan_diod *diods;
+  size_t n_diods;
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
   bool binds_by_tcp;
+  bool tcp;   /* there are some by TCP */
+  bool unfsd; /* serves them, in place of our own server */
   uint16_t first_port, last_port; /* where the volume server listens for those by TCP; 0: the kernel chooses */
 
   struct rcvmi_plan_net net;
@@ -227,6 +239,8 @@ struct rcvmi_defaults
 #define RCVMI_PLAN_BINDS_STAGE "stage:binds"
 #define RCVMI_PLAN_VOLUME_STAGE "stage:volume%zu"
 #define RCVMI_PLAN_SHARE_TAG "volume%zu"
+/* What a server of 9P calls its directory. */
+#define RCVMI_PLAN_DIOD_NAME "/volume"
 
 /* Whether anything has to be written back of the copy volumes. */
 /* Whether it goes back while the VM runs. */

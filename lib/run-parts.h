@@ -85,6 +85,8 @@ struct rcvmi_run
   struct rcvmi_run_notify *notify;    /* NULL: none */
   struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_live *live;        /* NULL: none */
+  struct rcvmi_run_diods *diods;      /* NULL: none */
+  struct rcvmi_run_unfsd *unfsd;      /* NULL: our own server, if any */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   struct rcvmi_run_listener *listener; /* NULL: none is by TCP */
   int64_t shutdown_extended;         /* ms */
@@ -228,6 +230,21 @@ void rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd);
 
 /* run-volumes-tcp.c */
 /* The network is there: for volumes by TCP, the guest is told where they are. */
+/* run-diod.c: a server of files that somebody else made; `advice` follows "it is not there:". */
+char *rcvmi_run_find_server (const char *variable, const char *name, const char *const *places, const char *advice,
+                             rcvm_error **err);
+int rcvmi_run_start_diods (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_diods (struct rcvmi_run *run);
+/* The connection to one, which can be had once; -1. */
+int rcvmi_run_take_diod (struct rcvmi_run *run, uint32_t number);
+
+/* run-unfsd.c: rcvmi_run_advance follows when it is ready. */
+int rcvmi_run_start_unfsd (struct rcvmi_run *run, const int *exports, rcvm_error **err);
+void rcvmi_run_undo_unfsd (struct rcvmi_run *run);
+/* A connection to it; -1. */
+int rcvmi_run_connect_unfsd (struct rcvmi_run *run);
+
+
 int rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err);
 /* How many connections came from others than the VM. */
 uint64_t rcvmi_run_refused_by_listener (const struct rcvmi_run *run);

@@ -96,7 +96,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .cpus = run->plan->cpus,
     .balloon = run->plan->balloon,
     .tuning = run->plan->tuning,
-    .volumes = run->plan->n_volumes > 0,
+    .volumes = run->plan->n_volumes + run->plan->n_diods > 0,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 

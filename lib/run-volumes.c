@@ -503,14 +503,14 @@ rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err)
   size_t n = run->plan->n_volumes;
   struct rcvmi_run_volumes *v;
 
-  if (n == 0)
+  if (n + run->plan->n_diods == 0)
     return RCVMI_STEP_DONE;
   v = run->volumes = calloc (1, sizeof *v);
   if (v)
     {
       *v = (struct rcvmi_run_volumes){ .run = run, .proc = RCVMI_PROC_INIT, .output_fd = -1, .control_fd = -1 };
-      v->fds = calloc (n, sizeof *v->fds);
-      v->paths = calloc (n, sizeof *v->paths);
+      v->fds = calloc (n + 1, sizeof *v->fds);
+      v->paths = calloc (n + 1, sizeof *v->paths);
     }
   if (!v || !v->fds || !v->paths)
     {
@@ -522,11 +522,16 @@ rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err)
       rcvmi_fail_errno (err, errno, "cannot draw a key for the volume server");
       return RCVMI_STEP_FAILED;
     }
+  if (rcvmi_run_start_diods (run, err) < 0)
+    return RCVMI_STEP_FAILED;
+  if (n == 0)
+    return RCVMI_STEP_DONE;
   if (geteuid () != 0)
     rcvmi_log_at (run->log, RCVM_LOG_WARNING, "volumes",
                   "without root's rights, what the VM does to its volumes is done as %u:%u", (unsigned) geteuid (),
                   (unsigned) getegid ());
-  if (open_sources (v, err) < 0 || start_server (v, err) < 0)
+  if (open_sources (v, err) < 0
+      || (run->plan->unfsd ? rcvmi_run_start_unfsd (run, v->fds, err) : start_server (v, err)) < 0)
     return RCVMI_STEP_FAILED;
   return RCVMI_STEP_PENDING;
 }
@@ -540,6 +545,8 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
     return;
   run->volumes = NULL;
   rcvmi_run_undo_listener (run);
+  rcvmi_run_undo_diods (run);
+  rcvmi_run_undo_unfsd (run);
   rcvmi_tunnels_free (v->tunnels);
   drop_server (v);
   rcvmi_proc_kill (&v->proc);
@@ -570,12 +577,17 @@ rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd)
 
 /* A socket to the server: one end is for the guest. */
 static int
-on_connect (void *user)
+on_connect (void *user, uint32_t share)
 {
   struct rcvmi_run_volumes *v = user;
   int ends[2];
 
-  if ((!v->ready && v->n_waiting == AGENT_TUNNELS_MAX) || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+  if (share)
+    return rcvmi_run_take_diod (v->run, share - 1);
+  if (v->run->unfsd)
+    return rcvmi_run_connect_unfsd (v->run);
+  if (v->n == 0 || (!v->ready && v->n_waiting == AGENT_TUNNELS_MAX)
+      || socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return -1;
   rcvmi_run_volumes_admit (v, ends[1]);
   return ends[0];
@@ -619,9 +631,19 @@ rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user
   unsigned n = 0;
   int code;
 
-  if (!v)
+  if (!v || v->n == 0)
     {
       done (user, "{\"volumes\":[]}", NULL);
+      return 0;
+    }
+  /* That one counts nothing. */
+  if (run->unfsd)
+    {
+      autofree char *json = rcvmi_volume_figures_json (run->plan, NULL, 0, 0, err);
+
+      if (!json)
+        return RCVM_E_NOMEM;
+      done (user, json, NULL);
       return 0;
     }
   for (q = v->requests; q; q = q->next)

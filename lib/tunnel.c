@@ -184,9 +184,19 @@ on_socket (void *user, uint32_t events)
 }
 
 static int
-take_connect (struct rcvmi_tunnels *all, uint32_t number, rcvm_error **err)
+take_connect (struct rcvmi_tunnels *all, uint32_t number, const unsigned char *data, size_t len, rcvm_error **err)
 {
+  struct tlv_reader r;
+  struct tlv_field f;
+  uint32_t share = 0;
   struct tunnel *t;
+
+  tlv_reader_init (&r, data, len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_SHARE)
+      share = tlv_get_u32 (&r, &f);
+  if (r.bad)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest opened tunnel %u with a malformed record", number);
 
   if (find (all, number))
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest opened tunnel %u twice", number);
@@ -196,7 +206,7 @@ take_connect (struct rcvmi_tunnels *all, uint32_t number, rcvm_error **err)
   if (!t)
     return rcvmi_fail_nomem (err);
   *t = (struct tunnel){ .all = all, .next = all->first, .number = number, .credit = AGENT_TUNNEL_CREDIT };
-  t->fd = all->ops->connect (all->user);
+  t->fd = all->ops->connect (all->user, share);
   all->first = t;
   all->n++;
   if (t->fd < 0)
@@ -269,7 +279,7 @@ take_frame (struct rcvmi_tunnels *all, const struct agent_header *h, const unsig
   int code;
 
   if (h->type == AGENT_CONNECT)
-    return take_connect (all, h->process, err);
+    return take_connect (all, h->process, payload, h->len, err);
   t = find (all, h->process);
   if (!t)
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest sent a frame (%u) of tunnel %u, which is not open", h->type,

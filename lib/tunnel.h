@@ -18,8 +18,8 @@ struct rcvmi_tunnels;
 
 struct rcvmi_tunnels_ops
 {
-  /* A new one: a stream socket that leads to who is to be reached, which becomes the tunnel's; -1: it is refused. */
-  int (*connect) (void *user);
+  /* A new one: a stream socket that leads to who is to be reached (A_SHARE), which becomes the tunnel's; -1: it is refused. */
+  int (*connect) (void *user, uint32_t share);
   /* The guest sends. */
   void (*progress) (void *user);
   /* The stream broke, or the guest broke the protocol; nothing else is called after it.  `err` is the callee's. */

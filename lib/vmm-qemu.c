@@ -176,7 +176,8 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add_option (&a, "-accel", "%s", kvm           ? "kvm"
                                  : c->cpus > 1 ? "tcg,tb-size=" TRANSLATED ",thread=multi"
                                                : "tcg,tb-size=" TRANSLATED);
-  add_option (&a, "-cpu", "%s", kvm ? "host" : "max");
+  /* Emulated, "rep movsb", which ERMS makes kernels copy with, goes byte by byte; without it they copy words. */
+  add_option (&a, "-cpu", "%s", kvm ? "host" : "max,-erms");
   add_option (&a, "-m", "%" PRIu64 "M", c->memory / MIB);
   add_option (&a, "-smp", "%u", c->cpus);
   add (&a, "-nodefaults");

@@ -89,7 +89,7 @@ rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field
 {
   struct rcvmi_json b = { 0 };
   struct json_object *o = json_object_new_object (), *list = json_object_new_array (),
-                     *server = json_object_new_object (), *one;
+                     *server = figures ? json_object_new_object () : NULL, *one;
   char *json = NULL;
   bool ok = true;
 
@@ -103,7 +103,8 @@ rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field
       ok = put_server (&b, server, figures);
     }
   rcvmi_json_put (&b, o, "volumes", list);
-  rcvmi_json_put (&b, o, "server", server);
+  if (figures)
+    rcvmi_json_put (&b, o, "server", server);
   if (!ok)
     rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the volume server's figures cannot be understood");
   else if (b.failed || !(json = strdup (json_object_to_json_string_ext (o, JSON_C_TO_STRING_NOSLASHESCAPE))))

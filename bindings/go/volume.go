@@ -12,6 +12,7 @@ type VolumeOptions struct {
 	Cached    uint   // seconds for which the VM may rely on what it has seen
 	Notify    bool   // watchers in the VM hear of what others change
 	Transport string // "tunnel", "tcp" or "tcp:FIRST-LAST"; "" for the tunnel
+	Server    string // "own" or "unfsd"; "" for our own
 	FSType    string // of a disk: "raw" for the disk itself, "" for what is found on it
 	WriteBack string // of a copy: "none", "exit", "periodic:SECONDS" or "change:SECONDS"
 }
@@ -31,6 +32,11 @@ func (o *VolumeOptions) apply(coptions *C.rcvm_volume_options) error {
 	if result == 0 && o.Transport != "" {
 		text := C.CString(o.Transport)
 		result = C.rcvm_volume_options_set_transport(coptions, text, &cerr)
+		freeString(text)
+	}
+	if result == 0 && o.Server != "" {
+		text := C.CString(o.Server)
+		result = C.rcvm_volume_options_set_server(coptions, text, &cerr)
 		freeString(text)
 	}
 	if result == 0 && o.FSType != "" {
@@ -78,6 +84,13 @@ func (vm *VM) AttachNFS(source, target string, options *VolumeOptions) error {
 func (vm *VM) AttachVirtiofs(source, target string, options *VolumeOptions) error {
 	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
 		return C.rcvm_volume_attach_virtiofs(p, s, t, o, e)
+	})
+}
+
+// Attach9P shares a directory of the host, live, by 9P, which takes a guest kernel that has it.  options may be nil.
+func (vm *VM) Attach9P(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_volume_attach_9p(p, s, t, o, e)
 	})
 }
 

@@ -8,7 +8,7 @@
 
 struct mount
 {
-  const char *type, *source, *target, *fstype, *write_back, *transport;
+  const char *type, *source, *target, *fstype, *write_back, *transport, *server;
   int readonly, notify;
   long uid, gid;
   unsigned cached, mode;
@@ -46,7 +46,7 @@ static int
 parse_common (const char *key, const char *value, struct mount *m)
 {
   /* Of --volume: another way to share the same. */
-  if (strcmp (key, "virtiofs") == 0 && !value && m->type && strcmp (m->type, "bind") == 0)
+  if ((strcmp (key, "virtiofs") == 0 || strcmp (key, "9p") == 0) && !value && m->type && strcmp (m->type, "bind") == 0)
     {
       m->type = key;
       return 0;
@@ -63,6 +63,11 @@ parse_common (const char *key, const char *value, struct mount *m)
   if (strcmp (key, "transport") == 0 && value)
     {
       m->transport = value;
+      return 0;
+    }
+  if (strcmp (key, "server") == 0 && value)
+    {
+      m->server = value;
       return 0;
     }
   if (strcmp (key, "notify") == 0)
@@ -119,6 +124,12 @@ attach_copy (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *opti
 }
 
 static int
+attach_9p (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
+{
+  return rcvm_volume_attach_9p (vm, m->source, m->target, options, err);
+}
+
+static int
 attach_virtiofs (rcvm_vm *vm, const struct mount *m, const rcvm_volume_options *options, rcvm_error **err)
 {
   return rcvm_volume_attach_virtiofs (vm, m->source, m->target, options, err);
@@ -150,6 +161,7 @@ static const struct mount_kind
   { "copy", attach_copy, 1 },
   { "scratch", attach_scratch, -1 },
   { "tmpfs", attach_tmpfs, 0 },
+  { "9p", attach_9p, 1 },
   { "virtiofs", attach_virtiofs, 1 },
 };
 
@@ -173,6 +185,7 @@ attach (rcvm_vm *vm, const struct mount *m, rcvm_error **err)
       && rcvm_volume_options_set_cached (options, m->cached, err) == 0
       && rcvm_volume_options_set_notify (options, m->notify, err) == 0
       && rcvm_volume_options_set_transport (options, m->transport, err) == 0
+      && rcvm_volume_options_set_server (options, m->server, err) == 0
       && rcvm_volume_options_set_fstype (options, m->fstype, err) == 0
       && rcvm_volume_options_set_write_back (options, m->write_back, err) == 0)
     code = find_kind (m->type)->attach (vm, m, options, err);
@@ -245,7 +258,7 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
   else if (!(kind = find_kind (m.type)))
-    complain ("cli", "--mount needs type=bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
+    complain ("cli", "--mount needs type=9p, bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
   else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
   else if (m.source && !kind->has_source)

@@ -35,6 +35,9 @@ int rcvm_volume_options_set_notify (rcvm_volume_options *options, int notify, rc
    "tcp:1000-1050": at a free one of these, the same for all volumes of the VM.  The server takes connections from the VM's own
    addresses alone; docs/volumes.md says what is weaker.  RCVM_E_INVALID; what is no such text is an error when the VM is created.  Since 0.1. */
 int rcvm_volume_options_set_transport (rcvm_volume_options *options, const char *transport, rcvm_error **err);
+/* Of a live volume (NFS): who serves it, and with it all of the VM's live volumes: "own" (default; NULL), or "unfsd": unfs3's, if
+   that is installed (RCVM_E_HOST when the VM is created), through the tunnel alone.  RCVM_E_INVALID.  Since 0.1. */
+int rcvm_volume_options_set_server (rcvm_volume_options *options, const char *server, rcvm_error **err);
 /* Of a disk: the file system on it, by the kernel's name ("ext4", "squashfs"); "raw": it is not mounted, the VM gets the disk
    itself; NULL (default): what is found on it.  Since 0.1. */
 int rcvm_volume_options_set_fstype (rcvm_volume_options *options, const char *fstype, rcvm_error **err);
@@ -78,6 +81,13 @@ int rcvm_volume_attach_copy (rcvm_vm *vm, const char *source, const char *target
    RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
 int rcvm_volume_attach_virtiofs (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
                                  rcvm_error **err);
+
+/* Shares the directory `source` of the host with the VM by 9P (9P2000.L), through a tunnel as rcvm_volume_attach_nfs, with a server
+   (diod, of Debian's package) for each that sees nothing but that directory.  Users are who they are in the VM, but in no group other
+   than that of their own number.  It takes a guest kernel with a 9P client, which Debian's cloud kernel is not: rcvm_vm_create
+   fails with RCVM_E_GUEST then; and root: RCVM_E_UNSUPPORTED.  Option that counts: readonly.  RCVM_E_INVALID, RCVM_E_STATE.  Since 0.1. */
+int rcvm_volume_attach_9p (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                           rcvm_error **err);
 
 /* A disk that is empty at first, with an ext4 of `size` bytes, at `target`.  It takes up on the host what is written to it, and
    goes with the VM; or it is the image file `source`, which stays, and is made when the VM is created if it is not there: with

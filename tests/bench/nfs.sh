@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# runcvm-volumes against nfs-ganesha: the same libnfs client, the same file system, alternating in one run.  All of it
-# happens in a network namespace of its own, for ganesha wants an rpcbind.
+# runcvm-volumes against nfs-ganesha and, where it is found, unfs3's unfsd: the same libnfs client, alternating in one run.  Each
+# serves a fresh ext4 of its own, in an image on the same disk: where ext4 looks for a free inode depends on what was removed before,
+# by whomever.  Who begins changes with each round.  All of it happens in a network namespace of its own, for ganesha wants an rpcbind.
 #
-#   nfs.sh [ROUNDS]     BUILD as in tests/run-vm; WHERE: a directory on the disk to serve from
+#   nfs.sh [ROUNDS]     BUILD as in tests/run-vm; WHERE: a directory on the disk to serve from; RUNCVM_UNFSD: unfsd
 set -eu
 cd "$(dirname "$0")/../.."
 top=$PWD
@@ -21,8 +22,9 @@ fi
 work=$(mktemp -d "${WHERE:-/var/tmp}/nfs-bench.XXXXXX")
 pids=()
 finish() {
-  for p in "${pids[@]}"; do kill "$p" 2>/dev/null || :; done
-  sleep 0.5
+  for p in "${pids[@]}"; do kill -9 "$p" 2>/dev/null || :; done
+  wait "${pids[@]}" 2>/dev/null || :
+  for m in "${mounts[@]}"; do umount "$m"; done
   umount /run 2>/dev/null || :
   rm -rf "$work"
 }
@@ -30,7 +32,18 @@ trap finish EXIT
 ip link set lo up
 # rpcbind's and ganesha's own files go to a /run that nobody else sees.
 mount -t tmpfs none /run
-mkdir -p "$work/ours" "$work/ganesha" /run/ganesha /run/rpcbind /run/dbus
+unfsd=${RUNCVM_UNFSD:-$(PATH=$PATH:/usr/sbin:/usr/local/sbin command -v unfsd || :)}
+servers=(ours ganesha)
+[ -z "$unfsd" ] || servers+=(unfsd)
+mounts=()
+for s in "${servers[@]}"; do
+  mkdir "$work/$s"
+  truncate -s 3G "$work/$s.img"
+  mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 "$work/$s.img"
+  if mount -o loop "$work/$s.img" "$work/$s" 2>/dev/null; then mounts+=("$work/$s")
+  else echo "nfs.sh: no loop device: $s serves a directory of the disk, and the rows of names depend on each other" >&2; fi
+done
+mkdir -p /run/ganesha /run/rpcbind /run/dbus
 cc -O2 -D_GNU_SOURCE "$top/tests/bench/nfs-client.c" -o "$work/client" -lnfs
 
 "$server" --listen 127.0.0.1:20490 --export "$work/ours:name=/vol" >/dev/null &
@@ -46,6 +59,12 @@ C
 ganesha.nfsd -F -f "$work/g.conf" -L "$work/g.log" -p "$work/g.pid" &
 pids+=($!) ganesha=$!
 
+if [ -n "$unfsd" ]; then
+  echo "$work/unfsd (rw,no_root_squash,insecure)" >"$work/exports"
+  "$unfsd" -d -t -p -n 20493 -m 20493 -e "$work/exports" -i "$work/u.pid" >"$work/u.log" 2>&1 &
+  pids+=($!) unfs=$!
+fi
+url_unfsd="nfs://127.0.0.1$work/unfsd?nfsport=20493&mountport=20493"
 url_ours="nfs://127.0.0.1/vol?nfsport=20490&mountport=20490"
 url_ganesha="nfs://127.0.0.1$work/ganesha?nfsport=20491&mountport=20492"
 # Ready when it answers; a server's start is measured below.
@@ -55,13 +74,19 @@ for _ in $(seq 100); do
 done
 timeout 5 nfs-ls "$url_ganesha" >/dev/null || { tail -n 5 "$work/g.log" >&2; echo "nfs.sh: ganesha does not answer" >&2; exit 1; }
 timeout 5 nfs-ls "$url_ours" >/dev/null
+[ -z "$unfsd" ] || timeout 5 nfs-ls "$url_unfsd" >/dev/null
 
 run() {
   echo "$1 $2 $("$work/client" "$3" "$2" "$4")"
 }
 both() {
-  run ours "$1" "$url_ours" "$2"
-  run ganesha "$1" "$url_ganesha" "$2"
+  local i s url
+  for i in "${!servers[@]}"; do
+    s=${servers[(i + round) % ${#servers[@]}]} url=url_$s
+    # unfs3 has none; and what was written before is on the disk before it is the next one's turn.
+    [ "$1 $s" = "readdirplus unfsd" ] || run "$s" "$1" "${!url}" "$2"
+    sync
+  done
 }
 for round in $(seq "$rounds"); do
   [ "$round" = 1 ] && both seqwrite 256 >/dev/null # both files are there, all blocks allocated
@@ -80,7 +105,7 @@ for round in $(seq "$rounds"); do
 done >"$work/figures"
 
 # 100,000 files met, then asked for.
-python3 - "$work/ours" "$work/ganesha" <<'PY'
+python3 - "${servers[@]/#/$work/}" <<'PY'
 import os, sys
 for d in sys.argv[1:]:
     os.mkdir(d + "/many")
@@ -88,11 +113,11 @@ for d in sys.argv[1:]:
         os.close(os.open("%s/many/%06d" % (d, i), os.O_CREAT, 0o644))
 PY
 rss() { awk '/^VmRSS:/ {print $2}' "/proc/$1/status"; }
-echo "memory-before ours $(rss $ours) ganesha $(rss $ganesha)" >>"$work/figures"
+echo "memory-before ours $(rss $ours) ganesha $(rss $ganesha)${unfsd:+ unfsd $(rss $unfs)}" >>"$work/figures"
 timeout 300 "$work/client" "${url_ours/\/vol/\/vol/many}" readdirplus 1 >/dev/null
 timeout 300 "$work/client" "${url_ganesha/\/ganesha/\/ganesha/many}" readdirplus 1 >/dev/null
 sleep 4
-echo "memory-after ours $(rss $ours) ganesha $(rss $ganesha)" >>"$work/figures"
+echo "memory-after ours $(rss $ours) ganesha $(rss $ganesha)${unfsd:+ unfsd $(rss $unfs)}" >>"$work/figures"
 
 # From exec to the first answer of a server that listens.
 python3 - "$server" "$work/ours" >>"$work/figures" <<'PY'
@@ -113,26 +138,26 @@ times.sort()
 print("start ours %.1f ms (%.1f to %.1f)" % (times[len(times) // 2], times[0], times[-1]))
 PY
 
-python3 - "$work/figures" "$rounds" <<'PY'
+python3 - "$work/figures" "$rounds" "${servers[@]}" <<'PY'
 import statistics, sys
-runs, order, rest = {}, [], []
+runs, order, rest, servers = {}, [], [], sys.argv[3:]
 for line in open(sys.argv[1]):
     f = line.split()
-    if f[0] in ("ours", "ganesha"):
+    if f[0] in servers:
         if f[1] not in order:
             order.append(f[1])
         runs.setdefault((f[0], f[1]), []).append([float(x) for x in f[2:]])
     else:
         rest.append(line.strip())
-print("NFSv3 on loopback, %s rounds, medians; MB/s or per second; latencies in microseconds" % sys.argv[2])
-print("%-12s %10s %10s %6s   %-22s %s" % ("", "ours", "ganesha", "ratio", "ours p50 p99 p99.9", "ganesha p50 p99 p99.9"))
+print("NFSv3 on loopback, %s rounds, medians; MB/s or per second, ours as a multiple of the better peer; latencies (p50 p99 p99.9) in microseconds"
+      % sys.argv[2])
+print("%-12s" % "" + "".join("%10s" % s for s in servers) + "%7s   " % "ratio" + "".join("%-22s" % s for s in servers))
 for work in order:
-    med = {}
-    for who in ("ours", "ganesha"):
-        med[who] = [statistics.median(c) for c in zip(*runs[(who, work)])]
-    o, g = med["ours"], med["ganesha"]
-    print("%-12s %10.0f %10.0f %6.2f   %-22s %s" % (work, o[0], g[0], o[0] / g[0],
-          " ".join("%.0f" % x for x in o[1:]), " ".join("%.0f" % x for x in g[1:])))
+    med = {who: [statistics.median(c) for c in zip(*runs[(who, work)])] for who in servers if (who, work) in runs}
+    best = max(med[who][0] for who in med if who != "ours")
+    print("%-12s" % work + "".join("%10.0f" % med[s][0] if s in med else "%10s" % "-" for s in servers)
+          + "%7.2f   " % (med["ours"][0] / best)
+          + "".join("%-22s" % (" ".join("%.0f" % x for x in med[s][1:]) if s in med else "-") for s in servers))
 for line in rest:
     print(line + (" KiB" if line.startswith("memory") else ""))
 PY

@@ -3,8 +3,11 @@
  * What bench/volumes.sh runs in the VM.
  *
  *   volumes-guest speed DIR MIB FILES   figures of the file system at DIR, one a line
- *   volumes-guest see FILE              says each new content of FILE (a number) once it sees it
+ *   volumes-guest see FILE SEEN         writes each new content of FILE (a number) into SEEN, a file of the same volume, once it sees
+ *                                       it: past the page cache, so that it is one call of the server's
+ *   volumes-guest write SEEN COUNT      microseconds that such a write takes, one a line
  */
+#define _GNU_SOURCE 1
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,10 +103,37 @@ speed_of_names (int files)
   say ("unlink/s", files, start);
 }
 
+enum
+{
+  BLOCK = 4096
+};
+
+static int
+open_seen (const char *file)
+{
+  int fd = open (file, O_WRONLY | O_CREAT | O_DIRECT, 0600);
+
+  if (fd < 0)
+    die (file);
+  return fd;
+}
+
+static void
+tell (int fd, const char *text)
+{
+  static char block[BLOCK] __attribute__ ((aligned (BLOCK)));
+
+  memset (block, 0, sizeof block);
+  strcpy (block, text);
+  if (pwrite (fd, block, sizeof block, 0) != sizeof block)
+    die ("pwrite");
+}
+
 static _Noreturn void
-see (const char *file)
+see (const char *file, const char *seen)
 {
   char last[32] = "", text[32];
+  int out = open_seen (seen);
 
   for (;;)
     {
@@ -117,19 +147,37 @@ see (const char *file)
       if (strcmp (text, last) != 0 && text[n - 1] == '\n')
         {
           strcpy (last, text);
-          if (write (1, text, (size_t) n) != n)
-            exit (0);
+          tell (out, text);
         }
+    }
+}
+
+static void
+time_writes (const char *seen, int count)
+{
+  int out = open_seen (seen);
+
+  for (int i = 0; i < count; i++)
+    {
+      double start = now ();
+
+      tell (out, "0\n");
+      printf ("%.0f\n", 1e6 * (now () - start));
     }
 }
 
 int
 main (int argc, char **argv)
 {
-  if (argc == 3 && strcmp (argv[1], "see") == 0)
-    see (argv[2]);
+  if (argc == 4 && strcmp (argv[1], "see") == 0)
+    see (argv[2], argv[3]);
+  if (argc == 4 && strcmp (argv[1], "write") == 0)
+    {
+      time_writes (argv[2], atoi (argv[3]));
+      return 0;
+    }
   if (argc != 5 || strcmp (argv[1], "speed") != 0 || chdir (argv[2]) < 0)
-    die ("usage: volumes-guest speed DIR MIB FILES | see FILE");
+    die ("usage: volumes-guest speed DIR MIB FILES | see FILE SEEN | write SEEN COUNT");
   speed_of_data ((size_t) atoi (argv[3]));
   speed_of_names (atoi (argv[4]));
   return 0;

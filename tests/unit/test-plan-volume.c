@@ -205,6 +205,62 @@ test_shares (void **state)
 }
 
 static void
+test_server (void **state)
+{
+  static const char bind[] = "'mounts':[{'destination':'/bound','type':'bind','source':'/s'}]";
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "ro", "/t", "/b", "server=unfsd"));
+
+  (void) state;
+  assert_true (p->unfsd);
+  rcvmi_plan_free (p);
+  p = plan_ok (plain (), VOLUMES ("/s", "/a", "server=own"));
+  assert_false (p->unfsd);
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-server=unfsd")));
+  assert_true (p->unfsd);
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "server=ganesha"), RCVM_E_INVALID, "plan", "has no option 'server=ganesha'");
+  plan_fails (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-server=x")), RCVM_E_INVALID,
+              "plan", "only own and unfsd are known");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "server=unfsd", "/t", "/b", "transport=tcp"), RCVM_E_UNSUPPORTED, "plan",
+              "through the tunnel, and not by TCP");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "transport=tcp", "/t", "/b", "server=unfsd"), RCVM_E_UNSUPPORTED, "plan",
+              "through the tunnel, and not by TCP");
+}
+
+static void
+test_9p (void **state)
+{
+  struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "type=9p", "/t", "/b", "type=9p,ro"));
+  char *many[3 * 9 + 1] = { NULL };
+  struct tlv_field f;
+
+  (void) state;
+  assert_int_equal (p->hypervisor, RCVMI_HYPERVISOR_AUTO);
+  assert_int_equal (p->n_diods, 2);
+  assert_int_equal (p->n_volumes, 0);
+  assert_string_equal (p->diods[1].source, "/t");
+  assert_string_equal (p->diods[1].target, "/b");
+  assert_false (p->diods[0].read_only);
+  assert_true (p->diods[1].read_only);
+  f = field (p, S_MOUNT, 1);
+  assert_string_equal (get_str (f.data, f.len, M_DESTINATION, 0), "/b");
+  assert_string_equal (get_str (f.data, f.len, M_TYPE, 0), "9p");
+  assert_string_equal (get_str (f.data, f.len, M_SOURCE, 0), "9p:1");
+  assert_non_null (strstr (get_str (f.data, f.len, M_DATA, 0), "aname=/volume"));
+  assert_int_equal (get_number (f.data, f.len, M_FLAGS, 0), MS_RDONLY);
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "type=9p,cached=1"), RCVM_E_INVALID, "plan", "has no option 'cached=1'");
+  plan_fails (plain (), VOLUMES ("s", "/a", "type=9p"), RCVM_E_INVALID, "plan", "an absolute path");
+  for (size_t i = 0; i < 9; i++)
+    {
+      many[3 * i] = many[3 * i + 1] = (char *) "/s";
+      many[3 * i + 2] = (char *) "type=9p";
+    }
+  plan_fails (plain (), OPTIONS (.volumes = many), RCVM_E_SPEC, "plan", "8 directories by 9P at most");
+}
+
+static void
 test_notify (void **state)
 {
   struct rcvmi_plan *p = plan_ok (plain (), VOLUMES ("/s", "/a", "rw,notify", "/s", "/b", "rw"));
@@ -319,6 +375,8 @@ main (void)
     cmocka_unit_test (test_scratch),
     cmocka_unit_test (test_live_copies), cmocka_unit_test (test_copies),
     cmocka_unit_test (test_shares),
+    cmocka_unit_test (test_9p),
+    cmocka_unit_test (test_server),
     cmocka_unit_test (test_notify), cmocka_unit_test (test_transport),
     cmocka_unit_test (test_runcvm_disks),
     cmocka_unit_test (test_errors),

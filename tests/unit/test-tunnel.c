@@ -18,6 +18,7 @@
 /* Tunnels between a guest, which the tests are, and whoever is reached, which they are as well. */
 struct fixture
 {
+  uint32_t share;
   struct rcvmi_ev *ev;
   struct rcvmi_tunnels *tunnels;
   int guest;                  /* blocking */
@@ -28,13 +29,14 @@ struct fixture
 };
 
 static int
-on_connect (void *user)
+on_connect (void *user, uint32_t share)
 {
   struct fixture *x = user;
   int pair[2];
 
   if (x->refuse)
     return -1;
+  x->share = share;
   assert_int_equal (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
   x->far[x->n_far++] = pair[1];
   return pair[0];
@@ -350,6 +352,24 @@ TUNNEL_TEST (test_not_open)
   breaks (*state, "of tunnel 9, which is not open");
 }
 
+TUNNEL_TEST (test_whom)
+{
+  struct fixture *x = *state;
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  x->share = 5;
+  open_tunnel (x, 1);
+  assert_int_equal (x->share, 0);
+  tlv_put_u32 (&w, A_SHARE, 3);
+  send_frame (x, AGENT_CONNECT, 2, w.data, w.len);
+  run (x);
+  assert_null (x->broken);
+  assert_int_equal (x->share, 3);
+  send_frame (x, AGENT_CONNECT, 3, w.data, w.len - 1);
+  tlv_writer_free (&w);
+  breaks (x, "tunnel 3 with a malformed record");
+}
+
 TUNNEL_TEST (test_twice)
 {
   open_tunnel (*state, 9);
@@ -406,7 +426,7 @@ main (void)
   const struct CMUnitTest tests[] = {
     TUNNEL_TEST (test_both_ways),  TUNNEL_TEST (test_far_closes), TUNNEL_TEST (test_guest_closes),
     TUNNEL_TEST (test_refused),    TUNNEL_TEST (test_slow_far),   TUNNEL_TEST (test_credit),
-    TUNNEL_TEST (test_too_much),   TUNNEL_TEST (test_not_open),   TUNNEL_TEST (test_twice),
+    TUNNEL_TEST (test_too_much),   TUNNEL_TEST (test_not_open),   TUNNEL_TEST (test_whom),      TUNNEL_TEST (test_twice),
     TUNNEL_TEST (test_too_many),   TUNNEL_TEST (test_wrong_window), TUNNEL_TEST (test_empty),
     TUNNEL_TEST (test_other_frame), TUNNEL_TEST (test_end),
   };

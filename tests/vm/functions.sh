@@ -63,7 +63,7 @@ our_processes() {
     # A VMM's names no path; but it has disks open, or, where it is confined, mounted.  Servers of volumes have neither: they
     # have the environment of who started the VM.
     { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd"; readlink "$p"/fd/* 2>/dev/null; cat "$p/mountinfo"
-      case $(cat "$p/comm" 2>/dev/null) in runcvm-volumes | virtiofsd) tr '\0' ' ' 2>/dev/null <"$p/environ" ;; esac
+      case $(cat "$p/comm" 2>/dev/null) in runcvm-volumes | virtiofsd | unfsd) tr '\0' ' ' 2>/dev/null <"$p/environ" ;; esac
     } 2>/dev/null | grep -qE "$work/(state|data/vms)|/${work##*/}/data/vms" && [ "${p#/proc/}" != $$ ] &&
       [ -s "$p/cmdline" ] && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
   done 2>/dev/null

@@ -358,7 +358,7 @@ class VM(_Options):
             return json.loads(raw.rcvm_vm_net_json(vm))
 
     def _attach(self, function, source, target, readonly=False, uid=-1, gid=-1, cached=0, fstype=None, write_back=None,
-                notify=False, transport=None):
+                notify=False, transport=None, server=None):
         options = raw.rcvm_volume_options_new()
         try:
             raw.rcvm_volume_options_set_readonly(options, bool(readonly))
@@ -366,6 +366,7 @@ class VM(_Options):
             raw.rcvm_volume_options_set_cached(options, cached)
             raw.rcvm_volume_options_set_notify(options, bool(notify))
             raw.rcvm_volume_options_set_transport(options, transport)
+            raw.rcvm_volume_options_set_server(options, server)
             raw.rcvm_volume_options_set_fstype(options, fstype)
             raw.rcvm_volume_options_set_write_back(options, write_back)
             with self._handle as vm:
@@ -373,19 +374,24 @@ class VM(_Options):
         finally:
             raw.rcvm_volume_options_free(options)
 
-    def attach_nfs(self, source, target, *, readonly=False, uid=-1, gid=-1, cached=0, notify=False, transport=None):
+    def attach_nfs(self, source, target, *, readonly=False, uid=-1, gid=-1, cached=0, notify=False, transport=None,
+                   server=None):
         """Shares a directory or file of the host, live, with a VM that has not been created.
 
         uid, gid: everyone in the VM is that one of the host.  cached: seconds for which the VM may rely on what it has
         seen.  notify: watchers in the VM hear of what others change.  transport: 'tunnel', or over the VM's network
-        'tcp' or 'tcp:FIRST-LAST' (ports).
+        'tcp' or 'tcp:FIRST-LAST' (ports).  server: 'unfsd' for unfs3's, of all volumes.
         """
         self._attach(raw.rcvm_volume_attach_nfs, source, target, readonly, uid, gid, cached, notify=notify,
-                     transport=transport)
+                     transport=transport, server=server)
 
     def attach_virtiofs(self, source, target, *, readonly=False, cached=0):
         """Shares a directory of the host, live, with a VM that QEMU runs."""
         self._attach(raw.rcvm_volume_attach_virtiofs, source, target, readonly, cached=cached)
+
+    def attach_9p(self, source, target, *, readonly=False):
+        """Shares a directory of the host, live, by 9P, which takes a guest kernel that has it."""
+        self._attach(raw.rcvm_volume_attach_9p, source, target, readonly)
 
     def attach_block(self, source, target, *, readonly=False, fstype=None):
         """Gives the VM a block device or an image file of the host; fstype 'raw': as a device node, and not mounted."""

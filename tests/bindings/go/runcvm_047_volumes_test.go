@@ -65,6 +65,10 @@ func TestVolumes047Refused(t *testing.T) {
 	vm = newVM(t, "pigeon", "true")
 	must(t, vm.AttachNFS("/tmp", "/data", &runcvm.VolumeOptions{Transport: "pigeon"}))
 	fails(t, runcvm.Invalid, vm.Start())
+	vm = newVM(t, "unfsd", "true")
+	fails(t, runcvm.Invalid, vm.AttachNFS("/tmp", "/data", &runcvm.VolumeOptions{Server: "ganesha"}))
+	must(t, vm.AttachNFS("/tmp", "/data", &runcvm.VolumeOptions{Server: "unfsd", Transport: "tcp"}))
+	fails(t, runcvm.Unsupported, vm.Start())
 	// It has no network.
 	vm = newVM(t, "tcp", "true")
 	must(t, vm.AttachNFS("/tmp", "/data", &runcvm.VolumeOptions{Transport: "tcp:1000-1050"}))

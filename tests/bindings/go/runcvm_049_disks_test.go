@@ -53,6 +53,8 @@ func TestDisks049Refused(t *testing.T) {
 	fails(t, runcvm.Invalid, vm.AttachBlock("/x", "/x", &runcvm.VolumeOptions{FSType: "a,b"}))
 	fails(t, runcvm.Invalid, vm.AttachCopy("/x", "x", nil))
 	fails(t, runcvm.Invalid, vm.AttachVirtiofs("", "/x", nil))
+	fails(t, runcvm.Invalid, vm.Attach9P("/x", "x", nil))
+	must(t, vm.Attach9P("/x", "/9p", &runcvm.VolumeOptions{ReadOnly: true}))
 	must(t, vm.AttachBlock("/dev/null", "/x", nil))
 	fails(t, runcvm.Invalid, vm.Start())
 }

@@ -51,6 +51,10 @@ def refused():
     with new_vm("pigeon", "true") as vm:
         vm.attach_nfs("/tmp", "/data", transport="pigeon")
         raises(runcvm.E_INVALID, vm.start)
+    with new_vm("unfsd", "true") as vm:
+        raises(runcvm.E_INVALID, lambda: vm.attach_nfs("/tmp", "/data", server="ganesha"))
+        vm.attach_nfs("/tmp", "/data", server="unfsd", transport="tcp")
+        raises(runcvm.E_UNSUPPORTED, vm.start)
     # It has no network.
     with new_vm("tcp", "true") as vm:
         vm.attach_nfs("/tmp", "/data", transport="tcp:1000-1050")

@@ -45,6 +45,8 @@ def refused():
         raises(runcvm.E_INVALID, lambda: vm.attach_block("/x", "/x", fstype="a,b"))
         raises(runcvm.E_INVALID, lambda: vm.attach_copy("/x", "x"))
         raises(runcvm.E_INVALID, lambda: vm.attach_virtiofs("", "/x"))
+        raises(runcvm.E_INVALID, lambda: vm.attach_9p("/x", "x"))
+        vm.attach_9p("/x", "/9p", readonly=True)
         vm.attach_block("/dev/null", "/x")
         raises(runcvm.E_INVALID, vm.start)
 
