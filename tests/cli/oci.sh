@@ -32,6 +32,19 @@ fails "an update by what is no number" 1 cli "'much' is no number" update --memo
 fails "an update from no file" 1 cli "cannot read the resources from '$work/none'" update --resources "$work/none" x
 fails "an update of no VM" 1 state "there is no VM 'x'" update --memory 64M --cpu-quota -1 --cpuset-cpus 0-1 x
 
+# The standard error of `create` is the container's: warnings are not for it.
+fake_guest
+bundle <<'END'
+{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}}, "unknown": 1,
+ "hooks": {"prestart": [{"path": "/nonexistent"}]}}
+END
+quiet=("${guest[@]:2}" --bundle "$work/bundle" x)
+fails "create says nothing but errors" 1 hooks "the prestart hook '/nonexistent' cannot be run" create "${quiet[@]}"
+fails "with a log, too" 1 hooks "the prestart hook '/nonexistent' cannot be run" --log "$work/log" create "${quiet[@]}"
+like "$(cat "$work/log")" "level=warning.*'unknown' is no property" "its warnings are in the log"
+runcvm create --log-level warning "${quiet[@]}" >/dev/null 2>"$work/err" </dev/null
+like "$(cat "$work/err")" "warning: .*'unknown' is no property" "or where they were asked for"
+
 # Docker's settings.
 config=$work/etc/docker/daemon.json
 mkdir "$work/etc"
