@@ -162,9 +162,40 @@ check_host_name (const char *what, const char *name, rcvm_error **err)
   return 0;
 }
 
-static int
-check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
+/* One that joins the namespaces of a pod's sandbox, as containerd's CRI plugin and CRI-O say it. */
+static bool
+is_in_pod (const struct rcvmi_spec *spec)
 {
+  static const char *const names[] = { "io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType" };
+
+  for (size_t i = 0; i < spec->n_annotations; i++)
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
+      if (strcmp (spec->annotations[i].name, names[n]) == 0 && strcmp (spec->annotations[i].value, "container") == 0)
+        return true;
+  return false;
+}
+
+/* The network is the one thing that a VM and a namespace of the host can be joined by.  Containers of a pod are all told to join the
+   others, too, and few need it. */
+static int
+check_foreign_namespace (struct rcvmi_spec *spec, const char *name, const char *type, rcvm_error **err)
+{
+  static const char *const of_pods[] = { "pid", "ipc", "uts" };
+
+  if (strcmp (type, "network") == 0)
+    return 0;
+  for (size_t i = 0; i < sizeof of_pods / sizeof of_pods[0]; i++)
+    if (strcmp (type, of_pods[i]) == 0 && is_in_pod (spec))
+      return rcvmi_spec_warn (spec, err, "'%s' has no effect: a VM cannot join the %s namespace of its pod, and has one of its own",
+                              name, type);
+  return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                     "config.json: '%s' cannot be honoured: a VM cannot join the %s namespace of other processes", name, type);
+}
+
+static int
+check_namespaces (struct rcvmi_spec *spec, rcvm_error **err)
+{
+  const struct rcvmi_spec_lx *lx = spec->lx;
   static const char *const types[] = { "pid", "network", "mount", "ipc", "uts", "user", "cgroup",
                                        "time" };
   bool seen[sizeof types / sizeof types[0]] = { 0 };
@@ -193,12 +224,9 @@ check_namespaces (const struct rcvmi_spec_lx *lx, rcvm_error **err)
       rc = must_be_absolute (err, name, ns->path);
       if (rc < 0)
         return rc;
-      /* The network is the one thing that a VM and a namespace of the host can be joined by. */
-      if (strcmp (ns->type, "network") != 0)
-        return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                           "config.json: '%s' cannot be honoured: a VM cannot join the %s "
-                           "namespace of other processes",
-                           name, ns->type);
+      rc = check_foreign_namespace (spec, name, ns->type, err);
+      if (rc < 0)
+        return rc;
     }
   return 0;
 }
@@ -294,9 +322,10 @@ check_paths (const char *what, char *const *paths, rcvm_error **err)
 }
 
 static int
-check_linux (const struct rcvmi_spec_lx *lx, rcvm_error **err)
+check_linux (struct rcvmi_spec *spec, rcvm_error **err)
 {
-  int rc = check_namespaces (lx, err);
+  const struct rcvmi_spec_lx *lx = spec->lx;
+  int rc = check_namespaces (spec, err);
 
   if (rc == 0)
     rc = check_paths ("maskedPaths", lx->masked_paths, err);
@@ -339,6 +368,6 @@ rcvmi_spec_check (struct rcvmi_spec *spec, const struct rcvmi_spec_given *given,
   if (rc == 0 && spec->hooks)
     rc = check_all_hooks (spec->hooks, err);
   if (rc == 0 && spec->lx)
-    rc = check_linux (spec->lx, err);
+    rc = check_linux (spec, err);
   return rc;
 }

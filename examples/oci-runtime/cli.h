@@ -232,6 +232,17 @@ int container_has_terminal (const struct container *c);
 /* With --console-socket: a new terminal becomes the process's.  -1 has been reported. */
 int container_set_console (rcvm_vm *vm, const struct command *command, const struct container *c);
 
+/* pod.c: the containers of a pod (docs/containerd.md) */
+
+/* Whether config.json says that it is the sandbox of a pod. */
+int pod_is_sandbox (const struct container *c);
+/* Whether the command is one that is handed on, and the ID that of a sandbox. */
+int pod_has_sandbox (const struct cli *cli, const struct command *command, const char *id);
+/* Becomes the program that makes sandboxes, with the command and its arguments; returns 1 if there is none. */
+int pod_hand_over (const struct cli *cli, int argc, char **argv);
+/* A pod's container has the host name of its sandbox.  -1 has been reported. */
+int pod_set_hostname (rcvm_vm *vm, const struct container *c);
+
 /* volumes.c */
 
 /* What --volume and --mount say; -1 has been reported, or is in *err. */

@@ -126,7 +126,10 @@ run_command (const struct cli *cli, const struct command *c, int argc, char **ar
       return c->failure;
     }
   first = parse_options (c->options, values, c->name, argc, argv);
-  if (first >= 0)
+  if (first >= 0
+      && (c == &cmd_create ? pod_is_sandbox (values) : argc > first && pod_has_sandbox (cli, c, argv[first])))
+    code = pod_hand_over (cli, argc, argv);
+  else if (first >= 0)
     code = c->run (cli, values, argc - first, argv + first);
   else if (first == -2)
     code = print_command_help (c);

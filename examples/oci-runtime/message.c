@@ -196,9 +196,9 @@ fail_with (rcvm_error *err, int exit_code)
   /* containerd and others know that by runc's words. */
   if (rcvm_error_get_code (err) == RCVM_E_NOT_FOUND && strcmp (stage, "state") == 0)
     complain (stage, "%s (container does not exist)", text);
-  /* Docker makes its exit codes of these words, in lower case. */
+  /* Docker and Podman make their exit codes of these words. */
   else if (rcvm_error_get_code (err) == RCVM_E_PROCESS && rcvm_error_get_exit_code (err) == 127)
-    complain (stage, "%s (executable file not found)", text);
+    complain (stage, "%s (executable file not found in $PATH)", text);
   else if (rcvm_error_get_code (err) == RCVM_E_PROCESS && rcvm_error_get_errno (err) == EACCES)
     complain (stage, "%s (permission denied)", text);
   else

@@ -32,6 +32,42 @@ fails "an update by what is no number" 1 cli "'much' is no number" update --memo
 fails "an update from no file" 1 cli "cannot read the resources from '$work/none'" update --resources "$work/none" x
 fails "an update of no VM" 1 state "there is no VM 'x'" update --memory 64M --cpu-quota -1 --cpuset-cpus 0-1 x
 
+# The standard error of `create` is the container's: warnings are not for it.
+fake_guest
+bundle <<'END'
+{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}}, "unknown": 1,
+ "hooks": {"prestart": [{"path": "/nonexistent"}]}}
+END
+quiet=("${guest[@]:2}" --bundle "$work/bundle" x)
+fails "create says nothing but errors" 1 hooks "the prestart hook '/nonexistent' cannot be run" create "${quiet[@]}"
+fails "with a log, too" 1 hooks "the prestart hook '/nonexistent' cannot be run" --log "$work/log" create "${quiet[@]}"
+like "$(cat "$work/log")" "level=warning.*'unknown' is no property" "its warnings are in the log"
+runcvm create --log-level warning "${quiet[@]}" >/dev/null 2>"$work/err" </dev/null
+like "$(cat "$work/err")" "warning: .*'unknown' is no property" "or where they were asked for"
+
+# Pods: the sandbox is made by runc, and what is meant for it is handed on.
+mkdir -p "$work/programs" "$RUNCVM_ROOT/sandboxes:/pod"
+printf '#!/bin/sh\necho "$*"\nexit 9\n' >"$work/programs/runc"
+chmod +x "$work/programs/runc"
+with_runc() { PATH=$work/programs:$PATH runcvm "$@" 2>&1; echo $?; }
+sandboxes="--root $RUNCVM_ROOT/sandboxes:"
+for name in io.kubernetes.cri.container-type io.kubernetes.cri-o.ContainerType; do
+  bundle <<<"{\"annotations\": {\"$name\": \"sandbox\"}}"
+  is "$(with_runc --log "$work/log" --log-format json create --bundle "$work/bundle" --pid-file p --no-pivot pod)" \
+    "$sandboxes --log $work/log --log-format json create --bundle $work/bundle --pid-file p --no-pivot pod
+9" "the sandbox of a pod is made by runc ($name)"
+done
+for c in start state kill delete exec ps events pause resume update; do
+  is "$(with_runc --debug $c pod)" "$sandboxes --debug $c pod
+9" "$c of it is handed on"
+done
+is "$(with_runc kill --all pod 9)" "$sandboxes kill --all pod 9
+9" "with options"
+like "$(with_runc state other)" "container does not exist" "but not what is no sandbox"
+like "$(with_runc state ../sandboxes:/pod)" "the id '../sandboxes:/pod' must be" "nor what leads elsewhere"
+is "$(runcvm list -q)" "" "it is no VM of the list"
+rm -r "${RUNCVM_ROOT:?}"
+
 # Docker's settings.
 config=$work/etc/docker/daemon.json
 mkdir "$work/etc"

@@ -35,6 +35,33 @@ with_containerd /usr/sbin/runc by-runc >"$work/containerd.runc" 2>&1
 with_containerd "$work/runcvm" by-runcvm >"$work/containerd.runcvm" 2>&1
 is "$(cat "$work/containerd.runcvm")" "$(cat "$work/containerd.runc")" "containerd: run, exec, pause, metrics, kill and delete as with runc"
 
+# A pod as the CRI plugin makes it: a sandbox, which is a process of the host, and a container that is told to join its namespaces, and is
+# a VM with the pod's host name and network; in the end another one after it.
+runtime=(--runtime io.containerd.runc.v2 --runc-binary "$work/runcvm")
+type=io.kubernetes.cri.container-type
+ctr run -d "${runtime[@]}" --annotation $type=sandbox $image pod sleep 1000 || not_ok "a pod's sandbox starts"
+pid=$(ctr task ls | awk '$1 == "pod" { print $2 }')
+is "$(status_of pod) $(tr '\0' ' ' <"/proc/$pid/cmdline")" "RUNNING sleep 1000 " "a pod's sandbox is a process of the host"
+nsenter -t "$pid" -u hostname the-pod
+ip link add pod0 type veth peer name pod1
+ip link set pod1 netns "$pid" name eth0
+ip addr add 10.98.0.1/24 dev pod0 && ip link set pod0 up
+nsenter -t "$pid" -n sh -c 'ip addr add 10.98.0.2/24 dev eth0 && ip link set eth0 up'
+in_pod() {
+  ctr run --rm "${runtime[@]}" --annotation $type=container --with-ns "network:/proc/$pid/ns/net" --with-ns "uts:/proc/$pid/ns/uts" \
+    --with-ns "ipc:/proc/$pid/ns/ipc" --with-ns "pid:/proc/$pid/ns/pid" $image "$@" 2>/dev/null
+}
+for n in 1 2; do
+  is "$(in_pod "pod-$n" sh -c 'hostname; uname -r; ping -c 1 -W 20 10.98.0.1 | grep -c "1 packets received"' | grep -v "^$(uname -r)\$" | sed 's/^[0-9].*-cloud-.*/KERNEL/' | xargs)" \
+    "the-pod KERNEL 1" "container $n of a pod is a VM with the pod's name and network"
+done
+ctr task kill -s KILL pod
+wait_for 30 stopped pod
+ctr task delete pod 2>/dev/null
+ctr container rm pod
+ip link del pod0 2>/dev/null
+is "$(ctr container ls -q | grep -c pod)$(find /run -path '*sandboxes:/*' | wc -l)" 00 "nothing is left of the pod"
+
 # The settings of docs/containerd.md are settings for containerd.
 sed -n '/^    \[plugins/,/^    *SystemdCgroup/p' docs/containerd.md | sed 's/^    //' >"$work/cri.part"
 { printf 'version = 2\nroot = "%s/cri/root"\nstate = "%s/cri/state"\n' "$work" "$work"; cat "$work/cri.part"; } >"$work/cri.toml"

@@ -510,6 +510,38 @@ test_namespaces (void **state)
   parse_fails (text (json), RCVM_E_SPEC, "'linux.namespaces[0].type' is missing");
 }
 
+/* What containers of a pod are told to join. */
+static void
+test_pods (void **state)
+{
+  static const char *const roles[] = { "'io.kubernetes.cri.container-type':'container'", "'io.kubernetes.cri-o.ContainerType':'container'",
+                                       "'io.kubernetes.cri.container-type':'sandbox'", "'x':'container'" };
+  static const char *const types[] = { "pid", "ipc", "uts", "mount" };
+  char json[512], needle[80];
+
+  (void) state;
+  for (size_t t = 0; t < sizeof types / sizeof types[0]; t++)
+    for (size_t r = 0; r < sizeof roles / sizeof roles[0]; r++)
+      {
+        struct rcvmi_spec *s;
+
+        snprintf (json, sizeof json,
+                  "{'ociVersion':'1.2.0','root':{'path':'/srv/root'},'process':{'args':['sh'],'cwd':'/'},'annotations':{%s},"
+                  "'linux':{'namespaces':[{'type':'%s','path':'/proc/1/ns/x'},{'type':'network','path':'/n'}]}}", roles[r], types[t]);
+        if (t == 3 || r >= 2)
+          {
+            snprintf (needle, sizeof needle, "a VM cannot join the %s namespace of other processes", types[t]);
+            parse_fails (text (json), RCVM_E_UNSUPPORTED, needle);
+            continue;
+          }
+        snprintf (needle, sizeof needle, "a VM cannot join the %s namespace of its pod", types[t]);
+        s = parse_ok (text (json));
+        assert_int_equal (rcvmi_strv_length (s->warnings), 1);
+        assert_non_null (strstr (s->warnings[0], needle));
+        rcvmi_spec_free (s);
+      }
+}
+
 static void
 test_warnings (void **state)
 {
@@ -623,6 +655,7 @@ main (void)
     cmocka_unit_test (test_versions),
     cmocka_unit_test (test_refused),
     cmocka_unit_test (test_namespaces),
+    cmocka_unit_test (test_pods),
     cmocka_unit_test (test_warnings),
     cmocka_unit_test (test_many_warnings),
     cmocka_unit_test (test_process_object),
