@@ -97,7 +97,8 @@ machine_add_entropy (const unsigned char *data, size_t len)
       info->entropy_count = (int) len * 8;
       info->buf_size = (int) len;
       memcpy (info->buf, data, len);
-      if (ioctl (fd, RNDADDENTROPY, info) == 0)
+      /* At once: a machine from a template has the generator's state of all others, and would go on with it for a minute. */
+      if (ioctl (fd, RNDADDENTROPY, info) == 0 && ioctl (fd, RNDRESEEDCRNG, 0) == 0)
         return;
     }
   log_write (LOG_WARNING, "cannot add entropy: %s", strerror (errno));

@@ -64,6 +64,7 @@ enum key
   KEY_CPU_TEMPLATE,
   KEY_HOTPLUG,
   KEY_MEMORY_MAX,
+  KEY_TEMPLATE,
   KEY_BREAK,
   N_KEYS
 };
@@ -99,6 +100,7 @@ static const struct
   [KEY_CPU_TEMPLATE] = { "RUNCVM_CPU_TEMPLATE", PREFIX "cpu-template", true },
   [KEY_MEMORY_MAX] = { "RUNCVM_MEMORY_MAX", PREFIX "memory-max", true },
   [KEY_HOTPLUG] = { "RUNCVM_HOTPLUG", PREFIX "hotplug", true },
+  [KEY_TEMPLATE] = { "RUNCVM_TEMPLATE", PREFIX "template", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };
 

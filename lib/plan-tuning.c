@@ -89,6 +89,22 @@ plan_memory_max (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
+static int
+plan_template (struct rcvmi_plan *plan, rcvm_error **err)
+{
+  static const char *const words[] = { "off", "auto", "on" };
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_TEMPLATE", from, sizeof from);
+
+  for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (!word || strcmp (word, words[i]) == 0)
+      {
+        plan->from_template = (enum rcvmi_plan_template) i;
+        return 0;
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s says '%.40s' of templates, and only off, auto and on are known", from, word);
+}
+
 int
 rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
 {
@@ -101,6 +117,8 @@ rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
     rc = plan_rate (plan, "RUNCVM_DISK_OPS", "requests", &t->disk_ops, err);
   if (rc == 0)
     rc = plan_rate (plan, "RUNCVM_NET_BANDWIDTH", "bytes", &t->net_bandwidth, err);
+  if (rc == 0)
+    rc = plan_template (plan, err);
   if (rc == 0)
     rc = plan_io_engine (plan, err);
   if (rc == 0)
