@@ -31,14 +31,12 @@ on_vmm_running (void *user)
   rcvmi_run_advance (user);
 }
 
-/* What the template could not, the VMM does from the beginning. */
+/* What the template could not, another process of the VMM does from the beginning. */
 static void
-on_boot_after_all (void *user, uint32_t events)
+boot_after_all (struct rcvmi_run *run)
 {
-  struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
 
-  (void) events;
   rcvmi_vmm_stop (&run->vmm);
   if (rcvmi_vmm_choose (&run->vmm, run->plan->hypervisor, false, &e) < 0 || rcvmi_run_start_vmm (run, &e) < 0)
     rcvmi_run_fail (run, e);
@@ -51,8 +49,7 @@ on_vmm_died (void *user, rcvm_error *err)
 
   if (!run->takes_channels && rcvmi_run_blame_template (run, err))
     {
-      /* When its own callback is over. */
-      rcvmi_run_set_timer (run, 1, on_boot_after_all);
+      boot_after_all (run);
       return;
     }
 
