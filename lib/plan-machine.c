@@ -751,7 +751,7 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
   if (rc == 0)
     rc = rcvmi_plan_switch (plan, "RUNCVM_ENABLE_BALLOON", &plan->balloon, err);
   if (rc == 0)
-    rc = rcvmi_plan_tuning (plan, err);
+    rc = rcvmi_plan_tuning (plan, defaults, err);
   if (rc == 0)
     rc = plan_log_level (plan, options, err);
   return rc;

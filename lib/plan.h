@@ -227,6 +227,7 @@ struct rcvmi_defaults
   const char *initramfs;
   const char *hypervisor; /* what the environment says */
   const char *confinement;
+  const char *from_template;
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */

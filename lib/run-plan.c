@@ -31,7 +31,8 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   struct rcvmi_defaults defaults = { .kernel = kernel,
                                       .initramfs = initramfs,
                                       .hypervisor = rcvmi_default_hypervisor (),
-                                      .confinement = rcvmi_default_confinement () };
+                                      .confinement = rcvmi_default_confinement (),
+                                      .from_template = rcvmi_default_template () };
   struct rcvmi_plan *plan;
 
   if (!kernel || !initramfs)

@@ -145,9 +145,16 @@ boot (struct maker *m, const char *path, rcvm_error **err)
 {
   struct rcvmi_vmm_config config = *m->config;
   struct rcvmi_ev_source *timer;
+  autofree char *args = NULL; /* by which the guest knows that it may do in advance what will be done in any case */
   int code;
 
   rcvmi_vmm_generalise (&config);
+  if (asprintf (&args, "%s%srcvm.template", config.kernel_args ? config.kernel_args : "", config.kernel_args ? " " : "") < 0)
+    {
+      args = NULL;
+      return rcvmi_fail_nomem (err);
+    }
+  config.kernel_args = args;
   config.kernel = m->config->kernel;
   config.initramfs = m->config->initramfs;
   config.into = (struct rcvmi_vmm_saved){ .memory = path, .state = m->state };

@@ -39,7 +39,7 @@ const struct option_spec container_options[] = {
     "the guest's initramfs (runcvm-mkguest makes both)" },
   { "kernel-args", 0, TEXT, AT (kernel_args), "ARGS", "added to the kernel's command line" },
   { "template", 0, TEXT, AT (template), "on|auto|off",
-    "start from a machine that has booted before (Firecracker): always, where it can be, or never (default)" },
+    "start from a machine that has booted before: always, where it can, never (default)" },
   { "netns", 0, TEXT, AT (netns), "PATH|none|host",
     "take over a namespace's interfaces; loopback only; or NAT to the host's network" },
   { "net-mode", 0, TEXT, AT (net_mode), "tc|bridge", "how interfaces are joined to the VM's (default: tc)" },

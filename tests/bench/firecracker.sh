@@ -40,7 +40,9 @@ for i in $(seq 0 "$rounds"); do
     total=$(((${EPOCHREALTIME/./} - start) / 1000))
     run state start | /usr/bin/python3 -c '
 import json, sys
-for p in json.load(sys.stdin)["org.runcvm"]["phases"]: print(sys.argv[3], sys.argv[1], p["name"], p["usec"] / 1000)
+phases = json.load(sys.stdin)["org.runcvm"]["phases"]
+for p in phases: print(sys.argv[3], sys.argv[1], p["name"], p["usec"] / 1000)
+print(sys.argv[3], sys.argv[1], "start", sum(p["usec"] for p in phases) / 1000)
 print(sys.argv[3], sys.argv[1], "command", sys.argv[2])' "$vmm" "$total" "$nth"
     run delete start
   done
