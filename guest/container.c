@@ -254,7 +254,9 @@ set_up (struct setup *s, struct failure *f)
     log_set_level (s->log_level);
   if (s->memory_comes && machine_check_memory (f) < 0)
     return -1;
-  machine_add_entropy (s->entropy, s->entropy_len);
+  /* Exchanged disks are a template's sign, and others have started from it with the same random numbers. */
+  if (!machine_add_entropy (s->entropy, s->entropy_len) && s->n_disk_sizes)
+    return fail (f, "setup", 0, "the random number generator cannot be seeded anew, which a VM from a template needs");
   machine_set_clock (s->clock_nsec);
   machine_bring_up_loopback ();
   if (await_disks (s, f) < 0)

@@ -14,7 +14,8 @@ from() {
 # state_of ID NAME: of the library's part of its state
 state_of() { runcvm state "$1" | sed -n "s/^ *\"$2\": *\"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p"; }
 templates() { ls "$work"/data/cache/template-*.vm 2>/dev/null; }
-left_of_making() { find "$work/data/cache" -name 'tmp.*'; }
+left_of_making() { find "$work/data/cache" -name 'tmp.*' 2>/dev/null; }
+is_making() { [ -n "$(left_of_making)" ]; }
 
 if [ "$(hypervisor)" != firecracker ]; then
   runcvm run --memory 160M --template on --rootfs "$BUSYBOX" no -- true 2>"$work/err"
@@ -39,6 +40,19 @@ done
 tell='hostname; cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu; ip -4 addr show dev eth0 | sed -n "s/.*inet \([^ ]*\).*/\1/p"
   cat /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | md5sum; date +%s; cat /live/file; df -k / | sed 1d | tr -s " " | cut -d" " -f2; cat /proc/sys/kernel/random/boot_id'
 
+# The first to come is killed while it makes one.
+from on first c1 true >"$work/out" 2>&1 &
+first=$!
+wait_for is_making
+monitor=$(sed -n 's/.*"monitorPid": *\([0-9]*\).*/\1/p' "$work/state/first/state.json")
+kill -KILL "$monitor"
+wait "$first"
+runcvm delete --force first >/dev/null 2>&1
+no_leaks "a monitor that is killed while it makes a template leaves no process"
+
+# Then two at once.
+from on two c2 sh -c "$tell; until [ -e /live/stop ]; do sleep 0.2; done; echo stopped" >"$work/two" 2>"$work/err" &
+second=$!
 from on one c1 sh -c "$tell; ping -c 1 -W 10 192.168.1.1 >/dev/null && echo reached" >"$work/one" 2>"$work/err"
 is "$?" 0 "a VM starts from a template that is made for it"
 is "$(cat "$work/err")" "" "without a word"
@@ -47,11 +61,8 @@ key=$(runcvm template list -q)
 is "$work/data/cache/$key.vm" "$(templates)" "runcvm template list has it"
 is "$(left_of_making)" "" "nothing else is left of making it"
 made=$(stat -c %i "$(templates)")
-from on two c2 sh -c "$tell; until [ -e /live/stop ]; do sleep 0.2; done; echo stopped" >"$work/two" 2>"$work/err" &
-second=$!
-wait_for grep -q . "$work/two"
-wait_for test "$(state_of two status)" = running
-is "$(state_of two template)" "$key" "a second one starts from the same"
+until [ "$(sed -n '$=' "$work/two")" = 10 ] || ! kill -0 "$second" 2>/dev/null; do sleep 0.2; done
+is "$(state_of two template)" "$key" "another one that waited for it starts from the same"
 runcvm template remove "$key" 2>"$work/err"
 like "$(cat "$work/err")" "'$key' is in use: a VM has to stop before" "which cannot be removed while one runs"
 touch "$work/live/stop"
@@ -118,6 +129,30 @@ like "$(cat "$work/err")" "the VM boots, and does not start from a template: (Fi
 diag "$(cat "$work/err")"
 is "$(templates)" "" "the template is gone"
 is "$(left_of_making)" "" "with all that was left of it"
+
+# Disks of all kinds, of which the template had none: sizes, partitions, and what is written back.  And a balloon.
+mkdir "$work/image" "$work/copied"
+echo on the disk >"$work/image/file"
+echo before >"$work/copied/file"
+truncate -s 24M "$work/image.ext4"
+mke2fs -q -t ext4 -d "$work/image" "$work/image.ext4"
+/usr/bin/python3 - "$work/raw.img" <<'PY'
+import struct, sys
+with open(sys.argv[1], "wb") as f:
+    f.truncate(8 << 20)
+    f.seek(446)
+    f.write(struct.pack("<BBBBBBBBII", 0, 0, 0, 0, 0x83, 0, 0, 0, 2048, 4096))
+    f.seek(510)
+    f.write(b"\x55\xaa")
+PY
+got=$(runcvm run --memory 160M --log-level warning --template on --annotation org.runcvm.enable-balloon=on --rootfs "$BUSYBOX" \
+  --mount "type=block,src=$work/image.ext4,dst=/image" --mount "type=block,src=$work/raw.img,dst=/dev/raw,fstype=raw" \
+  --mount "type=copy,src=$work/copied,dst=/copied,write-back=exit" disks -- \
+  sh -c 'cat /image/file; df -k /image | sed 1d | tr -s " " | cut -d" " -f2; blockdev --getsize64 /dev/raw
+    cat /sys/block/vd[a-z]/vd[a-z]1/size; echo after >/copied/file; echo kept >/kept' 2>&1)
+like "$(tr '\n' '|' <<<"$got")" '^on the disk\|[12][0-9]{4}\|8388608\|4096\|$' "disks have their own contents, sizes and partitions"
+is "$(cat "$work/copied/file" "$BUSYBOX/kept")" "after
+kept" "copies and the root are written back"
 
 runcvm run --memory 160M --template on --confine off --rootfs "$BUSYBOX" no -- true 2>"$work/err"
 like "$(cat "$work/err")" "from a template only where it is confined" "without a confinement there are none"
