@@ -96,11 +96,17 @@ is "$(runcvm template list -q)" "$key" "the template stays"
 no_leaks "and nothing is left of the VM"
 
 # A template that is not what it was.
+cp -p --sparse=always "$(templates)" "$work/good"
 truncate -s 50M "$(templates)"
-from on short c1 hostname >"$work/out" 2>"$work/err"
-is "$(cat "$work/out")" short "with a template that is cut short a VM starts"
-like "$(cat "$work/err")" "the template '$key' is made again, for it was changed after it had been made" "and it is made again, and why"
-is "$(runcvm template list -q)" "$key" "there it is"
+like "$(runcvm template list)" "$key .* it was changed after it had been made" "one that is cut short, and what the list says of it"
+if [ -n "${LAB_QUICK:-}" ]; then
+  mv "$work/good" "$(templates)"
+else
+  from on short c1 hostname >"$work/out" 2>"$work/err"
+  is "$(cat "$work/out")" short "with a template that is cut short a VM starts"
+  like "$(cat "$work/err")" "the template '$key' is made again, for it was changed after it had been made" "and it is made again, and why"
+  is "$(runcvm template list -q)" "$key" "there it is"
+fi
 
 # Its state is that of another Firecracker, and all that the library writes down says that it is right.
 /usr/bin/python3 - "$(templates)" <<'PY'
