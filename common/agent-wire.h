@@ -34,6 +34,9 @@
  *     TUNNEL_DATA n    <----------------->              TUNNEL_WINDOW n gives credit back, as with streams
  *     TUNNEL_CLOSE n   <----------------->              each side says it once; then the number is free again
  *
+ * A machine that goes on from a snapshot finds its connections by vsock reset.  An agent that has had no SETUP yet connects once
+ * more then, and begins with HELLO (docs/templates.md).
+ *
  * The host treats everything in guest-to-host frames as hostile.
  */
 #ifndef RCVM_COMMON_AGENT_WIRE_H
@@ -179,6 +182,8 @@ enum agent_setup_tag
   S_COPIES_LIVE = 25, /* u32: 1: FREEZE will come */
   S_COPY_WATCHED = 26, /* u32, repeated: number of a copy that goes back; CHANGED is sent for it */
   S_MEMORY_COMES = 27, /* u32: 1: memory will be added while the machine runs, so there has to be a driver for that */
+  S_DISK_SIZE = 28,  /* record, repeated: K_NAME (locator), K_VALUE (bytes): of a disk that was exchanged while the machine stood
+                        still; nothing is read of it before the kernel has seen that */
   S_RESOLV = 40,     /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
   S_SERVER = 41,     /* str: an address that the container's network leads to: there volumes "tcp:NAME" are served ... */

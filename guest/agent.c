@@ -283,10 +283,20 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
     }
 }
 
+/* Where the machine goes on from a template, nothing was asked of it yet. */
+static void
+on_reset (void)
+{
+  if (container_is_wanted ())
+    fatal ("the agent channel was reset");
+  log_set_sink (NULL);
+  agent_start ();
+}
+
 void
 agent_start (void)
 {
-  static const struct channel_user user = { .frame = take_frame, .relieved = process_resume_all };
+  static const struct channel_user user = { .frame = take_frame, .relieved = process_resume_all, .reset = on_reset };
   struct tlv_writer w = TLV_WRITER_INIT;
   struct utsname name;
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "log.h"
@@ -136,6 +137,8 @@ write_queue (void)
   return 1;
 }
 
+static void lose (const char *what);
+
 void
 channel_flush (void)
 {
@@ -147,7 +150,10 @@ channel_flush (void)
     {
       r = write_queue ();
       if (r < 0)
-        fatal ("cannot write to the agent channel: %s", strerror (errno));
+        {
+          lose ("write to");
+          return;
+        }
       judge_load (); /* may queue more */
     }
   while (r > 0 && ch.first);
@@ -228,6 +234,25 @@ channel_forget (void)
   ch.w = WATCH_INIT;
 }
 
+/* Something is wrong with the connection, as errno says. */
+static void
+lose (const char *what)
+{
+  const struct channel_user *user = ch.user;
+  /* As the kernel says it depends on who has been told of it before. */
+  bool reset = errno == ECONNRESET || errno == ENOTCONN || errno == EPIPE;
+  int fd;
+
+  if (!reset || !user->reset)
+    fatal ("cannot %s the agent channel: %s", what, strerror (errno));
+  if (ch.congested)
+    loop_pause_output (false);
+  fd = loop_remove (&ch.w);
+  channel_forget ();
+  close (fd);
+  user->reset ();
+}
+
 /* Input */
 
 static size_t
@@ -279,7 +304,10 @@ read_some (void)
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return;
   if (n < 0)
-    fatal ("cannot read from the agent channel: %s", strerror (errno));
+    {
+      lose ("read from");
+      return;
+    }
   if (n == 0)
     fatal ("the host has closed the agent channel");
   if (!ch.big)
@@ -309,9 +337,10 @@ ready (struct watch *w, uint32_t events)
       ch.connected = true;
       loop_modify (w, EPOLLIN | EPOLLOUT);
     }
-  if (events & EPOLLIN)
+  /* Reading tells an error from an end. */
+  if (events & (EPOLLIN | EPOLLERR))
     read_some ();
-  else if (events & (EPOLLHUP | EPOLLERR))
+  else if (events & EPOLLHUP)
     fatal ("the host has closed the agent channel");
 }
 

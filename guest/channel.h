@@ -14,6 +14,9 @@ struct channel_user
 {
   void (*frame) (const struct agent_header *h, const unsigned char *payload);
   void (*relieved) (void); /* no longer congested */
+  /* The connection was reset, which happens to a machine that goes on from a snapshot: all that was under way is lost, and
+     channel_start may be called again.  NULL: that is the end. */
+  void (*reset) (void);
 };
 
 /* In a child, which is to have a channel of its own: the parent's is not closed. */

@@ -19,6 +19,7 @@
 #include "cleanup.h"
 #include "copies.h"
 #include "devices.h"
+#include "disks.h"
 #include "handoff.h"
 #include "idmap.h"
 #include "kernel.h"
@@ -238,6 +239,21 @@ volumes_are_wanted (const struct setup *s)
   return false;
 }
 
+/* Disks of a machine that goes on from a template, which had none of these. */
+static int
+await_disks (const struct setup *s, struct failure *f)
+{
+  for (size_t i = 0; i < s->n_disk_sizes; i++)
+    {
+      const struct setup_pair *d = &s->disk_sizes[i];
+      bool of_root = strcmp (d->name, s->root_disk) == 0 || (s->upper_disk && strcmp (d->name, s->upper_disk) == 0);
+
+      if (disk_await_size (d->name, d->value, !of_root, f) < 0)
+        return -1;
+    }
+  return 0;
+}
+
 static int
 set_up (struct setup *s, struct failure *f)
 {
@@ -248,9 +264,13 @@ set_up (struct setup *s, struct failure *f)
     log_set_level (s->log_level);
   if (s->memory_comes && machine_check_memory (f) < 0)
     return -1;
+  /* Exchanged disks are a template's sign, and others have started from it with the same random numbers. */
+  if (!machine_add_entropy (s->entropy, s->entropy_len) && s->n_disk_sizes)
+    return fail (f, "setup", 0, "the random number generator cannot be seeded anew, which a VM from a template needs");
   machine_set_clock (s->clock_nsec);
-  machine_add_entropy (s->entropy, s->entropy_len);
   machine_bring_up_loopback ();
+  if (await_disks (s, f) < 0)
+    return -1;
   if (volumes_are_wanted (s) && volumes_start (f) < 0)
     return -1;
   if (cgroup_make (s, f) < 0 || net_setup (s, f) < 0)
@@ -395,6 +415,12 @@ pid_t
 container_init_pid (void)
 {
   return the.init;
+}
+
+bool
+container_is_wanted (void)
+{
+  return the.state != NONE;
 }
 
 bool

@@ -26,6 +26,8 @@ void container_network_failed (const struct failure *f);
 pid_t container_init_pid (void);
 /* It waits for its program. */
 bool container_is_waiting (void);
+/* SETUP has come. */
+bool container_is_wanted (void);
 /* Hands over the fds (record, stdin, stdout, stderr); returns the handoff, on which its answers
    come, or -1 and errno. */
 int container_start (const int *fds, size_t n_fds);

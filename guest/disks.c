@@ -6,7 +6,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+
+#include <linux/fs.h>
 
 #include "cleanup.h"
 #include "uevent.h"
@@ -90,6 +94,50 @@ disk_find (const char *locator, char *path, size_t size, struct failure *f)
     s.name = value;
   if (uevent_wait (look, &s, WAIT_MS) < 0)
     return fail (f, "disk", errno, "the disk \"%s\" did not appear", locator);
+  return 0;
+}
+
+struct growth
+{
+  const char *name;
+  uint64_t sectors;
+};
+
+static bool
+has_grown (void *data)
+{
+  const struct growth *g = data;
+  char path[PATH_MAX], text[32];
+  autoclose int fd = -1;
+  ssize_t n;
+
+  snprintf (path, sizeof path, "/sys/block/%.32s/size", g->name);
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  n = fd < 0 ? -1 : read (fd, text, sizeof text - 1);
+  if (n <= 0)
+    return false;
+  text[n] = 0;
+  return strtoull (text, NULL, 10) == g->sectors;
+}
+
+int
+disk_await_size (const char *locator, const char *bytes, bool partitions, struct failure *f)
+{
+  struct growth g = { .name = locator + 4, .sectors = strtoull (bytes, NULL, 10) / 512 };
+  char path[PATH_MAX];
+  autoclose int fd = -1;
+
+  if (strncmp (locator, "dev:", 4) != 0 || strchr (g.name, '/'))
+    return fail (f, "disk", EINVAL, "\"%s\" names no disk", locator);
+  if (uevent_wait (has_grown, &g, WAIT_MS) < 0)
+    return fail (f, "disk", errno, "the kernel did not see that the disk \"%s\" has %s bytes", locator, bytes);
+  if (!partitions)
+    return 0;
+  /* The kernel has looked for them when there was another disk. */
+  snprintf (path, sizeof path, "/dev/%.32s", g.name);
+  fd = open (path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || (ioctl (fd, BLKRRPART, 0) < 0 && errno != EINVAL))
+    return fail (f, "disk", errno, "cannot read the partitions of the disk \"%s\"", locator);
   return 0;
 }
 

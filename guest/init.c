@@ -21,6 +21,7 @@
 #include "machine.h"
 #include "modules.h"
 #include "oom.h"
+#include "transport.h"
 
 static void
 children_ended (struct watch *w, uint32_t events)
@@ -69,6 +70,8 @@ main (int argc, char **argv)
   machine_mount_early ();
   reboot (RB_DISABLE_CAD);
   modules_load_boot ();
+  if (transport_is_of_template ())
+    modules_load_for_template ();
   loop_init ();
   watch_children ();
   oom_watch_pressure ();

@@ -80,14 +80,14 @@ machine_set_clock (uint64_t nsec)
     log_write (LOG_WARNING, "cannot set the clock: %s", strerror (errno));
 }
 
-void
+bool
 machine_add_entropy (const unsigned char *data, size_t len)
 {
   autofree struct rand_pool_info *info = NULL;
   autoclose int fd = -1;
 
   if (!len)
-    return;
+    return false;
   if (len > 4096)
     len = 4096;
   info = malloc (sizeof *info + len);
@@ -97,10 +97,12 @@ machine_add_entropy (const unsigned char *data, size_t len)
       info->entropy_count = (int) len * 8;
       info->buf_size = (int) len;
       memcpy (info->buf, data, len);
-      if (ioctl (fd, RNDADDENTROPY, info) == 0)
-        return;
+      /* At once: a machine from a template has the generator's state of all others, and would go on with it for a minute. */
+      if (ioctl (fd, RNDADDENTROPY, info) == 0 && ioctl (fd, RNDRESEEDCRNG, 0) == 0)
+        return true;
     }
   log_write (LOG_WARNING, "cannot add entropy: %s", strerror (errno));
+  return false;
 }
 
 void

@@ -3,6 +3,7 @@
 #ifndef RCVM_GUEST_MACHINE_H
 #define RCVM_GUEST_MACHINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -13,7 +14,8 @@ void machine_mount_early (void);
 uint64_t machine_usec (clockid_t clock);
 /* The following only log what fails. */
 void machine_set_clock (uint64_t nsec);
-void machine_add_entropy (const unsigned char *data, size_t len);
+/* False: it did not. */
+bool machine_add_entropy (const unsigned char *data, size_t len);
 void machine_bring_up_loopback (void);
 /* Whether memory can be added: it comes by a virtio-mem device, which has to have its driver. */
 int machine_check_memory (struct failure *f);

@@ -239,6 +239,16 @@ modules_load_boot (void)
   load_drivers ();
 }
 
+void
+modules_load_for_template (void)
+{
+  /* What nearly every container makes the agent load: its root, and its volumes. */
+  static const char *const types[] = { "ext4", "overlay", "nfs" };
+
+  for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+    modules_load_fs (types[i]);
+}
+
 int
 modules_modprobe (char **argv)
 {

@@ -16,6 +16,8 @@
    its absence shows later.  A module that finds no hardware is no failure either. */
 /* The list, then the drivers of the virtio devices that appeared. */
 void modules_load_boot (void);
+/* What those who start from this machine will want. */
+void modules_load_for_template (void);
 /* By name or alias ("fs-nfs").  -1 and errno if a module is there and cannot be loaded. */
 int modules_load (const char *name_or_alias);
 /* Whatever a file system type needs. */

@@ -382,11 +382,13 @@ start_dhcp (struct nic *n, struct failure *f)
   return n->dhcp ? 0 : -1;
 }
 
-/* The MAC by which its device is found. */
-static const uint8_t *
-device_of (const struct nic *n)
+/* Its device, with its MAC, or with its own, which that replaces: a machine that goes on from a template has the template's. */
+static int
+find_device (const struct net_interface *i)
 {
-  return n->wanted.has_device ? n->wanted.device : n->wanted.mac;
+  int index = i->has_device ? netif_find (the.own_rtnl, i->device, NULL) : 0;
+
+  return index ? index : netif_find (the.own_rtnl, i->mac, NULL);
 }
 
 /* Its device may not be there yet: then nothing happens.  It may free `n`. */
@@ -394,7 +396,7 @@ static void
 nic_try (struct nic *n)
 {
   struct failure f = { 0 };
-  int here = netif_find (the.own_rtnl, device_of (n), NULL), there;
+  int here = find_device (&n->wanted), there;
 
   if (!here)
     return;
@@ -465,7 +467,7 @@ nic_start (struct nic *n)
     }
   if (modules_load ("virtio_net") < 0)
     log_write (LOG_WARNING, "cannot load the kernel module virtio_net: %s", strerror (errno));
-  if (!netif_find (the.own_rtnl, device_of (n), NULL))
+  if (!find_device (&n->wanted))
     {
       timer = timerfd_create (CLOCK_MONOTONIC, TFD_CLOEXEC);
       if (timer < 0 || timerfd_settime (timer, 0, &wait, NULL) < 0 || loop_add (&n->deadline, timer, EPOLLIN) < 0)

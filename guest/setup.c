@@ -242,6 +242,8 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
       return true;
     case S_DISK_TYPE:
       return parse_pairs (&s->disk_types, &s->n_disk_types, tlv_get_record (f));
+    case S_DISK_SIZE:
+      return parse_pairs (&s->disk_sizes, &s->n_disk_sizes, tlv_get_record (f));
     case S_CGROUP:
       return parse_pairs (&s->cgroup, &s->n_cgroup, tlv_get_record (f));
     default:
@@ -298,6 +300,7 @@ setup_free (struct setup *s)
   free (s->sysctls);
   free (s->cgroup);
   free (s->disk_types);
+  free (s->disk_sizes);
   free (s->uid_map);
   free (s->gid_map);
   free (s->masked);

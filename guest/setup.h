@@ -63,6 +63,7 @@ struct setup
   struct setup_pair *sysctls;
   struct setup_pair *cgroup;
   struct setup_pair *disk_types;
+  struct setup_pair *disk_sizes;
   struct setup_idmap *uid_map;
   struct setup_idmap *gid_map;
   struct net_interface *interfaces;
@@ -76,7 +77,7 @@ struct setup
   bool copies_live;         /* the disk of copies is read by the host while it is in use */
   uint32_t *copies_watched; /* numbers of copies of which changes are told */
   size_t n_mounts, n_devices, n_sysctls, n_cgroup, n_uid_map, n_gid_map, n_masked, n_readonly, n_interfaces,
-      n_file_stages, n_disk_types, n_copies_watched;
+      n_file_stages, n_disk_types, n_disk_sizes, n_copies_watched;
 };
 
 int setup_parse (struct setup *s, const void *record, size_t len, struct failure *f);

@@ -127,6 +127,20 @@ open_vsock (unsigned port)
   return p.fd;
 }
 
+bool
+transport_is_of_template (void)
+{
+  char text[4096], *save = NULL;
+  autoclose int fd = open ("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read (fd, text, sizeof text - 1);
+
+  text[n > 0 ? n : 0] = 0;
+  for (char *word = strtok_r (text, " \n", &save); word; word = strtok_r (NULL, " \n", &save))
+    if (strcmp (word, "rcvm.template") == 0)
+      return true;
+  return false;
+}
+
 int
 transport_open (enum transport_stream stream)
 {

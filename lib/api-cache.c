@@ -148,6 +148,18 @@ rcvm_cache_prune (rcvm_cache *c, uint64_t limit, uint64_t *freed, rcvm_error **e
   return r < 0 ? r : rcvmi_cache_prune (&c->cache, limit, freed, err);
 }
 
+RCVM_PUBLIC int
+rcvm_cache_remove (rcvm_cache *c, const char *key, rcvm_error **err)
+{
+  int r = check (c, err);
+
+  if (r < 0)
+    return r;
+  if (!key || !*key)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "no key was given of what is to be removed from the cache");
+  return rcvmi_cache_take_out (&c->cache, key, err);
+}
+
 RCVM_PUBLIC char *
 rcvm_cache_verify_json (rcvm_cache *c, int remove, rcvm_error **err)
 {

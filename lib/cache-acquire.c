@@ -116,8 +116,8 @@ try_hit (const struct rcvmi_cache *cache, const char *key, struct rcvmi_cache_en
     return r;
   r = rcvmi_cache_record_check (fd, key, &record, why);
   if (r < 0)
-    return rcvmi_fail_errno (err, -r, "cannot read the cached image '%s/%s" RCVMI_CACHE_SUFFIX "'",
-                             cache->path, key);
+    return rcvmi_fail_errno (err, -r, "cannot read the cached image '%s/%s%s'", cache->path, key,
+                             rcvmi_cache_suffix (key));
   if (r > 0)
     return 0;
   touch (fd);
@@ -259,8 +259,7 @@ set_note (struct rcvmi_cache_entry *out, const struct rcvmi_cache *cache, const 
           const char *why, rcvm_error **err)
 {
   if (asprintf (&out->note,
-                "the cached image '%s/%s" RCVMI_CACHE_SUFFIX "' was built again, for %s", cache->path,
-                key, why) < 0)
+                "the cached image '%s/%s%s' was built again, for %s", cache->path, key, rcvmi_cache_suffix (key), why) < 0)
     {
       out->note = NULL;
       return rcvmi_fail_nomem (err);

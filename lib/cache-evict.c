@@ -140,6 +140,24 @@ rcvmi_cache_remove (const struct rcvmi_cache *cache, const char *key, rcvm_error
   return 1;
 }
 
+int
+rcvmi_cache_take_out (const struct rcvmi_cache *cache, const char *key, rcvm_error **err)
+{
+  char name[RCVMI_CACHE_NAME_SIZE];
+  struct stat st;
+  int r;
+
+  if (!rcvmi_cache_key_valid (key, strlen (key)))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.100s' is no key of the cache", key);
+  r = rcvmi_cache_remove (cache, key, err);
+  if (r)
+    return r < 0 ? r : 0;
+  rcvmi_cache_name (key, name);
+  if (fstatat (cache->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return rcvmi_fail (err, RCVM_E_NOT_FOUND, 0, "the cache '%s' has no '%s'", cache->path, key);
+  return rcvmi_fail (err, RCVM_E_STATE, 0, "'%s' is in use: a VM has to stop before it can be removed from the cache", key);
+}
+
 void
 rcvmi_cache_remove_temporaries (const struct rcvmi_cache *cache, const char *key)
 {

@@ -15,6 +15,7 @@
 #include "cleanup.h"
 #include "err.h"
 #include "json.h"
+#include "template.h"
 
 static char *
 print (struct rcvmi_json *b, struct json_object *array, rcvm_error **err)
@@ -62,7 +63,7 @@ put_image (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_cache
   const char *why = NULL;
   int r = rcvmi_cache_record_check (fd, image->key, &record, &why);
 
-  if (asprintf (&path, "%s/%s" RCVMI_CACHE_SUFFIX, cache->path, image->key) < 0)
+  if (asprintf (&path, "%s/%s%s", cache->path, image->key, rcvmi_cache_suffix (image->key)) < 0)
     path = NULL;
   rcvmi_json_put (b, o, "key", json_object_new_string (image->key));
   rcvmi_json_put (b, o, "path", path ? json_object_new_string (path) : NULL);
@@ -128,11 +129,13 @@ verify_image (const struct rcvmi_cache *cache, const char *key, int fd, char **p
     why = strerrordesc_np (-r);
   if (r == 0)
     {
-      if (asprintf (&path, "%s/%s" RCVMI_CACHE_SUFFIX, cache->path, key) < 0)
+      if (asprintf (&path, "%s/%s%s", cache->path, key, rcvmi_cache_suffix (key)) < 0)
         {
           path = NULL;
           return 1;
         }
+      if (strncmp (key, RCVMI_CACHE_MACHINE, strlen (RCVMI_CACHE_MACHINE)) == 0)
+        return rcvmi_template_check (fd, record.size, NULL, &why) == 0 ? 0 : (*problem = strdup (why), 1);
       if (rcvm_rootfs_verify (path, &e) < 0)
         why = rcvm_error_get_message (e);
       else

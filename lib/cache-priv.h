@@ -16,6 +16,9 @@
 /* cache.c: names and locks. */
 
 #define RCVMI_CACHE_SUFFIX ".ext4"
+/* Of keys that begin so: no image, but a machine (template.h). */
+#define RCVMI_CACHE_MACHINE "template-"
+#define RCVMI_CACHE_MACHINE_SUFFIX ".vm"
 #define RCVMI_CACHE_TMP "tmp."
 /* The attribute that says what an image was made from. */
 #define RCVMI_CACHE_SOURCE "user.runcvm.source"
@@ -25,6 +28,7 @@ enum
   RCVMI_CACHE_NAME_SIZE = RCVMI_CACHE_KEY_MAX + 16
 };
 
+const char *rcvmi_cache_suffix (const char *key);
 bool rcvmi_cache_key_valid (const char *key, size_t len);
 void rcvmi_cache_name (const char *key, char name[RCVMI_CACHE_NAME_SIZE]);
 /* The length of the key in the name of an image, or of a temporary file; 0: it is none. */

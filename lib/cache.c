@@ -28,10 +28,16 @@ rcvmi_cache_key_valid (const char *key, size_t len)
          && strspn (key, "abcdefghijklmnopqrstuvwxyz0123456789-") >= len;
 }
 
+const char *
+rcvmi_cache_suffix (const char *key)
+{
+  return strncmp (key, RCVMI_CACHE_MACHINE, strlen (RCVMI_CACHE_MACHINE)) == 0 ? RCVMI_CACHE_MACHINE_SUFFIX : RCVMI_CACHE_SUFFIX;
+}
+
 void
 rcvmi_cache_name (const char *key, char name[RCVMI_CACHE_NAME_SIZE])
 {
-  snprintf (name, RCVMI_CACHE_NAME_SIZE, "%s" RCVMI_CACHE_SUFFIX, key);
+  snprintf (name, RCVMI_CACHE_NAME_SIZE, "%s%s", key, rcvmi_cache_suffix (key));
 }
 
 size_t
@@ -39,7 +45,7 @@ rcvmi_cache_image_key (const char *name)
 {
   size_t len = strcspn (name, ".");
 
-  return strcmp (name + len, RCVMI_CACHE_SUFFIX) == 0 && rcvmi_cache_key_valid (name, len) ? len : 0;
+  return strcmp (name + len, rcvmi_cache_suffix (name)) == 0 && rcvmi_cache_key_valid (name, len) ? len : 0;
 }
 
 size_t

@@ -122,6 +122,8 @@ int rcvmi_cache_acquire_tree (const struct rcvmi_cache *cache, const char *rootf
    one), and what dead builders left.  *freed (may be NULL): bytes on disk. */
 int rcvmi_cache_prune (const struct rcvmi_cache *cache, uint64_t limit, uint64_t *freed,
                        rcvm_error **err);
+/* One of them.  RCVM_E_INVALID, _NOT_FOUND; RCVM_E_STATE: it is in use. */
+int rcvmi_cache_take_out (const struct rcvmi_cache *cache, const char *key, rcvm_error **err);
 /* JSON arrays, to be freed; see runcvm/cache.h. */
 char *rcvmi_cache_list_json (const struct rcvmi_cache *cache, rcvm_error **err);
 char *rcvmi_cache_verify_json (const struct rcvmi_cache *cache, bool remove, rcvm_error **err);

@@ -23,7 +23,7 @@ enum
 };
 
 /* For sockets and pipes; a VMM that is no longer ours fills no more of the host's memory. */
-#define PLACE_SIZE "256k"
+#define PLACE_SIZE UINT64_C (262144)
 #define PLACE_FILES "64"
 /* For its directories as well, and for what is mounted in there. */
 #define JAIL_FILES "256"
@@ -159,9 +159,12 @@ add_place (struct rcvmi_confine *c, const char *target, const char *room, const 
 }
 
 int
-rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err)
+rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, uint64_t more, int *dir_fd, rcvm_error **err)
 {
-  return add_place (c, target, PLACE_SIZE, PLACE_FILES, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, dir_fd, err);
+  char room[32];
+
+  snprintf (room, sizeof room, "%ju", (uintmax_t) (PLACE_SIZE + more));
+  return add_place (c, target, room, PLACE_FILES, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, dir_fd, err);
 }
 
 /* Where its root may be made, in mounts of its own: the programs are not to vanish below it. */

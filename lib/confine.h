@@ -77,8 +77,9 @@ int rcvmi_confine_add (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, co
    user's, by a mapping of owners where its mode alone does not let everybody.  RCVM_E_UNSUPPORTED where the file system cannot. */
 int rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, const char *source, const char *target,
                                rcvm_error **err);
-/* An empty file system in memory for the user to write to, which nobody else finds.  *dir_fd becomes its root, the caller's. */
-int rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, int *dir_fd, rcvm_error **err);
+/* An empty file system in memory for the user to write to, which nobody else finds.  *dir_fd becomes its root, the caller's.  It
+   has room for sockets and pipes, and for `more` bytes. */
+int rcvmi_confine_add_place (struct rcvmi_confine *c, const char *target, uint64_t more, int *dir_fd, rcvm_error **err);
 /* The same as the root itself: BASE/PROGRAM/ID/root, for Firecracker's jailer, which copies the program into it and goes there.  All
    other targets are below it. */
 int rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char *id, int *dir_fd, rcvm_error **err);

@@ -58,6 +58,14 @@ rcvmi_default_confinement (void)
   return how && *how ? how : NULL;
 }
 
+const char *
+rcvmi_default_template (void)
+{
+  const char *how = secure_getenv ("RUNCVM_TEMPLATE");
+
+  return how && *how ? how : NULL;
+}
+
 int
 rcvmi_default_users (uint32_t *first, uint32_t *n)
 {

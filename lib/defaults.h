@@ -14,6 +14,8 @@ char *rcvmi_default_initramfs (void);
 const char *rcvmi_default_hypervisor (void);
 /* $RUNCVM_CONFINE, or NULL.  Not to be freed. */
 const char *rcvmi_default_confinement (void);
+/* $RUNCVM_TEMPLATE, or NULL.  Not to be freed. */
+const char *rcvmi_default_template (void);
 /* $RUNCVM_USERS, or the built-in range of users that confined VMMs become; -1 where it is none. */
 int rcvmi_default_users (uint32_t *first, uint32_t *n);
 /* $RUNCVM_LIBEXEC/runcvm-monitor (for an uninstalled tree), or the installed one. */

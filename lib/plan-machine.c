@@ -65,6 +65,7 @@ enum key
   KEY_CPU_TEMPLATE,
   KEY_HOTPLUG,
   KEY_MEMORY_MAX,
+  KEY_TEMPLATE,
   KEY_BREAK,
   N_KEYS
 };
@@ -101,6 +102,7 @@ static const struct
   [KEY_CPU_TEMPLATE] = { "RUNCVM_CPU_TEMPLATE", PREFIX "cpu-template", true },
   [KEY_MEMORY_MAX] = { "RUNCVM_MEMORY_MAX", PREFIX "memory-max", true },
   [KEY_HOTPLUG] = { "RUNCVM_HOTPLUG", PREFIX "hotplug", true },
+  [KEY_TEMPLATE] = { "RUNCVM_TEMPLATE", PREFIX "template", true },
   [KEY_BREAK] = { "RUNCVM_BREAK", PREFIX "break", false },
 };
 
@@ -756,7 +758,7 @@ rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options
   if (rc == 0)
     rc = rcvmi_plan_switch (plan, "RUNCVM_ENABLE_BALLOON", &plan->balloon, err);
   if (rc == 0)
-    rc = rcvmi_plan_tuning (plan, err);
+    rc = rcvmi_plan_tuning (plan, defaults, err);
   if (rc == 0)
     rc = plan_log_level (plan, options, err);
   return rc;

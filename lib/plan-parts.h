@@ -36,7 +36,7 @@ const char *rcvmi_plan_word (const struct rcvmi_plan *plan, const char *env, cha
 int rcvmi_plan_switch (const struct rcvmi_plan *plan, const char *env, bool *on, rcvm_error **err);
 
 /* plan-tuning.c */
-int rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err);
+int rcvmi_plan_tuning (struct rcvmi_plan *plan, const struct rcvmi_defaults *defaults, rcvm_error **err);
 
 /* The network that is asked for, and in `from` by whom; NULL: by nobody. */
 const char *rcvmi_plan_network_word (const struct rcvmi_plan *plan, const struct rcvmi_options *options, char *from,

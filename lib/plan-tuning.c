@@ -4,6 +4,7 @@
 #define RCVMI_STAGE "plan"
 #include "plan-parts.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "agent-wire.h"
@@ -89,8 +90,29 @@ plan_memory_max (struct rcvmi_plan *plan, rcvm_error **err)
   return 0;
 }
 
+static int
+plan_template (struct rcvmi_plan *plan, const struct rcvmi_defaults *defaults, rcvm_error **err)
+{
+  static const char *const words[] = { "off", "auto", "on" };
+  char from[RCVMI_PLAN_FROM];
+  const char *word = rcvmi_plan_word (plan, "RUNCVM_TEMPLATE", from, sizeof from);
+
+  if (!word && defaults && defaults->from_template)
+    {
+      word = defaults->from_template;
+      snprintf (from, sizeof from, "RUNCVM_TEMPLATE of the environment");
+    }
+  for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (!word || strcmp (word, words[i]) == 0)
+      {
+        plan->from_template = (enum rcvmi_plan_template) i;
+        return 0;
+      }
+  return rcvmi_fail (err, RCVM_E_INVALID, 0, "%s says '%.40s' of templates, and only off, auto and on are known", from, word);
+}
+
 int
-rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
+rcvmi_plan_tuning (struct rcvmi_plan *plan, const struct rcvmi_defaults *defaults, rcvm_error **err)
 {
   struct rcvmi_tuning *t = &plan->tuning;
   char from[RCVMI_PLAN_FROM];
@@ -101,6 +123,8 @@ rcvmi_plan_tuning (struct rcvmi_plan *plan, rcvm_error **err)
     rc = plan_rate (plan, "RUNCVM_DISK_OPS", "requests", &t->disk_ops, err);
   if (rc == 0)
     rc = plan_rate (plan, "RUNCVM_NET_BANDWIDTH", "bytes", &t->net_bandwidth, err);
+  if (rc == 0)
+    rc = plan_template (plan, defaults, err);
   if (rc == 0)
     rc = plan_io_engine (plan, err);
   if (rc == 0)

@@ -34,6 +34,14 @@ enum rcvmi_confinement
   RCVMI_CONFINEMENT_JAILER /* by Firecracker's own program for that */
 };
 
+/* Whether the VM goes on where another one was saved, before that had anything of a container (docs/templates.md). */
+enum rcvmi_plan_template
+{
+  RCVMI_PLAN_TEMPLATE_OFF,
+  RCVMI_PLAN_TEMPLATE_AUTO, /* where it can */
+  RCVMI_PLAN_TEMPLATE_ON
+};
+
 /* What the container's root lies on. */
 /* Whether devices may come to the VM while it runs. */
 enum rcvmi_hotplug
@@ -182,6 +190,7 @@ struct rcvmi_plan
   uint64_t memory_max; /* bytes: what the memory may grow to while the VM runs; at least `memory` */
   bool balloon; /* what the guest frees goes back to the host */
   struct rcvmi_tuning tuning;
+  enum rcvmi_plan_template from_template;
 
   enum rcvmi_root_disk root_disk;
   enum rcvmi_changes changes;
@@ -230,6 +239,7 @@ struct rcvmi_defaults
   const char *initramfs;
   const char *hypervisor; /* what the environment says */
   const char *confinement;
+  const char *from_template;
 };
 
 /* Where the guest finds its disks: by their order, since Firecracker's have no serial. */

@@ -161,6 +161,7 @@ put_guest (struct rcvmi_run *run, rcvm_error **err)
 
       if (code < 0)
         return code;
+      rcvmi_run_tell_device (run, n->number, w);
       tlv_end (w, mark);
     }
   if (run->plan->net.resolv && run->plan->net.dhcp)

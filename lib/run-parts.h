@@ -14,6 +14,7 @@
 #include "plan.h"
 #include "proc.h"
 #include "spec.h"
+#include "template.h"
 #include "vmm.h"
 
 enum
@@ -102,6 +103,7 @@ struct rcvmi_run
   struct rcvmi_run_put *put;       /* run-put.c; NULL: nobody is watched */
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
+  struct rcvmi_run_template *template; /* NULL: none is wanted */
   struct rcvmi_vmm vmm;
   bool takes_channels; /* the stage "kernel" has begun */
   struct rcvmi_agent *agent;
@@ -300,7 +302,23 @@ bool rcvmi_run_wants_names (struct rcvmi_run *run);
 void rcvmi_run_name_query (void *user, uint32_t number, const unsigned char *message, size_t len);
 void rcvmi_run_undo_names (struct rcvmi_run *run);
 
+/* run-template.c */
+
+/* The driver is known: whether the VM may start from a template. */
+int rcvmi_run_check_template (struct rcvmi_run *run, rcvm_error **err);
+/* Finds or makes it; rcvmi_run_start_vmm follows after PENDING. */
+enum rcvmi_run_step rcvmi_run_begin_template (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error **err);
+void rcvmi_run_undo_template (struct rcvmi_run *run);
+void rcvmi_run_put_template (struct rcvmi_run *run, struct rcvmi_vmm_config *config);
+/* What the guest is told of disks that it did not boot with, and of a NIC. */
+int rcvmi_run_tell_template (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_tell_device (struct rcvmi_run *run, unsigned number, struct tlv_writer *w);
+/* True: the template was the reason, and is gone with the error; the VM shall boot. */
+bool rcvmi_run_blame_template (struct rcvmi_run *run, rcvm_error *err);
+void rcvmi_run_doubt_template (struct rcvmi_run *run);
+
 /* run-vmm.c */
+int rcvmi_run_start_vmm (struct rcvmi_run *run, rcvm_error **err);
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;
 enum rcvmi_run_step rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_vmm (struct rcvmi_run *run);

@@ -31,7 +31,8 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   struct rcvmi_defaults defaults = { .kernel = kernel,
                                       .initramfs = initramfs,
                                       .hypervisor = rcvmi_default_hypervisor (),
-                                      .confinement = rcvmi_default_confinement () };
+                                      .confinement = rcvmi_default_confinement (),
+                                      .from_template = rcvmi_default_template () };
   struct rcvmi_plan *plan;
 
   if (!kernel || !initramfs)
@@ -63,6 +64,8 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   if (plan->confinement == RCVMI_CONFINEMENT_JAILER && rcvmi_vmm_find_jailer (&run->vmm, err) < 0)
     return RCVMI_STEP_FAILED;
   run->vmm.confined = plan->confinement != RCVMI_CONFINEMENT_OFF && geteuid () == 0;
+  if (rcvmi_run_check_template (run, err) < 0)
+    return RCVMI_STEP_FAILED;
   run->state.vmm = strdup (run->vmm.ops->name);
   run->state.accel = strdup (run->vmm.accel);
   if (run->vmm.accel_reason)

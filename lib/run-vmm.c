@@ -31,10 +31,27 @@ on_vmm_running (void *user)
   rcvmi_run_advance (user);
 }
 
+/* What the template could not, another process of the VMM does from the beginning. */
+static void
+boot_after_all (struct rcvmi_run *run)
+{
+  rcvm_error *e = NULL;
+
+  rcvmi_vmm_stop (&run->vmm);
+  if (rcvmi_vmm_choose (&run->vmm, run->plan->hypervisor, false, &e) < 0 || rcvmi_run_start_vmm (run, &e) < 0)
+    rcvmi_run_fail (run, e);
+}
+
 static void
 on_vmm_died (void *user, rcvm_error *err)
 {
   struct rcvmi_run *run = user;
+
+  if (!run->takes_channels && rcvmi_run_blame_template (run, err))
+    {
+      boot_after_all (run);
+      return;
+    }
 
   if (rcvmi_cgroup_oom_kills (&run->cgroup) > 0)
     {
@@ -82,10 +99,10 @@ put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
   config->n_disks = (size_t) (disk - config->disks);
 }
 
-enum rcvmi_run_step
-rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
+static int
+configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err)
 {
-  struct rcvmi_vmm_config config = {
+  *config = (struct rcvmi_vmm_config){
     .id = run->plan->id,
     .dir_fd = run->dir.fd,
     .kernel = run->plan->kernel,
@@ -100,25 +117,52 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
-  if (config.tuning.huge_pages && rcvmi_tuning_check_huge_pages (config.memory, err) < 0)
-    return RCVMI_STEP_FAILED;
-  put_disks (run, &config);
-  rcvmi_run_put_shares (run, &config);
-  if (rcvmi_run_net_config (run, &config, err) < 0)
-    return RCVMI_STEP_FAILED;
+  if (config->tuning.huge_pages && rcvmi_tuning_check_huge_pages (config->memory, err) < 0)
+    return RCVM_E_HOST;
+  put_disks (run, config);
+  rcvmi_run_put_shares (run, config);
+  return rcvmi_run_net_config (run, config, err);
+}
+
+int
+rcvmi_run_start_vmm (struct rcvmi_run *run, rcvm_error **err)
+{
+  struct rcvmi_vmm_config config;
+  int code = configure (run, &config, err);
+
+  if (code < 0)
+    return code;
+  rcvmi_run_put_template (run, &config);
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);
-  if (rcvmi_vmm_start (&run->vmm, &config, err) < 0)
-    return RCVMI_STEP_FAILED;
+  code = rcvmi_vmm_start (&run->vmm, &config, err);
+  if (code < 0)
+    return code;
   /* From here on a killed monitor leaves a VMM that the next one must be able to find. */
   run->state.vmm_pid = run->vmm.proc.pid;
   run->state.vmm_start = rcvmi_proc_start_time (run->vmm.proc.pid);
-  return rcvmi_run_save (run, err) < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_PENDING;
+  return rcvmi_run_save (run, err);
+}
+
+enum rcvmi_run_step
+rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
+{
+  enum rcvmi_run_step step = RCVMI_STEP_DONE;
+  struct rcvmi_vmm_config config;
+
+  if (run->template && configure (run, &config, err) < 0)
+    return RCVMI_STEP_FAILED;
+  if (run->template)
+    step = rcvmi_run_begin_template (run, &config, err);
+  if (step == RCVMI_STEP_DONE && rcvmi_run_start_vmm (run, err) < 0)
+    return RCVMI_STEP_FAILED;
+  return step == RCVMI_STEP_FAILED ? step : RCVMI_STEP_PENDING;
 }
 
 void
 rcvmi_run_undo_vmm (struct rcvmi_run *run)
 {
   rcvmi_vmm_stop (&run->vmm);
+  rcvmi_run_undo_template (run);
   run->state.vmm_pid = 0;
 }
 
@@ -132,6 +176,7 @@ on_boot_timeout (void *user, uint32_t events)
   char line[400];
 
   (void) events;
+  rcvmi_run_doubt_template (run);
   rcvmi_vmm_last_words (&run->vmm, line, sizeof line);
   rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0, "the guest's agent said nothing for %d seconds%s%s",
                  RCVMI_RUN_BOOT_TIMEOUT_MS / 1000,
@@ -294,7 +339,7 @@ rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err)
       return RCVMI_STEP_FAILED;
     }
   put_guest_cpu (run);
-  if (rcvmi_run_begin_live (run, err) < 0)
+  if (rcvmi_run_begin_live (run, err) < 0 || rcvmi_run_tell_template (run, err) < 0)
     return RCVMI_STEP_FAILED;
   clock_gettime (CLOCK_REALTIME, &now);
   tlv_put_u64 (&run->plan->setup, S_CLOCK_NSEC,

@@ -25,6 +25,7 @@ rcvmi_state_clear (struct rcvmi_state *s)
   rcvmi_strv_free (s->annotations);
   free (s->vmm);
   free (s->accel);
+  free (s->from_template);
   free (s->kernel);
   free (s->cgroup);
   free (s->poststop);
@@ -77,6 +78,7 @@ ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
   rcvmi_json_put_str (b, o, "vmm", s->vmm);
   rcvmi_json_put_str (b, o, "accelerator", s->accel);
   rcvmi_json_put_str (b, o, "kernel", s->kernel);
+  rcvmi_json_put_str (b, o, "template", s->from_template);
   if (s->memory)
     rcvmi_json_put_int (b, o, "memory", (int64_t) s->memory);
   if (s->cpus)
@@ -235,6 +237,7 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->vmm = get_str (r, o, "vmm");
   s->accel = get_str (r, o, "accelerator");
   s->kernel = get_str (r, o, "kernel");
+  s->from_template = get_str (r, o, "template");
   s->memory = (uint64_t) get_int (o, "memory", 0, INT64_MAX);
   s->cpus = (unsigned) get_int (o, "cpus", 0, INT_MAX);
   s->pid = (pid_t) get_int (o, "monitorPid", 1, INT_MAX);

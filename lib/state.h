@@ -50,6 +50,7 @@ struct rcvmi_state
   char *vmm;
   char *accel;
   char *kernel; /* the guest's release */
+  char *from_template; /* its key; NULL: it has booted */
   uint64_t memory;
   unsigned cpus;
   int64_t created; /* seconds since the epoch, 0: not yet */

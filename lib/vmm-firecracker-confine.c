@@ -84,13 +84,57 @@ rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **e
   return 0;
 }
 
+/* A file of the library's that shall be written to. */
+static int
+add_writable (struct rcvmi_confine *c, const char *path, const char *seen, rcvm_error **err)
+{
+  struct rcvmi_vmm_disk d = { .path = path };
+  int code = give (&d, c->id, err);
+
+  return code < 0 ? code : rcvmi_confine_add (c, RCVMI_CONFINE_WRITABLE, path, seen, err);
+}
+
+static int
+copy (int to, int from, uint64_t at, uint64_t len)
+{
+  char buf[65536];
+
+  while (len)
+    {
+      ssize_t n = pread (from, buf, len < sizeof buf ? len : sizeof buf, (off_t) at);
+
+      if (n <= 0 || write (to, buf, (size_t) n) != n)
+        return -1;
+      at += (uint64_t) n;
+      len -= (uint64_t) n;
+    }
+  return 0;
+}
+
+/* The memory stays where it is: VMs that go on from it share it.  The state is read once. */
+static int
+add_saved (struct rcvmi_confine *c, struct rcvmi_vmm_saved *s, int dir_fd, rcvm_error **err)
+{
+  struct rcvmi_vmm_disk d = { .path = s->memory, .readonly = true };
+  autoclose int fd = openat (dir_fd, "state", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+  int code = give (&d, c->id, err);
+
+  if (code == 0)
+    code = rcvmi_confine_add (c, RCVMI_CONFINE_FILE, s->memory, RCVMI_FC_MEMORY, err);
+  if (code == 0 && (fd < 0 || fchown (fd, c->id, c->id) < 0 || copy (fd, s->state_fd, s->state_at, s->state_len) < 0))
+    code = rcvmi_fail_errno (err, errno, "cannot hand the state of the template to the VMM");
+  s->memory = RCVMI_FC_MEMORY;
+  s->state = PLACE "/state";
+  return code;
+}
+
 int
 rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const char *id, rcvm_error **err)
 {
   struct rcvmi_confine *c = vmm->confine;
   bool has_net = config->n_nics > 0 || config->nic_hotplug;
   int code = vmm->jailer ? rcvmi_confine_add_jail (c, vmm->program, id, &config->dir_fd, err)
-                         : rcvmi_confine_add_place (c, PLACE, &config->dir_fd, err);
+                         : rcvmi_confine_add_place (c, PLACE, config->from.state_len, &config->dir_fd, err);
 
   if (code == 0 && !vmm->jailer && !(c->dir = strdup (PLACE)))
     code = rcvmi_fail_nomem (err);
@@ -100,6 +144,12 @@ rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const 
     code = rcvmi_confine_add_device (c, "/dev/net/tun", "/dev/net/tun", err);
   for (size_t i = 0; code == 0 && i < config->n_nics; i++)
     code = rcvmi_fc_give_tap (vmm, config->nics[i].tap_name, err);
+  if (code == 0 && config->from.memory)
+    code = add_saved (c, &config->from, config->dir_fd, err);
+  if (code == 0 && config->into.memory)
+    code = add_writable (c, config->into.memory, RCVMI_FC_MEMORY, err);
+  if (code == 0 && config->into.memory)
+    code = add_writable (c, config->into.state, RCVMI_FC_STATE, err);
   /* A TAP is opened by its name in the namespace where it is. */
   c->shares_net = has_net;
   return code;

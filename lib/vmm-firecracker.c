@@ -30,6 +30,7 @@ enum
   /* Between an answer that does not come and the end of Firecracker, which says more. */
   DEATH_TIMEOUT_MS = 1000,
   REQUEST_TIMEOUT_MS = 10000,
+  SAVE_TIMEOUT_MS = 180000, /* all of the memory is written */
   MIB = 1024 * 1024,
   MEMORY_BLOCK = 2 * MIB,
   ID_MAX = 64,
@@ -249,7 +250,9 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
       if (config->dir_fd >= 0)
         f->dir_fd = f->own_dir_fd = config->dir_fd;
     }
-  if (code == 0)
+  if (code == 0 && config->from.memory)
+    code = rcvmi_fc_restore (&f->requests, config, vmm->version, err);
+  else if (code == 0)
     code = rcvmi_fc_configure (&f->requests, config, vmm->version, err);
   if (code < 0)
     return code;
@@ -280,7 +283,7 @@ check_idle (const struct firecracker *f, rcvm_error **err)
 
 /* The requests that have been added, to a VM that runs, and its answer. */
 static int
-ask (struct rcvmi_vmm *vmm, rcvm_error **err)
+ask_within (struct rcvmi_vmm *vmm, int timeout_ms, rcvm_error **err)
 {
   struct firecracker *f = vmm->state;
   struct pollfd p;
@@ -299,13 +302,30 @@ ask (struct rcvmi_vmm *vmm, rcvm_error **err)
     }
   p = (struct pollfd){ .fd = f->worker.pidfd, .events = POLLIN };
   do
-    r = poll (&p, 1, REQUEST_TIMEOUT_MS);
+    r = poll (&p, 1, timeout_ms);
   while (r < 0 && errno == EINTR);
   if (r > 0)
     return end_worker (f, err);
   rcvmi_proc_kill (&f->worker);
   end_worker (f, NULL);
-  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer within %d seconds", REQUEST_TIMEOUT_MS / 1000);
+  return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "Firecracker did not answer within %d seconds", timeout_ms / 1000);
+}
+
+static int
+ask (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  return ask_within (vmm, REQUEST_TIMEOUT_MS, err);
+}
+
+static int
+save (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  int code = check_idle (f, err);
+
+  if (code == 0)
+    code = rcvmi_fc_save (&f->requests, RCVMI_FC_MEMORY, RCVMI_FC_STATE, err);
+  return code < 0 ? code : ask_within (vmm, SAVE_TIMEOUT_MS, err);
 }
 
 /* Not by the API: since 1.16 a VM that it resumes gets nothing by vsock any more, for the device then waits until the guest has
@@ -464,5 +484,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .add_nic = add_nic,
   .remove_nic = remove_nic,
   .figures = figures,
+  .shape = rcvmi_fc_shape,
+  .save = save,
   .clear = clear,
 };

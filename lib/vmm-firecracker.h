@@ -6,6 +6,7 @@
  *   vmm-firecracker-config.c  a VM's configuration as requests of Firecracker's API
  *   vmm-firecracker-confine.c what a confined one sees
  *   vmm-firecracker-metrics.c what it counts
+ *   vmm-firecracker-snapshot.c  one that is written into files, and one that goes on from there
  *   vmm-firecracker-api.c     carrying requests out: HTTP over a UNIX socket
  */
 #ifndef RCVM_LIB_VMM_FIRECRACKER_H
@@ -28,11 +29,15 @@ enum
 #define RCVMI_FC_AGENT_SOCKET RCVMI_FC_VSOCK "_1024"
 #define RCVMI_FC_VOLUMES_SOCKET RCVMI_FC_VSOCK "_1025"
 #define RCVMI_FC_LOG "log"
+/* Of a snapshot, where it is confined. */
+#define RCVMI_FC_MEMORY "/vm/memory"
+#define RCVMI_FC_STATE "/vm/state"
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
 #define RCVMI_FC_MEMORY_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
+#define RCVMI_FC_OTHER_TAPS_SINCE RCVMI_VMM_VERSION (1, 12) /* in a snapshot */
 #define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_HOTPLUG_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
@@ -62,6 +67,11 @@ int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_conf
 void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t);
 /* A TAP becomes the VMM's user's, as far as that has one: it needs no rights to open it then. */
 int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err);
+/* vmm-firecracker-snapshot.c: all that makes one go on from config->from, and all that writes one that runs into two files. */
+int rcvmi_fc_restore (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version, rcvm_error **err);
+int rcvmi_fc_save (struct rcvmi_fc_requests *r, const char *memory, const char *state, rcvm_error **err);
+int rcvmi_fc_shape (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, struct rcvmi_sha256 *sha,
+                    rcvm_error **err);
 /* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working
    directory, the caller's. */
 int rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const char *id, rcvm_error **err);

@@ -221,6 +221,7 @@ describe_death (struct rcvmi_vmm *vmm, pid_t pid, int status, rcvm_error **err)
                      line[0] ? "; its console's last word: " : "", line);
       return;
     }
+  vmm->killed = WIFSIGNALED (status);
   rcvmi_proc_describe (status, how, sizeof how);
   find_line (&vmm->output, vmm->ops->complaint, line, sizeof line);
   if (!line[0])
@@ -456,6 +457,14 @@ rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot detach network interfaces from a VM that runs", vmm->ops->name);
   return vmm->ops->remove_nic (vmm, number, err);
+}
+
+int
+rcvmi_vmm_save (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->save)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot save a VM", vmm->ops->name);
+  return vmm->ops->save (vmm, err);
 }
 
 int

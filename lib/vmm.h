@@ -16,6 +16,7 @@
 #include <runcvm/error.h>
 
 #include "confine.h"
+#include "digest.h"
 #include "ev.h"
 #include "log.h"
 #include "plan.h"
@@ -76,6 +77,15 @@ struct rcvmi_vmm_share
   char tag[36]; /* by which the guest mounts it */
 };
 
+/* A machine that stands still, in files. */
+struct rcvmi_vmm_saved
+{
+  const char *memory;           /* the guest's; NULL: there is none */
+  const char *state;            /* all the rest; to go on from it: NULL, and it is ... */
+  int state_fd;                 /* ... in this file */
+  uint64_t state_at, state_len; /* from here on */
+};
+
 struct rcvmi_vmm_config
 {
   const char *id;
@@ -100,6 +110,8 @@ struct rcvmi_vmm_config
   bool balloon;     /* memory that the guest frees goes back to the host */
   bool volumes;     /* the guest gets the port of the volumes' tunnels */
   bool verbose; /* the guest's kernel talks on the console */
+  struct rcvmi_vmm_saved from; /* it does not boot, but goes on from there */
+  struct rcvmi_vmm_saved into; /* for rcvmi_vmm_save: files that are there, and empty */
 };
 
 struct rcvmi_vmm_ops;
@@ -144,6 +156,7 @@ struct rcvmi_vmm
   unsigned version; /* of it, as RCVMI_VMM_VERSION; 0: not asked */
   const char *accel; /* "kvm" or "tcg" */
   char *accel_reason; /* why it is not kvm, or NULL */
+  bool killed;        /* it has ended by a signal */
   bool confined;      /* the process shall be (docs/confinement.md) */
   struct rcvmi_confine *confine; /* from its start on, where it is */
   char *jailer; /* the program that does a part of that; NULL: none */
@@ -187,6 +200,11 @@ struct rcvmi_vmm_ops
   int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
   /* What the VMM has counted, as Prometheus text about the VM `id`, to be freed.  `stands_still`: it is paused. */
   char *(*figures) (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **err);
+  /* What a machine is that goes on where another one was saved, as this driver would tell it to the VMM: equal for machines that
+     may.  Of disks, TAPs and files it takes what rcvmi_vmm_generalise makes of them. */
+  int (*shape) (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, struct rcvmi_sha256 *sha, rcvm_error **err);
+  /* Stops a machine and writes it into config->into of its start.  Blocks. */
+  int (*save) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Lets go of what start made; the process is dead already. */
   void (*clear) (struct rcvmi_vmm *vmm);
 };
@@ -219,6 +237,14 @@ int rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t take
 int rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err);
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
+/* Stops the guest for good and writes the machine into config->into of its start; blocks.  RCVM_E_UNSUPPORTED. */
+int rcvmi_vmm_save (struct rcvmi_vmm *vmm, rcvm_error **err);
+/* Whether VMs of it can go on from what others have saved.  RCVM_E_UNSUPPORTED, with a sentence. */
+int rcvmi_vmm_check_restore (const struct rcvmi_vmm *vmm, const struct rcvmi_tuning *tuning, rcvm_error **err);
+/* Takes out of a configuration what is one VM's own; seen[] holds what is put in its place. */
+void rcvmi_vmm_generalise (struct rcvmi_vmm_config *config);
+/* The MAC that a NIC has in the place of its own then. */
+void rcvmi_vmm_general_mac (unsigned number, uint8_t mac[6]);
 /* Kills the process if it runs, and frees everything.  No handler is called any more. */
 void rcvmi_vmm_stop (struct rcvmi_vmm *vmm);
 

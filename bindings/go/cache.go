@@ -129,6 +129,16 @@ func (cache *Cache) Prune(keep uint64) (uint64, error) {
 	return uint64(freed), err
 }
 
+// Remove removes the image or the template with that key, which must not be in use.
+func (cache *Cache) Remove(key string) error {
+	return cache.call(func(p *C.rcvm_cache) error {
+		k := C.CString(key)
+		defer C.free(unsafe.Pointer(k))
+		var cerr *C.rcvm_error
+		return status(C.rcvm_cache_remove(p, k, &cerr), cerr)
+	})
+}
+
 // Verify reads all metadata of all images, and returns a JSON array of key, good, problem, removed; see
 // rcvm_cache_verify_json(3).
 func (cache *Cache) Verify(remove bool) (list string, err error) {

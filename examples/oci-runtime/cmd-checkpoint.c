@@ -36,8 +36,8 @@ checkpoint (const struct cli *cli, void *values, int argc, char **argv)
   (void) values;
   if (check_one_id (&cmd_checkpoint, argc, argv) < 0)
     return cmd_checkpoint.failure;
-  complain ("cli", "checkpoints are not supported: none of the VMMs' drivers saves a VM's memory and devices to files yet; "
-                   "`runcvm pause %s` makes it stand still", argv[0]);
+  complain ("cli", "checkpoints are not supported: none of the VMMs' drivers saves a VM with a container's streams, volumes and connections "
+                   "yet; `runcvm pause %s` makes it stand still, and `runcvm template` saves machines before they have a container", argv[0]);
   return cmd_checkpoint.failure;
 }
 
@@ -48,7 +48,7 @@ restore (const struct cli *cli, void *values, int argc, char **argv)
   (void) values;
   if (check_one_id (&cmd_restore, argc, argv) < 0)
     return cmd_restore.failure;
-  complain ("cli", "checkpoints are not supported: none of the VMMs' drivers makes a VM of saved memory and devices yet, "
+  complain ("cli", "checkpoints are not supported: none of the VMMs' drivers makes a VM of one that was saved with its container yet, "
                    "and the images of CRIU are those of processes of the host");
   return cmd_restore.failure;
 }

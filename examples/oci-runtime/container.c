@@ -38,6 +38,8 @@ const struct option_spec container_options[] = {
   { "initramfs", 0, TEXT, AT (initramfs), "FILE",
     "the guest's initramfs (runcvm-mkguest makes both)" },
   { "kernel-args", 0, TEXT, AT (kernel_args), "ARGS", "added to the kernel's command line" },
+  { "template", 0, TEXT, AT (template), "on|auto|off",
+    "start from a machine that has booted before: always, where it can, never (default)" },
   { "netns", 0, TEXT, AT (netns), "PATH|none|host",
     "take over a namespace's interfaces; loopback only; or NAT to the host's network" },
   { "net-mode", 0, TEXT, AT (net_mode), "tc|bridge", "how interfaces are joined to the VM's (default: tc)" },
@@ -168,6 +170,7 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->kernel && rcvm_vm_set_kernel (vm, c->kernel, err) < 0)
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
       || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0)
+      || (c->template && rcvm_vm_set_annotation (vm, "org.runcvm.template", c->template, err) < 0)
       || set_network (vm, c, err) < 0 || attach_volumes (vm, &c->volumes, &c->mounts, err) < 0)
     return -1;
   for (size_t i = 0; i < c->env.n; i++)

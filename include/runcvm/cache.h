@@ -36,7 +36,7 @@ int rcvm_cache_set_limit (rcvm_cache *cache, uint64_t bytes, rcvm_error **err);
    with rcvm_free.  Since 0.1. */
 char *rcvm_cache_add_json (rcvm_cache *cache, const char *rootfs, char *const digests[], int *fd,
                            rcvm_error **err);
-/* The images as a JSON array, the one used last first: key, path, size, allocated, created and lastUsed
+/* The images, and the machines from which VMs start (keys that begin with "template-"), as a JSON array, the one used last first: key, path, size, allocated, created and lastUsed
    (seconds since 1970), inUse, durable (survives a power failure), damaged (what is wrong with it, else
    absent), source (what it was made from, if known).  Freed with rcvm_free.  Since 0.1. */
 char *rcvm_cache_list_json (rcvm_cache *cache, rcvm_error **err);
@@ -44,6 +44,9 @@ char *rcvm_cache_list_json (rcvm_cache *cache, rcvm_error **err);
    no more than `limit` bytes on disk (0: all unused ones), and what killed builders left.  *freed (may
    be NULL): bytes.  Since 0.1. */
 int rcvm_cache_prune (rcvm_cache *cache, uint64_t limit, uint64_t *freed, rcvm_error **err);
+/* Removes the image or the template that has the key.  RCVM_E_NOT_FOUND; RCVM_E_STATE where it is in use, or being made.
+   Since 0.1. */
+int rcvm_cache_remove (rcvm_cache *cache, const char *key, rcvm_error **err);
 /* Reads all metadata of all images, as rcvm_rootfs_verify does.  JSON array: key, good, and for one that
    is not, problem.  With `remove`, those are removed unless they are in use (removed); whoever needs one
    builds it again.  Freed with rcvm_free.  Since 0.1. */

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A start by its phases under QEMU and under Firecracker, with the same kernel and KVM, alternating, in the lab: the first, for
-# which the root's image is made, and later ones; then what a VM with a live volume that runs takes beyond its guest's memory: VMM,
-# monitor and volume server.  Ratios count: everything in there takes ten times as long as on a real machine.
+# A start by its phases under QEMU, under Firecracker and under Firecracker from a template, with the same kernel and KVM, alternating,
+# in the lab: the first, for which the root's image (and the template) is made, and later ones; then what a VM with a live volume that runs takes
+# beyond its guest's memory: VMM, monitor and volume server.  Ratios count: everything in there takes ten times as long as on a real machine.
 #
 #   firecracker.sh [ROUNDS]     BUILD, BUSYBOX and RUNCVM_GUEST_DIR as in tests/run-vm
 set -eu
@@ -28,16 +28,21 @@ beyond_guest() {
 }
 
 for i in $(seq 0 "$rounds"); do
-  for vmm in qemu firecracker; do
-    # The first start of all makes the image.
+  for vmm in qemu firecracker template; do
+    how="--hypervisor $vmm"
+    if [ $vmm = template ]; then how="--hypervisor firecracker --template on"; fi
+    # The first start of all makes the image, and that from a template the template.
     nth=second
     if [ "$i" = 0 ]; then nth=first; run cache prune >/dev/null; fi
     start=${EPOCHREALTIME/./}
-    run run --keep --memory 256M --log-level error --hypervisor $vmm --rootfs "$BUSYBOX" start -- true </dev/null
+    # shellcheck disable=SC2086
+    run run --keep --memory 256M --log-level error $how --rootfs "$BUSYBOX" start -- true </dev/null
     total=$(((${EPOCHREALTIME/./} - start) / 1000))
     run state start | /usr/bin/python3 -c '
 import json, sys
-for p in json.load(sys.stdin)["org.runcvm"]["phases"]: print(sys.argv[3], sys.argv[1], p["name"], p["usec"] / 1000)
+phases = json.load(sys.stdin)["org.runcvm"]["phases"]
+for p in phases: print(sys.argv[3], sys.argv[1], p["name"], p["usec"] / 1000)
+print(sys.argv[3], sys.argv[1], "start", sum(p["usec"] for p in phases) / 1000)
 print(sys.argv[3], sys.argv[1], "command", sys.argv[2])' "$vmm" "$total" "$nth"
     run delete start
   done
@@ -59,10 +64,10 @@ for line in open(sys.argv[1] + "/times"):
     times.setdefault(nth, {}).setdefault(phase, {}).setdefault(vmm, []).append(float(ms))
 for nth in "first", "second":
     print("%s start under KVM in the lab, %s, medians in ms" % (nth, "once" if nth == "first" else sys.argv[2] + " rounds"))
-    print("  %-10s %10s %12s %7s" % ("", "qemu", "firecracker", "ratio"))
+    print("  %-10s %10s %12s %7s %12s %7s" % ("", "qemu", "firecracker", "ratio", "template", "ratio"))
     for phase, by in times[nth].items():
-        q, f = (statistics.median(by[v]) for v in ("qemu", "firecracker"))
-        print("  %-10s %10.1f %12.1f %7.2f" % (phase, q, f, f / q if q else 0))
+        q, f, t = (statistics.median(by.get(v, [0])) for v in ("qemu", "firecracker", "template"))
+        print("  %-10s %10.1f %12.1f %7.2f %12.1f %7.2f" % (phase, q, f, f / q if q else 0, t, t / f if f else 0))
 print("beyond the guest's memory, KiB PSS")
 sums = {}
 for line in open(sys.argv[1] + "/memory"):

@@ -9,7 +9,7 @@ overview=$(runcvm --help)
 is $? 0 "--help"
 is "$(runcvm help)" "$overview" "help says the same"
 [ "$(wc -l <<<"$overview")" -lt 65 ] && ok "it fits on a page" || not_ok "the overview is too long"
-for c in $commands "rootfs build" "rootfs inspect" "rootfs grow" "rootfs verify" "rootfs write-back" "cache add" "cache list" "cache path" "cache prune" "cache verify"; do
+for c in $commands "rootfs build" "rootfs inspect" "rootfs grow" "rootfs verify" "rootfs write-back" "cache add" "cache list" "cache path" "cache prune" "cache verify" "template create" "template list" "template remove"; do
   like "$overview" "^  $c  " "the overview has '$c'"
   # shellcheck disable=SC2086
   help=$(runcvm $c --help)

@@ -292,7 +292,7 @@ TEST (test_files)
   mapped = code == 0;
   if (!mapped)
     check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "whose file system does not map owners");
-  check_ok (rcvmi_confine_add_place (&c, "/run", &place, &e), e);
+  check_ok (rcvmi_confine_add_place (&c, "/run", 0, &place, &e), e);
   assert_non_null (c.dir = strdup ("/run"));
   assert_int_equal (run (&c, "read x </vm/readable; [ \"$x\" = this ] && ! { echo y >/vm/readable; } 2>/dev/null &&"
                              "! { echo x >/x; } 2>/dev/null && [ ! -e /proc/1 ] && [ ! -e /vm/other ] && [ ! -w / ] && [ $$ = 1 ]"),
@@ -305,7 +305,7 @@ TEST (test_files)
   close (place);
 
   prepare (&c);
-  check_ok (rcvmi_confine_add_place (&c, "/run", &place, &e), e);
+  check_ok (rcvmi_confine_add_place (&c, "/run", 0, &place, &e), e);
   assert_non_null (c.dir = strdup ("/run"));
   if (mapped)
     check_ok (rcvmi_confine_add_foreign (&c, RCVMI_CONFINE_WRITABLE, foreign, "/vm/foreign", &e), e);

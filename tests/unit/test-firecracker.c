@@ -574,6 +574,95 @@ FC_TEST (compressed_kernel)
   check_error (&e, RCVM_E_HOST, "vmm", "boots no compressed kernel");
 }
 
+/* A machine that is saved, and one that goes on from there. */
+FC_TEST (snapshot)
+{
+  static const struct
+  {
+    const char *method, *path, *body;
+  } saved[] = { { "PATCH", "/vm", "{\"state\":\"Paused\"}" },
+                { "PUT", "/snapshot/create",
+                  "{\"snapshot_type\":\"Full\",\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\"}" } },
+    restored[] = { { "PUT", "/snapshot/load",
+                     "{\"snapshot_path\":\"/state\",\"mem_backend\":{\"backend_type\":\"File\",\"backend_path\":\"/memory\"},"
+                     "\"network_overrides\":[{\"iface_id\":\"nic7\",\"host_dev_name\":\"tap7\"}]}" },
+                   { "PATCH", "/drives/root", "{\"drive_id\":\"root\",\"path_on_host\":\"/a \\\"base\\\"\"}" },
+                   { "PATCH", "/drives/upper", "{\"drive_id\":\"upper\",\"path_on_host\":\"/upper\"}" },
+                   { "PATCH", "/drives/binds", "{\"drive_id\":\"binds\",\"path_on_host\":\"/binds\"}" },
+                   { "PATCH", "/vm", "{\"state\":\"Resumed\"}" } };
+  struct rcvmi_fc_requests r = { 0 };
+  struct bench *b = *state;
+  rcvm_error *e = NULL;
+
+  check_ok (rcvmi_fc_save (&r, "/m", "/s", &e), e);
+  assert_int_equal (r.n, 2);
+  for (size_t i = 0; i < r.n; i++)
+    {
+      assert_string_equal (r.list[i].method, saved[i].method);
+      assert_string_equal (r.list[i].path, saved[i].path);
+      assert_string_equal (r.list[i].body, saved[i].body);
+    }
+  rcvmi_fc_requests_clear (&r);
+  b->config.from = (struct rcvmi_vmm_saved){ .memory = "/memory", .state = "/state" };
+  check_ok (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 12), &e), e);
+  assert_int_equal (r.n, 5);
+  assert_true (r.wait);
+  for (size_t i = 0; i < r.n; i++)
+    {
+      assert_string_equal (r.list[i].method, restored[i].method);
+      assert_string_equal (r.list[i].path, restored[i].path);
+      assert_string_equal (r.list[i].body, restored[i].body);
+    }
+  rcvmi_fc_requests_clear (&r);
+  assert_int_equal (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 11), &e), RCVM_E_UNSUPPORTED);
+  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.12 is the first that can");
+}
+
+static void
+shape_of (const struct bench *b, unsigned version, uint8_t digest[RCVMI_SHA256_BYTES])
+{
+  struct rcvmi_vmm vmm = { .ops = &rcvmi_vmm_firecracker, .version = version };
+  struct rcvmi_sha256 sha;
+  rcvm_error *e = NULL;
+
+  rcvmi_sha256_init (&sha);
+  check_ok (rcvmi_fc_shape (&vmm, &b->config, &sha, &e), e);
+  rcvmi_sha256_final (&sha, digest);
+}
+
+/* What is a VM's own makes no other machine of it, and everything else does. */
+FC_TEST (shapes)
+{
+  const unsigned version = RCVMI_VMM_VERSION (1, 16);
+  uint8_t first[RCVMI_SHA256_BYTES], other[RCVMI_SHA256_BYTES];
+  struct bench *b = *state;
+  struct rcvmi_vmm_config before = b->config;
+
+#define CHANGED(assertion, what)                                                                                     \
+  b->config = before;                                                                                                \
+  what;                                                                                                              \
+  shape_of (b, version, other);                                                                                      \
+  assertion (first, other, sizeof first)
+
+  shape_of (b, version, first);
+  CHANGED (assert_memory_equal, b->config.id = "another");
+  CHANGED (assert_memory_equal, b->config.disks[0].path = "/another");
+  CHANGED (assert_memory_equal, b->config.disks[0].device = true);
+  CHANGED (assert_memory_equal, b->config.nics[0].tap_name = "another");
+  CHANGED (assert_memory_equal, b->config.nics[0].mac[5] = 1);
+  CHANGED (assert_memory_equal, b->config.nics[0].mtu = 9000);
+  CHANGED (assert_memory_equal, b->config.volumes = true);
+  CHANGED (assert_memory_not_equal, b->config.memory *= 2);
+  CHANGED (assert_memory_not_equal, b->config.cpus = 1);
+  CHANGED (assert_memory_not_equal, b->config.n_disks = 2);
+  CHANGED (assert_memory_not_equal, b->config.disks[1].readonly = true);
+  CHANGED (assert_memory_not_equal, b->config.n_nics = 0);
+  CHANGED (assert_memory_not_equal, b->config.kernel_args = NULL);
+  CHANGED (assert_memory_not_equal, b->config.tuning.disk_ops = 100);
+  CHANGED (assert_memory_not_equal, b->config.balloon = true);
+  b->config = before;
+}
+
 #define FC(name) cmocka_unit_test_setup_teardown (name, set_up, tear_down)
 
 int
@@ -595,6 +684,8 @@ main (int argc, char **argv)
     FC (configuration),
     FC (tuning),
     FC (compressed_kernel),
+    FC (snapshot),
+    FC (shapes),
   };
 
   if (argc > 1 && strcmp (argv[1], "--version") == 0)

@@ -416,6 +416,23 @@ test_machine_errors (void **state)
     assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
                                  &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "none" }, &err));
     assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_CONFINE of the environment is 'none', and only auto, own, jailer and off");
+    /* Whether it starts from a template the container says first. */
+    p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                        &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .from_template = "on" }, &err);
+    assert_non_null (p);
+    assert_int_equal (p->from_template, RCVMI_PLAN_TEMPLATE_ON);
+    rcvmi_plan_free (p);
+    assert_int_equal (rcvmi_strv_append (&o.annotations, "org.runcvm.template=auto"), 0);
+    p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                        &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .from_template = "on" }, &err);
+    assert_non_null (p);
+    assert_int_equal (p->from_template, RCVMI_PLAN_TEMPLATE_AUTO);
+    rcvmi_plan_free (p);
+    rcvmi_strv_free (o.annotations);
+    o.annotations = NULL;
+    assert_null (rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
+                                 &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .from_template = "once" }, &err));
+    assert_error (&err, RCVM_E_INVALID, "plan", "RUNCVM_TEMPLATE of the environment says 'once' of templates, and only off, auto and on");
     o.confinement = (char *) "own";
     p = rcvmi_plan_new (rcvmi_spec_load (&o, NULL), &o,
                         &(struct rcvmi_defaults){ .kernel = "/k", .initramfs = "/i", .confinement = "off" }, &err);

@@ -670,6 +670,11 @@ class Cache(_Closing):
         with self._handle as cache:
             return raw.rcvm_cache_prune(cache, keep)
 
+    def remove(self, key):
+        """Removes the image or the template with that key, which must not be in use."""
+        with self._handle as cache:
+            raw.rcvm_cache_remove(cache, key)
+
     def verify(self, remove=False):
         """Reads all metadata of all images: dicts of key, good, problem, removed."""
         with self._handle as cache:

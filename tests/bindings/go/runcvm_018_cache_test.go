@@ -73,7 +73,15 @@ func TestCache018(t *testing.T) {
 	must(t, err)
 	listed(t, cache, image.Key+`"`, 1)
 	listed(t, cache, `"key"`, 1)
+	if err := cache.Remove(image.Key); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Fatal(err)
+	}
 	must(t, image.Close())
+	must(t, cache.Remove(image.Key))
+	if err := cache.Remove(image.Key); err == nil || !strings.Contains(err.Error(), "has no") {
+		t.Fatal(err)
+	}
+	must(t, added(t, cache, tree, nil, false).Close())
 	if more, err := cache.Prune(0); err != nil || freed == 0 || more == 0 {
 		t.Fatal(freed, more, err)
 	}

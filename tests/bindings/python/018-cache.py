@@ -49,7 +49,12 @@ def add():
             # One that is held stays.
             assert cache.prune() > 0
             assert [e["key"] for e in cache.list()] == [image.key]
+            raises(runcvm.E_STATE, cache.remove, image.key)
         closed(image.fileno)
+        cache.remove(image.key)
+        raises(runcvm.E_NOT_FOUND, cache.remove, image.key)
+        raises(runcvm.E_INVALID, cache.remove, "../" + image.key)
+        cache.add(tree).close()
         assert cache.prune() > 0
         assert cache.list() == []
 
