@@ -172,7 +172,7 @@ confine (struct rcvmi_run_unfsd *u, struct rcvmi_confine *c, const char *program
   if (code == 0)
     code = rcvmi_confine_add_device (c, "/dev/null", "/dev/null", err);
   if (code == 0)
-    code = rcvmi_confine_add_place (c, PLACE, &dir, err);
+    code = rcvmi_confine_add_place (c, PLACE, 0, &dir, err);
   for (size_t i = 0; code == 0 && i < plan->n_volumes; i++)
     {
       char target[48];
