@@ -258,7 +258,7 @@ attach_mount (rcvm_vm *vm, const char *text, rcvm_error **err)
   else if (parse_fields (copy, &m, parse_mount_field, "mount") < 0)
     ;
   else if (!(kind = find_kind (m.type)))
-    complain ("cli", "--mount needs type=9p, bind, block, copy, scratch, tmpfs or virtiofs, in '%s'", text);
+    complain ("cli", "--mount needs type=bind, block, copy, scratch, tmpfs, virtiofs or 9p, in '%s'", text);
   else if (!m.target || (!m.source && kind->has_source > 0))
     complain ("cli", "--mount needs a %s, in '%s'", m.target ? "source" : "target", text);
   else if (m.source && !kind->has_source)
