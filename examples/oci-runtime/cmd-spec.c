@@ -10,11 +10,13 @@
 struct spec_values
 {
   const char *bundle;
+  int rootless;
 };
 
 static const struct option_spec options[] = {
   { "bundle", 'b', TEXT, offsetof (struct spec_values, bundle), "DIR",
     "where to write it (default: .)" },
+  { "rootless", 0, FLAG, offsetof (struct spec_values, rootless), NULL, "refused: there is one way of running" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
@@ -54,6 +56,8 @@ spec (const struct cli *cli, void *values, int argc, char **argv)
   (void) cli;
   if (argc > 0)
     return usage_error (&cmd_spec, "'%s' is one argument too many", argv[0]);
+  if (v->rootless)
+    return usage_error (&cmd_spec, "--rootless is not supported: a user of a VM needs no mapping on the host; leave it out");
   json = rcvm_spec_default_json (&err);
   if (!json)
     return fail_with (err, 1);

@@ -7,7 +7,7 @@
 
 struct update_values
 {
-  const char *resources;
+  const char *resources, *l3_cache, *memory_bandwidth;
   const char *text[12]; /* of the table below */
 };
 
@@ -28,6 +28,8 @@ static const struct option_spec options[] = {
   { "cpuset-mems", 0, TEXT, RESOURCE (9), "NODES", "memory nodes of the host" },
   { "pids-limit", 0, TEXT, RESOURCE (10), "N", "processes at most" },
   { "blkio-weight", 0, TEXT, RESOURCE (11), "N", "10 to 1000" },
+  { "l3-cache-schema", 0, TEXT, offsetof (struct update_values, l3_cache), "SCHEMA", "refused: the classes are the host's" },
+  { "mem-bw-schema", 0, TEXT, offsetof (struct update_values, memory_bandwidth), "SCHEMA", "refused: the classes are the host's" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
@@ -121,6 +123,9 @@ update (const struct cli *cli, void *values, int argc, char **argv)
 
   if (check_one_id (&cmd_update, argc, argv) < 0)
     return cmd_update.failure;
+  if (v->l3_cache || v->memory_bandwidth)
+    return usage_error (&cmd_update, "--%s is not supported: the classes of cache and bandwidth are the host's",
+                        v->l3_cache ? "l3-cache-schema" : "mem-bw-schema");
   json = file ? read_file (file) : compose (v);
   if (!json)
     {

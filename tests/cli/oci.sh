@@ -30,6 +30,12 @@ fails "events at no time" 1 cli "'soon' is no time for --interval" events --inte
 for t in 5s 500ms 1m30s; do fails "events each $t" 1 state "there is no VM 'x'" events --interval $t x; done
 fails "an update by what is no number" 1 cli "'much' is no number" update --memory much x
 fails "an update from no file" 1 cli "cannot read the resources from '$work/none'" update --resources "$work/none" x
+for o in l3-cache-schema mem-bw-schema; do
+  fails "an update's --$o" 1 cli "--$o is not supported: the classes of cache and bandwidth are the host's" update --$o L3:0=f x
+done
+fails "a spec for who is not root" 1 cli "--rootless is not supported" spec --rootless --bundle "$work"
+bundle <<<'{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"}}'
+fails "systemd's cgroups" 1 plan "the cgroup driver 'systemd' takes a client for systemd's D-Bus" --systemd-cgroup create --bundle "$work/bundle" x
 fails "an update of no VM" 1 state "there is no VM 'x'" update --memory 64M --cpu-quota -1 --cpuset-cpus 0-1 x
 
 # The standard error of `create` is the container's: warnings are not for it.
