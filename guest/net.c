@@ -442,7 +442,7 @@ static void
 on_deadline (struct watch *w, uint32_t events)
 {
   struct nic *n = owner_of (w, struct nic, deadline);
-  const uint8_t *m = device_of (n);
+  const uint8_t *m = n->wanted.has_device ? n->wanted.device : n->wanted.mac;
   struct failure f = { 0 };
 
   (void) events;
