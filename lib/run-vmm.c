@@ -38,7 +38,7 @@ boot_after_all (struct rcvmi_run *run)
   rcvm_error *e = NULL;
 
   rcvmi_vmm_stop (&run->vmm);
-  if (rcvmi_vmm_choose (&run->vmm, run->plan->hypervisor, false, &e) < 0 || rcvmi_run_start_vmm (run, &e) < 0)
+  if (rcvmi_vmm_choose (&run->vmm, run->plan->hypervisor, rcvmi_plan_expects_nics (run->plan), &e) < 0 || rcvmi_run_start_vmm (run, &e) < 0)
     rcvmi_run_fail (run, e);
 }
 

@@ -59,6 +59,10 @@ rcvmi_vmm_check_restore (const struct rcvmi_vmm *vmm, const struct rcvmi_tuning 
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' starts a VM from a template only where it is confined: that takes root, and no --confine off",
                        vmm->ops->name);
+  if (vmm->jailer)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot start a VM from a template under Firecracker's jailer: use --confine own",
+                       vmm->ops->name);
   if (tuning->huge_pages)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot start a VM from a template with huge pages, since the template's memory is a file",
