@@ -324,6 +324,7 @@ enum agent_exec_tag
   E_IOPRIO = 23,      /* u32: value for ioprio_set(2) */
   E_SCHEDULER = 24,   /* record: enum agent_sched_tag, for sched_setattr(2) */
   E_NAMES = 25,       /* u32: 1, of the container's own process: AGENT_NAME_SERVER is to answer in the container, by NAME_QUERY */
+  E_UNPACK = 26,      /* u32: 1: no program: what comes on stdin (put-wire.h) is put into the container's root */
   E_HOOK = 40,        /* record, repeated: enum agent_hook_tag: a startContainer hook */
   E_STATE = 41        /* str: what hooks read on stdin */
 };

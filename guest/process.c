@@ -21,6 +21,7 @@
 #include "names.h"
 #include "program.h"
 #include "request.h"
+#include "unpack.h"
 
 static struct process *processes;
 
@@ -207,6 +208,18 @@ child (const struct request *q, const int stdio[3], int handoff)
   _exit ((int) f.exit_code);
 }
 
+/* No process of the container: it is not in its sight, nor within its reach. */
+static _Noreturn void
+unpacker (const int stdio[3], int handoff)
+{
+  struct failure f = { 0 };
+
+  handoff_begin_child (handoff);
+  unpack_run (stdio[0], stdio[1], handoff, &f);
+  handoff_send_failure (handoff, &f);
+  _exit (125);
+}
+
 static int
 start_further (struct process *p, const struct request *q, const int stdio[3], struct failure *f)
 {
@@ -214,7 +227,9 @@ start_further (struct process *p, const struct request *q, const int stdio[3], s
 
   if (handoff_pair (fds) < 0)
     return fail (f, "exec", errno, "cannot make a socket pair");
-  p->pid = container_fork ();
+  p->pid = q->unpack ? fork () : container_fork ();
+  if (p->pid == 0 && q->unpack)
+    unpacker (stdio, fds[1]);
   if (p->pid == 0)
     child (q, stdio, fds[1]);
   if (p->pid < 0)

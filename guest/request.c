@@ -201,6 +201,9 @@ parse_field (struct request *q, struct tlv_reader *r, const struct tlv_field *f)
     case E_NAMES:
       q->names = tlv_get_u32 (r, f) != 0;
       return true;
+    case E_UNPACK:
+      q->unpack = tlv_get_u32 (r, f) != 0;
+      return true;
     case E_SECCOMP:
       return parse_seccomp (q, f);
     case E_SECCOMP_FLAGS:

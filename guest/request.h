@@ -50,7 +50,7 @@ struct request
   size_t n_groups;
   bool has_umask;
   mode_t mask;
-  bool terminal, no_stdin, names;
+  bool terminal, no_stdin, names, unpack;
   unsigned rows, cols;
   unsigned caps_given; /* bit mask of CAP_SET_* */
   uint64_t caps[CAP_SETS];

@@ -22,6 +22,7 @@
 #include "err.h"
 #include "json.h"
 #include "overlay-mount.h"
+#include "put-list.h"
 #include "writeback.h"
 
 #define SCRATCH "scratch%zu.img"
@@ -353,6 +354,30 @@ was_flushed (const struct rcvmi_disks *d)
   return faccessat (d->dir_fd, "upper.img.known", F_OK, 0) == 0 || faccessat (d->dir_fd, "upper.img.known.begun", F_OK, 0) == 0;
 }
 
+/* What others have put there is told in one write-back, and only there: the names go before that is noted as done.  In an image that was
+   not synced it may be missing, without having been removed. */
+static int
+write_back (const struct rcvmi_disks *d, const char *rootfs, bool synced, struct rcvmi_writeback_options *options, rcvm_error **err)
+{
+  struct rcvmi_writeback *w = NULL;
+  struct rcvmi_puts puts = { 0 };
+  int r = synced ? rcvmi_puts_read_at (&puts, d->dir_fd, err) : 0;
+
+  if (r < 0)
+    return r;
+  options->puts = &puts;
+  w = rcvmi_writeback_apply (d->upper, rootfs, options, err);
+  if (!w)
+    r = -1;
+  else if (puts.n && unlinkat (d->dir_fd, RCVMI_PUT_FILE, 0) < 0 && errno != ENOENT)
+    r = rcvmi_fail_errno (err, errno, "cannot remove '%s/%s'", d->dir, RCVMI_PUT_FILE);
+  else
+    r = rcvmi_writeback_commit (w, err);
+  rcvmi_writeback_free (w);
+  rcvmi_puts_clear (&puts);
+  return r;
+}
+
 /* `frozen`: NULL where the VM has stopped. */
 static int
 carry_out (const struct rcvmi_disks *d, struct json_object *record, const struct timespec *frozen, rcvm_error **err)
@@ -386,7 +411,7 @@ carry_out (const struct rcvmi_disks *d, struct json_object *record, const struct
     return rcvmi_fail (err, RCVM_E_STATE, 0,
                        "'%s' is not the root file system that it was when the VM started: its changes stay in '%s'",
                        rootfs, d->upper);
-  return rcvmi_writeback (d->upper, rootfs, &options, err);
+  return write_back (d, rootfs, frozen || d->quiet, &options, err);
 }
 
 static int
@@ -503,7 +528,8 @@ remove_images (const struct rcvmi_disks *d, rcvm_error **err)
 {
   static const char *const names[]
       = { "upper.img",  "upper.img.write-back", "upper.img.known", "upper.img.known.begun", "upper.img.known.new",
-          "root.img",   "binds.img",            "copies.json",     "disks.json.new",        "disks.json" };
+          "root.img",   "binds.img",            "copies.json",     "disks.json.new",        "disks.json",
+          RCVMI_PUT_FILE };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)

@@ -39,6 +39,7 @@ struct rcvmi_disks
   char *copies;
   char *kept_dir; /* NULL: the upper goes with the VM */
   int kept_lock_fd;
+  bool quiet; /* the guest has unmounted them: what it had is on them */
 };
 
 #define RCVMI_DISKS_INIT ((struct rcvmi_disks){ .dir_fd = -1, .lock_fd = -1, .kept_lock_fd = -1 })

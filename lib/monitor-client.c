@@ -37,6 +37,9 @@ struct rcvmi_monitor_client
   bool exec_ended;
   bool tied; /* the process is killed when its connection ends before it */
   uint32_t process;
+  bool waits_exec; /* until the guest has what others have put into its root */
+  struct rcvmi_exec_options exec;
+  int exec_fds[3];
 };
 
 static void
@@ -59,6 +62,14 @@ drop (struct rcvmi_monitor_client *c)
     {
       rcvmi_run_forget_requests (m->run, c);
       rcvmi_run_flush_forget (m->run, c);
+    }
+  if (c->waits_exec)
+    {
+      if (m->run)
+        rcvmi_run_puts_forget (m->run, c);
+      for (int i = 0; i < 3; i++)
+        cleanup_close (&c->exec_fds[i]);
+      rcvmi_exec_options_clear (&c->exec);
     }
   if (m->creator == c)
     m->creator = NULL;
@@ -382,31 +393,51 @@ do_create (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size
 }
 
 static int
+begin_exec (struct rcvmi_monitor_client *c, rcvm_error **err)
+{
+  int64_t number = rcvmi_run_exec (c->monitor->run, &c->exec, c->exec_fds, &exec_ops, c, err);
+
+  if (number >= 0)
+    {
+      c->is_exec = true;
+      c->tied = c->exec.tied != 0;
+      c->process = (uint32_t) number;
+    }
+  rcvmi_exec_options_clear (&c->exec);
+  return number < 0 ? (int) number : 0;
+}
+
+static void
+on_puts_done (void *user)
+{
+  struct rcvmi_monitor_client *c = user;
+  rcvm_error *e = NULL;
+  int code;
+
+  c->waits_exec = false;
+  code = begin_exec (c, &e);
+  if (code < 0)
+    answer (c, code, e);
+}
+
+static int
 do_exec (struct rcvmi_monitor_client *c, uint32_t mask, const void *data, size_t len, rcvm_error **err)
 {
-  struct rcvmi_exec_options options;
-  int64_t number;
-  int fds[3], code;
+  int code;
 
-  if (c->is_exec)
+  if (c->is_exec || c->waits_exec)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "this connection has its process already");
-  code = rcvmi_exec_options_decode (&options, data, len, err);
+  code = rcvmi_exec_options_decode (&c->exec, data, len, err);
   if (code < 0)
     return code;
-  code = take_stdio (c, mask, fds, err);
-  if (code == 0)
+  code = take_stdio (c, mask, c->exec_fds, err);
+  if (code < 0)
     {
-      number = rcvmi_run_exec (c->monitor->run, &options, fds, &exec_ops, c, err);
-      code = number < 0 ? (int) number : 0;
-      if (code == 0)
-        {
-          c->is_exec = true;
-          c->tied = options.tied != 0;
-          c->process = (uint32_t) number;
-        }
+      rcvmi_exec_options_clear (&c->exec);
+      return code;
     }
-  rcvmi_exec_options_clear (&options);
-  return code;
+  c->waits_exec = rcvmi_run_puts_first (c->monitor->run, on_puts_done, c);
+  return c->waits_exec ? 0 : begin_exec (c, err);
 }
 
 /* The network. */
@@ -566,6 +597,8 @@ forward (struct rcvmi_monitor_client *c, uint16_t type, const struct numbers *n,
   struct rcvmi_run *run = c->monitor->run;
   struct rcvmi_agent *agent = rcvmi_run_agent (run);
 
+  if (c->waits_exec)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "the process has not started yet");
   if (!c->is_exec)
     return type == CONTROL_KILL ? rcvmi_run_kill (run, (int) n->signum, n->all, err)
                                 : rcvmi_run_resize (run, n->rows, n->cols, err);

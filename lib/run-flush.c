@@ -32,6 +32,8 @@ enum
   SYNC_TIMEOUT_MS = 60000,
   WAITERS_MAX = 64,
   LOOKERS_MAX = 64,
+  /* Of who goes on and on writing to the root, not all is put into the guest. */
+  RETRIES_MAX = 20,
   /* Two changes in one tick of the clock look like one. */
   TICK_NSEC = 20000000
 };
@@ -58,11 +60,12 @@ struct rcvmi_run_flush
   enum
   {
     IDLE,
+    PUTTING, /* what others have put into the root comes first */
     SYNCING,
     WRITING
   } at;
   uint32_t number;
-  bool aborted;
+  unsigned retries;
   struct timespec frozen; /* the guest's time of the sync */
   struct rcvmi_ev_source *timer, *begin;
   struct rcvmi_worker worker;
@@ -74,6 +77,7 @@ struct rcvmi_run_flush
 };
 
 static void begin_round (struct rcvmi_run_flush *f);
+static void begin_sync (void *user);
 
 /* Before the start nothing has changed. */
 static bool
@@ -115,6 +119,7 @@ let_look (struct rcvmi_run_flush *f, int fd)
     rcvmi_log_at (f->run->log, RCVM_LOG_WARNING, "rootfs", "cannot let a process go on that looks at the container's files: %s",
                   strerror (errno));
   close (fd);
+  rcvmi_run_puts_looked (f->run);
 }
 
 /* Who waited for it is told; `err` is taken over. */
@@ -192,6 +197,7 @@ end_round (struct rcvmi_run_flush *f, rcvm_error *err)
   rcvmi_ev_remove (steal_ptr (f->timer));
   f->at = IDLE;
   tell (f, &f->now, err);
+  rcvmi_run_puts_go_on (run);
   if (!f->next.n && !f->next.n_lookers)
     return;
   if (can_change (run))
@@ -223,7 +229,11 @@ write_changes (void *user, rcvm_error **err)
   struct rcvmi_run *run = user;
   int r = rcvmi_disks_reopen (&run->disks, err);
 
-  return r < 0 ? r : rcvmi_disks_flush (&run->disks, run->flush->frozen, err);
+  if (r == 0)
+    r = rcvmi_disks_flush (&run->disks, run->flush->frozen, err);
+  if (run->put)
+    rcvmi_run_puts_settle ();
+  return r;
 }
 
 static void
@@ -235,6 +245,7 @@ on_written (void *user, uint32_t events)
 
   (void) events;
   f->is_home = rcvmi_run_end_worker (&f->worker, "the worker that writes the VM's changes back", &e) == 0;
+  rcvmi_run_puts_written (run);
   let_go_on (f, e);
 }
 
@@ -270,8 +281,20 @@ on_still (struct rcvmi_run_flush *f)
     }
   f->at = WRITING;
   f->is_home = false;
+  rcvmi_run_puts_hold (f->run);
   if (rcvmi_run_start_worker (f->run, &f->worker, write_changes, -1, on_written, &e) < 0)
-    let_go_on (f, e);
+    {
+      rcvmi_run_puts_written (f->run);
+      let_go_on (f, e);
+    }
+}
+
+static void
+begin_putting (struct rcvmi_run_flush *f)
+{
+  f->at = PUTTING;
+  if (!rcvmi_run_puts_first (f->run, begin_sync, f))
+    begin_sync (f);
 }
 
 void
@@ -292,6 +315,13 @@ rcvmi_run_synced (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *
   /* The process has ended: all is written back soon, and who looks waits for that. */
   if (!can_change (run))
     return;
+  /* Once it is written back nobody can tell whose it was. */
+  if (!err && f->retries < RETRIES_MAX && rcvmi_run_puts_are_due (run))
+    {
+      f->retries++;
+      begin_putting (f);
+      return;
+    }
   if (err && !is_to_pause (&f->now))
     end_round (f, err);
   else if (rcvmi_run_stand_still (run, err ? NULL : &e) < 0)
@@ -314,23 +344,40 @@ on_not_synced (void *user, uint32_t events)
 }
 
 static void
-begin_round (struct rcvmi_run_flush *f)
+begin_sync (void *user)
 {
+  struct rcvmi_run_flush *f = user;
   struct rcvmi_run *run = f->run;
   rcvm_error *e = NULL;
 
-  if (!can_change (run))
-    {
-      rcvmi_run_abort_flush (run);
-      return;
-    }
-  f->now = f->next;
-  f->next = (struct list){ 0 };
+  /* The process has ended meanwhile. */
+  if (f->at != PUTTING || !can_change (run))
+    return;
   f->at = SYNCING;
   if ((f->timer = rcvmi_ev_add_timer (run->ev, SYNC_TIMEOUT_MS, on_not_synced, f, &e)))
     rcvmi_agent_sync (run->agent, ++f->number, &e);
   if (e)
     end_round (f, e);
+}
+
+static void
+begin_round (struct rcvmi_run_flush *f)
+{
+  if (!can_change (f->run))
+    {
+      rcvmi_run_abort_flush (f->run);
+      return;
+    }
+  f->now = f->next;
+  f->next = (struct list){ 0 };
+  f->retries = 0;
+  begin_putting (f);
+}
+
+bool
+rcvmi_run_is_flushing (const struct rcvmi_run *run)
+{
+  return run->flush && (run->flush->at == SYNCING || run->flush->at == WRITING);
 }
 
 static int
@@ -408,6 +455,7 @@ rcvmi_run_abort_flush (struct rcvmi_run *run)
   rcvmi_ev_remove (steal_ptr (f->begin));
   rcvmi_run_stop_worker (&f->worker);
   f->at = IDLE;
+  rcvmi_run_abort_puts (run);
   lists[0] = &f->now;
   lists[1] = &f->next;
   /* Who looks waits for the end, when all is there. */
@@ -436,6 +484,7 @@ rcvmi_run_undo_flush (struct rcvmi_run *run)
   rcvmi_run_abort_flush (run);
   tell (f, &f->now, NULL);
   tell (f, &f->next, NULL);
+  rcvmi_run_undo_puts (run);
   rcvmi_ev_remove (f->fanotify_source);
   cleanup_close (&f->fanotify);
   free (steal_ptr (run->flush));
@@ -507,8 +556,8 @@ rcvmi_run_watch_lookers (struct rcvmi_run *run)
     return;
   if (rcvmi_overlay_mount_find (run->plan->rootfs, &overlay, &e) == 0 && overlay.upper && (slash = strrchr (overlay.upper, '/'))
       && asprintf (&path, "%.*s/lower", (int) (slash - overlay.upper), overlay.upper) >= 0)
-    if (lstat (path, &st) == 0 && S_ISREG (st.st_mode))
-      watch (run, path, &e);
+    if (lstat (path, &st) == 0 && S_ISREG (st.st_mode) && watch (run, path, &e) == 0)
+      rcvmi_run_watch_puts (run, overlay.upper);
   rcvmi_overlay_mount_clear (&overlay);
   /* As it is with other managers of containers: on request, then. */
   if (e)

@@ -97,6 +97,7 @@ struct rcvmi_run
   uint32_t net_number;
   bool start_waits_for_net;
   struct rcvmi_run_flush *flush;   /* run-flush.c */
+  struct rcvmi_run_put *put;       /* run-put.c; NULL: nobody is watched */
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
   struct rcvmi_vmm vmm;
@@ -182,6 +183,27 @@ void rcvmi_run_abort_flush (struct rcvmi_run *run);
 void rcvmi_run_undo_flush (struct rcvmi_run *run);
 /* For the agent's ops. */
 void rcvmi_run_synced (void *user, uint32_t number, uint64_t clock_nsec, rcvm_error *err);
+
+/* Whether the guest syncs for a round, or its changes are being written. */
+bool rcvmi_run_is_flushing (const struct rcvmi_run *run);
+
+/* run-put.c: what others put into the container's root on the host. */
+
+/* From now on it is put into the guest.  `upper`: of the overlay that the root is. */
+void rcvmi_run_watch_puts (struct rcvmi_run *run, const char *upper);
+/* Somebody may be about to. */
+void rcvmi_run_puts_looked (struct rcvmi_run *run);
+/* Somebody has. */
+bool rcvmi_run_puts_are_due (struct rcvmi_run *run);
+/* What is written from here on is ours; until then.  The time of nothing that comes later is that of our last change, once the
+   worker has settled. */
+void rcvmi_run_puts_hold (struct rcvmi_run *run);
+void rcvmi_run_puts_settle (void);
+void rcvmi_run_puts_written (struct rcvmi_run *run);
+/* It can be done again. */
+void rcvmi_run_puts_go_on (struct rcvmi_run *run);
+void rcvmi_run_abort_puts (struct rcvmi_run *run);
+void rcvmi_run_undo_puts (struct rcvmi_run *run);
 
 /* run-disks.c */
 enum rcvmi_run_step rcvmi_run_begin_disks (struct rcvmi_run *run, rcvm_error **err);

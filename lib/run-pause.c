@@ -53,6 +53,7 @@ rcvmi_run_go_on (struct rcvmi_run *run, rcvm_error **err)
     code = rcvmi_run_net_go_on (run, err);
   if (code == 0)
     code = rcvmi_run_go_on_with_live (run, err);
+  rcvmi_run_puts_go_on (run);
   return code < 0 ? code : rcvmi_run_go_on_with_requests (run, err);
 }
 

@@ -166,7 +166,10 @@ on_setup_failed (void *user, rcvm_error *err)
 static void
 on_goodbye (void *user)
 {
-  rcvmi_run_finish_shutdown (user);
+  struct rcvmi_run *run = user;
+
+  run->disks.quiet = true;
+  rcvmi_run_finish_shutdown (run);
 }
 
 static void

@@ -72,6 +72,9 @@ int rcvmi_run_pause (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, 
 int rcvmi_run_flush (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);
 /* Who waits for one of both goes away. */
 void rcvmi_run_flush_forget (struct rcvmi_run *run, void *user);
+/* Whether the guest is to have first what others have put into its root; `done` follows then.  And who waits for that goes away. */
+bool rcvmi_run_puts_first (struct rcvmi_run *run, void (*done) (void *user), void *user);
+void rcvmi_run_puts_forget (struct rcvmi_run *run, void *user);
 /* `json`: OCI resources. */
 int rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn done, void *user, rcvm_error **err);
 int rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);

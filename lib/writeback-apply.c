@@ -586,6 +586,8 @@ rcvmi_wb_apply_record (struct rcvmi_wb_apply *a, uint16_t type, const void *data
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0,
                        "the reader of the image '%s' sent what cannot be (%s): the image is made to deceive",
                        a->image_name, wrong);
+  if (r.name && (r.type == WB_DIR || r.type == WB_FILE || r.type == WB_LINK || r.type == WB_WHITEOUT))
+    rcvmi_wb_put_seen (a, r.name);
   return apply (a, &r, err);
 }
 
@@ -594,6 +596,8 @@ rcvmi_wb_apply_finish (struct rcvmi_wb_apply *a, rcvm_error **err)
 {
   int code = rcvmi_wb_install_shared (a, err);
 
+  if (code == 0)
+    code = rcvmi_wb_remove_puts (a, err);
   if (code == 0)
     code = rcvmi_wb_staging_clean (&a->staging, err);
   if (code == 0 && a->order.began)

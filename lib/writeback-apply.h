@@ -102,4 +102,8 @@ int rcvmi_wb_recover (struct rcvmi_wb_apply *a, bool again, rcvm_error **err);
 int rcvmi_wb_install_also (struct rcvmi_wb_apply *a, const struct rcvmi_wb_record *record,
                            rcvm_error **err);
 
+/* writeback-puts.c: the image has told of a name in the directory that the tree is in; and what it has not told of goes. */
+void rcvmi_wb_put_seen (struct rcvmi_wb_apply *a, const char *name);
+int rcvmi_wb_remove_puts (struct rcvmi_wb_apply *a, rcvm_error **err);
+
 #endif

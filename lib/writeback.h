@@ -24,6 +24,8 @@
 
 #include <runcvm/error.h>
 
+struct rcvmi_puts;
+
 enum
 {
   RCVMI_WRITEBACK_DELTAS = 2
@@ -50,6 +52,9 @@ struct rcvmi_writeback_options
      kept beside the image what there was.  `frozen`: when, by the clock that wrote the image, the last change may have been made. */
   bool repeated;
   struct timespec frozen;
+  /* Names of the rootfs that others have put there, and that the image has had since: those that it has not any more go, if they are
+     still what was put there.  NULL: none. */
+  struct rcvmi_puts *puts;
 };
 
 /* Applies the changes in `image` to the directory `rootfs`.  The VM must have stopped.  After a failure, or a death
