@@ -80,6 +80,7 @@ make_guest
 make_lab
 make_debian
 make_programs
+make_workloads
 make_busybox
 export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian PROGRAMS=$build/programs
 

@@ -10,6 +10,14 @@ is() {
   if [ "$1" = "$2" ]; then ok "$3"; else not_ok "$3"; diag "wanted: $2"; diag "got:    $1"; fi
 }
 
+# What of containers is running.
+left_processes() {
+  local p
+  for p in /proc/[0-9]*; do
+    tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -E '^([^ ]*/)?(runcvm|lt-runcvm|qemu-system|containerd-shim)[^/ ]* ' | cut -c1-150
+  done
+}
+
 make_images() {
   # Scripts that are run find this docker first.
   mkdir -p "$work/bin" "$work/shellless"
@@ -84,7 +92,7 @@ END
   for ((i = 0; i < n_rows; i++)); do [ -z "${reasons[i]}" ] || differ=$((differ + 1)); done
   cat <<END
 $((n_rows - differ)) of $n_rows rows are the same. Of the roadmap's rows, systemd containers, Docker-in-Docker and
-Compose are in tests/docker/workloads.sh, the balloon in tests/vm/110-memory.sh; multi-stage builds are not tried.
+Compose are in tests/docker/workloads.sh, the balloon is in tests/vm/110-memory.sh.
 END
   for ((i = 0; i < n_rows; i++)); do
     if [ "${sections[i]}" != "$last" ]; then

@@ -48,6 +48,8 @@ END
   "exec-opts": ["native.cgroupdriver=cgroupfs"],
   "cgroup-parent": "$cgroup_parent",
   "shutdown-timeout": 5,
+  "experimental": true,
+  "default-runtime": "runc",
   "runtimes": { "runcvm": { "path": "$work/runcvm" } }
 }
 END

@@ -2,12 +2,6 @@
 # shellcheck shell=bash
 # After all that: what is left of containers that are gone.
 
-left_processes() {
-  local p
-  for p in /proc/[0-9]*; do
-    tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -E '^([^ ]*/)?(runcvm|lt-runcvm|qemu-system|containerd-shim)[^/ ]* ' | cut -c1-150
-  done
-}
 # A process that was killed, or the shim of one, may take a moment to go.
 gone() { [ -z "$(left_processes)" ]; }
 

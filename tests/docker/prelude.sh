@@ -25,3 +25,13 @@ again() {
     sleep 0.2
   done
 }
+# with_default_runtime COMMAND...: while $RT is the daemon's default; that is what builds get, and no other row.
+with_default_runtime() {
+  (
+    flock 9
+    sed -i 's/"default-runtime": .*/"default-runtime": "'"$RT"'",/' "$work/daemon.json"
+    kill -HUP "$(cat "$work/docker.pid")"
+    again sh -c '[ "$(docker info -f "{{.DefaultRuntime}}")" = "$1" ]' sh "$RT"
+    DOCKER_BUILDKIT=0 "$@" 9>&-
+  ) 9>"$work/default-runtime.lock"
+}

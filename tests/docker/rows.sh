@@ -21,6 +21,8 @@ row "docker exec -it" "" 'terminal docker exec -it $C sh'
 row "docker exec -d" "" 'docker exec -d $C touch /tmp/detached; again docker exec $C ls /tmp/detached'
 row "20 docker execs at once" "" 'for i in $(seq 20); do docker exec $C sh -c "exit $i"; echo $? >$i & done; wait; cat $(seq 20) | xargs'
 row "an exec that the container ends" "" 'docker run -d --name $N $R busybox sleep 1000 >/dev/null; docker exec $N sleep 1000 & sleep 1; docker kill $N >/dev/null; wait $!; echo $?'
+row "an exec into a container that is being stopped, and into one that has" "" 'docker run -d --name $N $R busybox sh -c "trap \"sleep 6; exit 0\" TERM; echo up; while :; do sleep 0.1; done" >/dev/null; logged $N up; docker stop -t 60 $N >/dev/null & docker exec $N echo alive; wait; docker exec $N true 2>&1 | grep -o "is not running"'
+row "an exec that outlives its client" "" 'docker exec $C sh -c "touch /tmp/begun; sleep 2; touch /tmp/outlived" & p=$!; again docker exec $C test -e /tmp/begun; { kill -9 $p; wait $p; } 2>/dev/null; again docker exec $C ls /tmp/outlived'
 row "docker stop" "" 'docker run -d --name $N $R busybox sh -c "trap \"echo bye; exit 7\" TERM; echo up; while :; do sleep 0.1; done" >/dev/null; logged $N up; docker stop $N >/dev/null; ended $N; docker logs $N'
 row "docker stop of who does not listen" "" 'docker run -d --name $N $R busybox sleep 1000 >/dev/null; docker stop -t 1 $N >/dev/null; ended $N'
 row "docker kill -s" "" 'docker run -d --name $N $R busybox sh -c "trap \"echo usr1; exit 9\" USR1; echo up; while :; do sleep 0.1; done" >/dev/null; logged $N up; docker kill -s USR1 $N >/dev/null; ended $N; docker logs $N'
@@ -30,10 +32,11 @@ row "docker cp of a stopped container" "" 'docker run --name $N $R busybox sh -c
 row "docker cp out of a running container" "" 'docker run -d --name $N $R busybox sh -c "echo made >/root/made; echo up; sleep 1000" >/dev/null; logged $N up; docker cp $N:/root/made - 2>/dev/null | tar -xO 2>/dev/null || echo "not there"'
 row "docker cp into a running container" "" 'echo put >put; docker cp put $C:/root/put; docker exec $C cat /root/put; mkdir -p d/e; echo in >d/e/f; ln -s f d/e/soft; chmod 750 d/e; docker cp d $C:/put-$row; docker exec $C sh -c "cd /put-$row/e; cat soft; stat -c \"%A %n\" . f soft"; tar -c --owner=1000 --group=1001 put | docker cp -a - $C:/tmp; docker exec $C stat -c %u:%g /tmp/put'
 row "docker cp into a running container, which waits for it" "" 'docker run -d --name $N $R busybox sh -c "until test -e /root/put; do sleep 0.1; done; cat /root/put" >/dev/null; echo put >put; docker cp put $N:/root/put; timeout 20 docker wait $N; docker logs $N'
-row "docker diff after a docker cp into a running one" "" 'docker run -d --name $N $R busybox sleep 1000 >/dev/null; echo x >f; docker cp f $N:/root/kept; docker cp f $N:/root/gone; docker exec $N rm /root/gone; docker diff $N | sort; docker stop -t 0 $N >/dev/null; docker cp $N:/root/kept - | tar -xO; docker cp $N:/root/gone - 2>&1 | grep -io "could not find" | head -n 1'
+row "docker diff after a docker cp into a running one" "" 'docker run -d --name $N $R busybox sleep 1000 >/dev/null; echo x >f; docker cp f $N:/root/kept; docker cp f $N:/root/gone; docker exec $N rm /root/gone; docker diff $N | sort; docker stop -t 0 $N >/dev/null; docker cp $N:/root/kept - | tar -xO; docker cp $N:/root/gone - 2>&1 | grep -o "No such container:path" | head -n 1'
 row "docker pause, unpause" "" 'docker run -d --name $N $R busybox sh -c "while :; do date +%s%N; sleep 0.1; done" >/dev/null; logged $N .; docker pause $N >/dev/null; docker inspect -f "{{.State.Status}}" $N; sleep 1; a=$(docker logs $N | wc -l); sleep 2; b=$(docker logs $N | wc -l); [ $a = $b ] && echo stands; docker unpause $N >/dev/null; docker inspect -f "{{.State.Status}}" $N'
 row "docker top" "Docker shows the host's processes: monitor and VMM; docker exec NAME ps shows the container's" 'docker top $C -o pid,comm | awk "NR > 1 { print \$2 }" | sort -u | xargs'
 row "docker stats" "" 'docker stats --no-stream --format "{{.Name}} {{.MemUsage}}" $C | grep -cE "^$C [1-9][0-9.]*[KM]iB"'
+row "docker checkpoint, without CRIU" "" 'docker run -d --name $N $R busybox sleep 1000 >/dev/null; docker checkpoint create $N one >out 2>&1; echo $?; grep -ciE "criu|checkpoint" out; docker inspect -f "{{.State.Status}}" $N'
 row "docker rename, inspect" "" 'docker create --name $N $R busybox true >/dev/null; docker rename $N $N-2; docker start -a $N-2; docker inspect -f "{{.HostConfig.Runtime}} {{.State.ExitCode}}" $N-2 | sed s/$RT/RUNTIME/'
 row "docker rm -f of a running one" "" 'docker run -d --name $N $R busybox sleep 1000 >/dev/null; docker rm -f $N >/dev/null; docker inspect $N >/dev/null 2>&1 || echo gone'
 
@@ -56,6 +59,8 @@ row "tmpfs mounts" "" 'docker run --rm $R --tmpfs /scratch:size=1m,mode=1777 bus
 row "--shm-size" "" 'docker run --rm $R --shm-size 8m busybox df -k /dev/shm | awk "{print \$2}" | tail -n 1'
 row "--read-only" "" 'docker run --rm $R --read-only --tmpfs /tmp busybox sh -c "touch /x; touch /tmp/x && ls /tmp" 2>/dev/null'
 row "a volume driver's mount (tmpfs by the local driver)" "" 'docker volume create -d local -o type=tmpfs -o device=tmpfs -o o=size=1m $N >/dev/null; docker run --rm $R -v $N:/data busybox sh -c "echo x >/data/f; cat /data/f"; docker volume rm $N >/dev/null'
+
+row "a multi-stage docker build" "" 'printf "%s\n" "FROM busybox AS first" "RUN echo made >/made && mkdir /d && chown app /d && id -u >/d/uid" "FROM busybox" "COPY --from=first /made /d/ /got/" "RUN cat /got/made /got/uid >/all && rm -r /got/made && ln -s all /link" >Dockerfile; with_default_runtime docker build -q -t $N . | grep -c sha256; docker run --rm $R $N sh -c "cat /link; ls -l /got | wc -l"; docker rmi $N >/dev/null'
 
 section "Networking"
 row "bridge network" "" 'docker run --rm $R busybox sh -c "ip -o -4 addr show eth0 | grep -c 172.17; ip route | grep -c default; ping -c 1 -W 10 172.17.0.1 | grep -c \"1 packets received\""'

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# `tests/docker/run --part workloads`, after make_workloads of tests/setup.sh: what people run under Docker, of Debian's packages: nginx, systemd, Docker itself, and services of Compose.
+# What people run under Docker, of Debian's packages: nginx, systemd, Docker itself, PostgreSQL, and services of Compose.  Those of $ONLY:
+# with all the other tests nginx, systemd and Compose; all of them by `tests/docker/run --part workloads`, after make_programs and
+# make_workloads of tests/setup.sh.
 
 WORKLOADS=${WORKLOADS:-$BUILD/workloads} PROGRAMS=${PROGRAMS:-$BUILD/programs} COMPOSE=${COMPOSE:-$BUILD/compose}
 
@@ -83,5 +85,27 @@ END
   is "$(docker ps -aq --filter name=project | wc -l)$(docker network ls -q --filter name=project | wc -l)" 00 "and all of them go"
 }
 
-for w in ${ONLY:-nginx_serves systemd_starts docker_in_docker postgres_keeps compose_connects}; do $w; done
+# Side by side, each in a process of its own: most of their time they boot.
+run_workload() {
+  local began=$SECONDS
+  "$1"
+  diag "$1: $((SECONDS - began)) s"
+}
+workloads=${ONLY:-docker_in_docker postgres_keeps systemd_starts compose_connects nginx_serves} pids=
+for w in $workloads; do
+  run_workload "$w" >"$work/workload.$w" 2>&1 &
+  pids="$pids $!"
+done
+# shellcheck disable=SC2086 # several words
+wait $pids
+for w in $workloads; do
+  grep -q '^\(not \)\?ok ' "$work/workload.$w" || not_ok "$w says what it has found"
+  while IFS= read -r line; do
+    case $line in
+      "ok "*) ok "${line#ok * - }" ;;
+      "not ok "*) not_ok "${line#not ok * - }" ;;
+      *) echo "$line" ;;
+    esac
+  done <"$work/workload.$w"
+done
 docker rmi workloads >/dev/null

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Many containers, some at a time, and nothing is left of them; the same while what runs them dies at random moments.
+#
+# `tests/docker/run --part many`: MANY=100 of them; with all the other tests, few.  SEED: of the moments, printed.
+
+MANY=${MANY:-100} AT_ONCE=${AT_ONCE:-10} KILLS=${KILLS:-20} SEED=${SEED:-$RANDOM}
+export RUNTIME=${RUNTIME:-runcvm} # runc: what Docker itself leaves
+
+# What there is of containers, in one line: what is runcvm's, and what is Docker's.
+ours() {
+  echo "$(left_processes | grep -vc containerd-shim) processes" \
+    "$(ip -o link | grep -cE ': (tap|rcvm|runcvm)') links" \
+    "$(find "$work/data/vms" -mindepth 1 2>/dev/null | wc -l) images" \
+    "$(find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null | wc -l) states and sockets" \
+    "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d | wc -l) cgroups"
+}
+dockers() {
+  # A network namespace is one of the mounts; Docker removes the file below it once a minute.
+  echo "$(left_processes | grep -c containerd-shim) shims" \
+    "$(grep -c " $work/.*\(merged\|rootfs\|netns/[^d]\)" /proc/self/mountinfo) mounts" \
+    "$(ip -o link | grep -cE ': veth') veths"
+}
+none_of_ours="0 processes 0 links 0 images 0 states and sockets 0 cgroups" none_of_dockers="0 shims 0 mounts 0 veths"
+no_container() { [ -z "$(docker ps -aq)" ]; }
+nothing_left() { no_container && [ "$(ours), $(dockers)" = "$none_of_ours, $none_of_dockers" ]; }
+remove_all() { docker ps -aq | xargs -r timeout 60 docker rm -f >/dev/null 2>&1; }
+clean() { remove_all; nothing_left; }
+# A dockerd that is killed while it makes a container knows nothing of it when it comes back: containerd does.
+clean_for_dockerd() {
+  remove_all
+  ctr -n moby container ls -q | while read -r id; do
+    timeout 20 ctr -n moby task delete -f "$id"
+    ctr -n moby container rm "$id"
+  done >/dev/null 2>&1
+  no_container && [ "$(ours)" = "$none_of_ours" ]
+}
+
+# one NUMBER: whether it did what it was to do.
+one() {
+  local name=many-$1
+  case $(($1 % 4)) in
+    0) [ "$(docker run --rm --runtime="$RUNTIME" --name "$name" busybox echo "$1")" = "$1" ] ;;
+    1) docker run --runtime="$RUNTIME" --name "$name" busybox sh -c "exit $(($1 % 100))"; [ $? = $(($1 % 100)) ] && docker rm "$name" >/dev/null ;;
+    2) docker run -d --runtime="$RUNTIME" --name "$name" busybox sleep 1000 >/dev/null && [ "$(docker exec "$name" echo "$1")" = "$1" ] && docker rm -f "$name" >/dev/null ;;
+    *) docker run -d --runtime="$RUNTIME" --name "$name" busybox sleep 1000 >/dev/null && docker stop -t 0 "$name" >/dev/null && docker rm "$name" >/dev/null ;;
+  esac
+}
+export -f one
+
+began=$SECONDS
+seq "$MANY" | PATH=$work/bin:$PATH xargs -P "$AT_ONCE" -I{} bash -c 'one {} && echo {}' 2>"$work/many.err" >"$work/many.out"
+is "$(wc -l <"$work/many.out")" "$MANY" "$MANY containers, $AT_ONCE at a time, do what they are to do"
+[ "$(wc -l <"$work/many.out")" = "$MANY" ] || diag "$(tail -n 5 "$work/many.err")"
+wait_for 30 nothing_left
+is "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "and nothing is left of them"
+diag "$MANY containers: $((SECONDS - began)) s"
+
+# Who is killed: the monitor, the VMM or the shim of any of them; and then dockerd.
+RANDOM=$SEED
+diag "seed $SEED"
+victim() {
+  case $1 in
+    monitor) pgrep -f '^[^ ]*runcvm-monitor|^sleep 1000' ;;
+    shim) pgrep -f '^[^ ]*containerd-shim-runc' ;;
+    vmm) pgrep -f '^[^ ]*qemu-system' ;;
+  esac | sort -n | awk -v n="$RANDOM" '{ pid[NR] = $1 } END { if (NR) print pid[n % NR + 1] }'
+}
+kill_one() {
+  local what=$1 pid
+  if [ "$what" = dockerd ]; then
+    kill -KILL "$dockerd_pid"
+    wait "$dockerd_pid" 2>/dev/null
+    start_dockerd || not_ok "dockerd starts again"
+  else
+    pid=$(victim "$what")
+    [ -n "$pid" ] && kill -KILL "$pid" 2>/dev/null || return 1
+  fi
+  killed="$killed $what"
+}
+# with_kills N KIND...: so many of these, while containers come and go.  They may fail as they like, but not hang.
+with_kills() {
+  local n=$1 runner began=$SECONDS
+  shift
+  killed=
+  : >"$work/go"
+  { i=0; while [ -e "$work/go" ]; do i=$((i + 1)); echo "$i"; done; } | PATH=$work/bin:$PATH xargs -P "$AT_ONCE" -I{} \
+    bash -c '[ -e "$work/go" ] || exit 0; one {}; timeout 60 docker rm -f many-{}' >/dev/null 2>&1 &
+  runner=$!
+  while [ "$(wc -w <<<"$killed")" -lt "$n" ] && [ $((SECONDS - began)) -lt $((n * 10)) ]; do
+    sleep "$((RANDOM % 2)).$((RANDOM % 10))"
+    kill_one "${@:RANDOM % $# + 1:1}"
+  done
+  rm "$work/go"
+  diag "killed:$killed"
+  no_runner() { ! kill -0 "$runner" 2>/dev/null; }
+  wait_for 120 no_runner && ok "no client hangs" || { not_ok "no client hangs"; diag "$(ps -eo pid,etimes,args | grep '[d]ocker ' | cut -c1-120)"; }
+}
+
+began=$SECONDS
+with_kills "$KILLS" monitor shim vmm
+wait_for 60 clean
+is "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "after kill -9 of monitors, VMMs and shims at random moments nothing is left"
+left_processes | while read -r line; do diag "$line"; done
+with_kills $(((KILLS + 4) / 5)) dockerd
+wait_for 60 clean_for_dockerd
+is "$(docker ps -aq | wc -l) containers, $(ours)" "0 containers, $none_of_ours" "after kill -9 of dockerd at random moments nothing of runcvm's is left"
+diag "of Docker's: $(dockers)"
+# That is no leak of runcvm's, and the checks that follow are about those.
+find "$work/docker-exec/netns" -mindepth 1 ! -name default 2>/dev/null | while read -r n; do umount "$n"; rm -f "$n"; done 2>/dev/null
+is "$(docker run --rm --runtime="$RUNTIME" busybox echo well)" well "and the next container runs"
+diag "kills: $((SECONDS - began)) s"
