@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -27,7 +28,10 @@ enum
   KILL_TIMEOUT_MS = 10000
 };
 
-/* Lines of "VERSION INODE PATH". */
+/* By whether systemd manages it, and whether it is of version 2. */
+static const char versions[2][2] = { { '1', '2' }, { 's', 'S' } };
+
+/* Lines of "VERSION INODE PATH"; the version is a letter where systemd removes the group. */
 char *
 rcvmi_cgroup_to_record (const struct rcvmi_cgroup *c, rcvm_error **err)
 {
@@ -37,7 +41,7 @@ rcvmi_cgroup_to_record (const struct rcvmi_cgroup *c, rcvm_error **err)
 
   for (size_t i = 0; f && i < c->n; i++)
     if (c->list[i].path)
-      fprintf (f, "%d %ju %s\n", c->list[i].v2 ? 2 : 1, (uintmax_t) c->list[i].inode, c->list[i].path);
+      fprintf (f, "%c %ju %s\n", versions[c->list[i].managed][c->list[i].v2], (uintmax_t) c->list[i].inode, c->list[i].path);
   if (!f || fclose (f) != 0)
     {
       free (text);
@@ -45,6 +49,20 @@ rcvmi_cgroup_to_record (const struct rcvmi_cgroup *c, rcvm_error **err)
       return NULL;
     }
   return text;
+}
+
+static int
+version_of (char letter, struct rcvmi_cgroup_hierarchy *h)
+{
+  for (int managed = 0; managed < 2; managed++)
+    for (int v2 = 0; v2 < 2; v2++)
+      if (letter == versions[managed][v2])
+        {
+          h->managed = managed;
+          h->v2 = v2;
+          return 0;
+        }
+  return -1;
 }
 
 static bool
@@ -67,11 +85,8 @@ read_record (struct rcvmi_cgroup *c, const char *record, rcvm_error **err)
       size_t len = strcspn (record, "\n");
       char *end = NULL;
 
-      if (len > 4 && (record[0] == '1' || record[0] == '2') && record[1] == ' ')
-        {
-          h->v2 = record[0] == '2';
-          h->inode = (ino_t) strtoumax (record + 2, &end, 10);
-        }
+      if (len > 4 && record[1] == ' ' && version_of (record[0], h) == 0)
+        h->inode = (ino_t) strtoumax (record + 2, &end, 10);
       if (end && *end == ' ' && end[1] == '/')
         {
           h->path = strndup (end + 1, len - (size_t) (end + 1 - record));
@@ -132,6 +147,37 @@ kill_round (const struct rcvmi_cgroup *c, int64_t deadline, rcvm_error **err)
   return pids ? n : RCVM_E_SYSTEM;
 }
 
+/* It does that itself, when the last process has left: were it gone before systemd has seen that, its unit would stay. */
+static int
+await_removal (const struct rcvmi_cgroup_hierarchy *h, int64_t deadline, rcvm_error **err)
+{
+  autoclose int watch = inotify_init1 (IN_CLOEXEC | IN_NONBLOCK);
+  struct pollfd p = { .fd = watch, .events = POLLIN };
+  char events[4096];
+
+  if (watch < 0 || (inotify_add_watch (watch, h->path, IN_DELETE_SELF) < 0 && errno != ENOENT))
+    return rcvmi_fail_errno (err, errno, "cannot watch the cgroup '%s'", h->path);
+  while (is_cgroup (h->path, h->inode))
+    {
+      int64_t left = deadline - rcvmi_clock_ms ();
+
+      if (left <= 0)
+        return rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "systemd has not removed the cgroup '%s'", h->path);
+      poll (&p, 1, (int) left);
+      while (read (watch, events, sizeof events) > 0)
+        ;
+    }
+  return 0;
+}
+
+static int
+remove_one (const struct rcvmi_cgroup_hierarchy *h, int64_t deadline, rcvm_error **err)
+{
+  if (h->managed)
+    return await_removal (h, deadline, err);
+  return rmdir (h->path) < 0 && errno != ENOENT ? rcvmi_fail_errno (err, errno, "cannot remove the cgroup '%s'", h->path) : 0;
+}
+
 int
 rcvmi_cgroup_remove_record (const char *record, rcvm_error **err)
 {
@@ -146,8 +192,15 @@ rcvmi_cgroup_remove_record (const char *record, rcvm_error **err)
         code = found;
     }
   for (size_t i = 0; i < c.n; i++)
-    if (rmdir (c.list[i].path) < 0 && errno != ENOENT && code == 0)
-      code = rcvmi_fail_errno (err, errno, "cannot remove the cgroup '%s'", c.list[i].path);
+    {
+      rcvm_error *e = NULL;
+      int r = remove_one (&c.list[i], deadline, &e);
+
+      if (code == 0 && r < 0)
+        code = rcvmi_error_pass (err, e);
+      else
+        rcvm_error_free (e);
+    }
   rcvmi_cgroup_clear (&c);
   return code;
 }

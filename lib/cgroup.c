@@ -110,7 +110,7 @@ enable_controllers (const char *dir)
 
 /* Below h->mount, level by level; *made: the last was not there before. */
 static int
-make_levels (struct rcvmi_cgroup_hierarchy *h, bool *made, rcvm_error **err)
+make_levels (struct rcvmi_cgroup_hierarchy *h, bool managed, bool *made, rcvm_error **err)
 {
   size_t start = strlen (h->mount);
   bool is_cpuset = has_controller (h, "cpuset");
@@ -120,7 +120,7 @@ make_levels (struct rcvmi_cgroup_hierarchy *h, bool *made, rcvm_error **err)
     {
       char c;
 
-      if (h->v2)
+      if (h->v2 && !managed)
         {
           *p = 0;
           enable_controllers (h->path);
@@ -191,8 +191,17 @@ check_path (const char *path, rcvm_error **err)
   return 0;
 }
 
+/* What cgroup.procs says where this process is alone. */
+static bool
+is_only_own (const char *processes)
+{
+  char *end;
+
+  return strtoll (processes, &end, 10) == getpid () && strcmp (end, "\n") == 0;
+}
+
 static int
-make_one (struct rcvmi_cgroup_hierarchy *h, const char *path, rcvm_error **err)
+make_one (struct rcvmi_cgroup_hierarchy *h, const char *path, bool managed, rcvm_error **err)
 {
   char first[32];
   bool made = false;
@@ -200,14 +209,15 @@ make_one (struct rcvmi_cgroup_hierarchy *h, const char *path, rcvm_error **err)
   int code = choose_path (h, path, err);
 
   if (code == 0)
-    code = make_levels (h, &made, err);
+    code = make_levels (h, managed, &made, err);
   if (code < 0)
     {
       free (steal_ptr (h->path));
       return code;
     }
   /* Its processes die with the VM, so it must be the VM's own. */
-  if (!made && read_file (h->path, "cgroup.procs", first, sizeof first) == 0 && first[0])
+  if (!made && read_file (h->path, "cgroup.procs", first, sizeof first) == 0 && first[0]
+      && !(managed && is_only_own (first)))
     {
       code = rcvmi_fail (err, RCVM_E_STATE, 0, "there are processes in the cgroup '%s' already", h->path);
       free (steal_ptr (h->path));
@@ -216,6 +226,7 @@ make_one (struct rcvmi_cgroup_hierarchy *h, const char *path, rcvm_error **err)
   if (stat (h->path, &st) < 0)
     return rcvmi_fail_errno (err, errno, "cannot look at the cgroup '%s'", h->path);
   h->inode = st.st_ino;
+  h->managed = managed && (h->v2 || has_controller (h, "name=systemd"));
   if (h->v2)
     {
       char text[1024] = "";
@@ -235,7 +246,7 @@ rcvmi_cgroup_make (struct rcvmi_cgroup *c, const char *path, rcvm_error **err)
   int code = check_path (path, err);
 
   for (size_t i = 0; i < c->n && code == 0; i++)
-    code = make_one (&c->list[i], path, err);
+    code = make_one (&c->list[i], path, c->managed, err);
   for (size_t i = 0; i < c->n && code < 0; i++)
     if (c->list[i].path)
       {

@@ -31,6 +31,7 @@ struct rcvmi_cgroup_hierarchy
   char *own;         /* the directory of this process's group; NULL: it lies outside of what is mounted */
   char *path;        /* that of the container's, once it is made */
   ino_t inode;
+  bool managed; /* systemd removes it, when it is empty */
 };
 
 struct rcvmi_cgroup
@@ -38,6 +39,7 @@ struct rcvmi_cgroup
   struct rcvmi_cgroup_hierarchy list[RCVMI_CGROUP_HIERARCHIES];
   size_t n;
   bool entered;
+  bool managed; /* systemd has made it, where it manages a hierarchy, and has put this process there */
 };
 
 /* What is mounted, by the texts of /proc/self/mountinfo and /proc/self/cgroup. */
@@ -69,7 +71,8 @@ uint64_t rcvmi_cgroup_oom_kills (const struct rcvmi_cgroup *c);
 
 /* A text by which another process removes the group; to be freed. */
 char *rcvmi_cgroup_to_record (const struct rcvmi_cgroup *c, rcvm_error **err);
-/* Kills what is left in the group (but not the caller), and removes it.  Nothing where another of its name is there now. */
+/* Kills what is left in the group (but not the caller), and removes it, or waits until systemd has.  Nothing where another of its
+   name is there now. */
 int rcvmi_cgroup_remove_record (const char *record, rcvm_error **err);
 
 #endif

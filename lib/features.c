@@ -65,7 +65,7 @@ cgroup (struct rcvmi_json *b)
 
   rcvmi_json_put (b, o, "v1", json_object_new_boolean (true));
   rcvmi_json_put (b, o, "v2", json_object_new_boolean (true));
-  rcvmi_json_put (b, o, "systemd", json_object_new_boolean (false));
+  rcvmi_json_put (b, o, "systemd", json_object_new_boolean (true));
   rcvmi_json_put (b, o, "systemdUser", json_object_new_boolean (false));
   rcvmi_json_put (b, o, "rdma", json_object_new_boolean (false));
   return o;

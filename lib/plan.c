@@ -211,10 +211,12 @@ plan_limits (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_
   int rc;
 
   if (driver && strcmp (driver, "systemd") == 0)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "the cgroup driver 'systemd' takes a client for systemd's D-Bus, which this version does not have: "
-                       "configure the engine for the driver 'cgroupfs' (Docker: \"exec-opts\": [\"native.cgroupdriver=cgroupfs\"])");
-  if (driver && strcmp (driver, "cgroupfs") != 0)
+    {
+      rc = rcvmi_plan_scope (&plan->scope, lx ? lx->cgroups_path : NULL, plan->id, err);
+      if (rc < 0)
+        return rc;
+    }
+  else if (driver && strcmp (driver, "cgroupfs") != 0)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "the option 'cgroup_driver' is '%.40s', and only cgroupfs and systemd are known",
                        driver);
   rc = rcvmi_plan_limits (&limits, lx ? lx->resources : NULL, &vm, false, err);
@@ -306,6 +308,7 @@ rcvmi_plan_free (struct rcvmi_plan *plan)
   free (plan->initramfs);
   free (plan->kernel_args);
   rcvmi_tuning_clear (&plan->tuning);
+  rcvmi_scope_clear (&plan->scope);
   for (size_t i = 0; i < plan->n_copies; i++)
     {
       free (plan->copies[i].source);

@@ -14,6 +14,7 @@
 #include <runcvm/error.h>
 
 #include "options.h"
+#include "plan-scope.h"
 #include "spec.h"
 #include "tlv.h"
 #include "tuning.h"
@@ -190,6 +191,7 @@ struct rcvmi_plan
   uint64_t memory_max; /* bytes: what the memory may grow to while the VM runs; at least `memory` */
   bool balloon; /* what the guest frees goes back to the host */
   struct rcvmi_tuning tuning;
+  struct rcvmi_scope scope; /* unit is NULL: systemd has no part in the cgroup */
   enum rcvmi_plan_template from_template;
 
   enum rcvmi_root_disk root_disk;

@@ -134,6 +134,8 @@ enum rcvmi_run_step rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **er
 /* run-cgroup.c */
 enum rcvmi_run_step rcvmi_run_begin_cgroup (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_cgroup (struct rcvmi_run *run);
+/* Writes those whose `late` is as given, and tells systemd where the group is its. */
+int rcvmi_run_limit (struct rcvmi_run *run, const struct rcvmi_limits *limits, bool late, rcvm_error **err);
 struct rcvmi_limits_vm rcvmi_run_limits_vm (const struct rcvmi_run *run);
 /* The boot is over: from now on its time is the container's. */
 int rcvmi_run_limit_time (struct rcvmi_run *run, rcvm_error **err);

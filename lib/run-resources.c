@@ -51,10 +51,10 @@ static int
 apply (struct rcvmi_run *run, const struct rcvmi_limits *limits, int64_t memory, rcvm_error **err)
 {
   uint64_t whole = run->plan->memory;
-  int code = rcvmi_cgroup_apply (&run->cgroup, limits, false, err);
+  int code = rcvmi_run_limit (run, limits, false, err);
 
   if (code == 0)
-    code = rcvmi_cgroup_apply (&run->cgroup, limits, true, err);
+    code = rcvmi_run_limit (run, limits, true, err);
   if (code == 0 && memory != 0 && run->plan->memory_max > whole)
     code = rcvmi_vmm_set_more_memory (&run->vmm, memory > 0 && (uint64_t) memory > whole ? (uint64_t) memory - whole : 0, err);
   if (code == 0 && memory != 0 && run->plan->balloon)

@@ -12,10 +12,10 @@ say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
 BUILD_PACKAGES="autoconf automake libtool pkg-config gcc make perl libjson-c-dev libnl-route-3-dev libnftnl-dev
-  libext2fs-dev libblkid-dev libarchive-dev zlib1g-dev libzstd-dev libseccomp-dev nettle-dev libcurl4-gnutls-dev libcmocka-dev swig python3-dev musl-tools linux-libc-dev"
+  libext2fs-dev libblkid-dev libarchive-dev zlib1g-dev libzstd-dev libseccomp-dev nettle-dev libcurl4-gnutls-dev libsystemd-dev libcmocka-dev swig python3-dev musl-tools linux-libc-dev"
 RUN_PACKAGES="qemu-system-x86 busybox-static debootstrap cpio kmod lz4 e2fsprogs"
 TEST_PACKAGES="dnsmasq-base iproute2 iputils-ping nftables g++ xz-utils valgrind clang libclang-rt-14-dev attr acl libcap2-bin abigail-tools xfsprogs zstd python3 procps runc docker.io containerd iptables
-  libnfs13 libnfs-utils wget diod podman netavark"
+  libnfs13 libnfs-utils wget diod systemd dbus podman netavark"
 
 # Installs those of the packages that are not there.
 install_packages() {

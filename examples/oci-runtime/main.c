@@ -57,7 +57,7 @@ static const struct option_spec global_options[] = {
   { "log-format", 0, TEXT, AT (log_format), "FORMAT", "format of FILE: text (default) or json" },
   { "debug", 0, FLAG, AT (debug), NULL, "every message, the guest's console included" },
   { "systemd-cgroup", 0, FLAG, AT (systemd_cgroup), NULL,
-    "new containers are refused: only the cgroupfs driver is supported" },
+    "cgroups are scopes that systemd makes: SLICE:PREFIX:NAME" },
   { "rootless", 0, TEXT, AT (rootless), "WHAT", "no effect: there is one way of running" },
   { "criu", 0, TEXT, AT (criu), "PROGRAM", "no effect: VMs are not saved by CRIU" },
   { "version", 'v', FLAG, AT (version), NULL, "print the versions" },

@@ -186,8 +186,9 @@ int rcvm_vm_detach_nic (rcvm_vm *vm, const char *name, rcvm_error **err);
 
 /* What the host gives it.  All since 0.1. */
 
-/* Who makes the container's cgroup on the host: "cgroupfs" (default): the library; "systemd": RCVM_E_UNSUPPORTED when
-   it is created, for this version does not speak to systemd.  Before rcvm_vm_create. */
+/* Who makes the container's cgroup on the host: "cgroupfs" (default): the library; "systemd": systemd, as the scope that
+   linux.cgroupsPath names as SLICE:PREFIX:NAME (system.slice:runcvm:ID without one); RCVM_E_HOST from rcvm_vm_create where it
+   cannot be reached.  Before rcvm_vm_create. */
 int rcvm_vm_set_cgroup_driver (rcvm_vm *vm, const char *driver, rcvm_error **err);
 /* Writes back what the container has changed in its root until now; its CPUs stand still meanwhile.  RCVM_E_STATE where the
    changes are discarded or kept. */

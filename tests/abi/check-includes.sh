@@ -21,6 +21,7 @@ netlink/*         lib/net*.[ch] tests/*
 libnftnl/*        lib/net-nft*.[ch]
 nettle/*          lib/digest.c
 curl/*            lib/vmm-firecracker-api.c
+systemd/*         lib/systemd.c
 seccomp.h         lib/plan-seccomp.c lib/confine-seccomp.c lib/sandbox*.c lib/writeback-sandbox.c lib/nfs-sandbox.c
 nfsc/*            tests/bench/*
 sys/capability.h  lib/sandbox*.c

@@ -35,7 +35,9 @@ for o in l3-cache-schema mem-bw-schema; do
 done
 fails "a spec for who is not root" 1 cli "--rootless is not supported" spec --rootless --bundle "$work"
 bundle <<<'{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"}}'
-fails "systemd's cgroups" 1 plan "the cgroup driver 'systemd' takes a client for systemd's D-Bus" --systemd-cgroup create --bundle "$work/bundle" x
+bundle <<<'{"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"}, "linux": {"cgroupsPath": "/docker/x"}}'
+fails "a path that is not systemd's" 1 plan "'linux.cgroupsPath' is '/docker/x', and with the cgroup driver systemd it is SLICE:PREFIX:NAME" \
+  --systemd-cgroup create --bundle "$work/bundle" x
 fails "an update of no VM" 1 state "there is no VM 'x'" update --memory 64M --cpu-quota -1 --cpuset-cpus 0-1 x
 
 # The standard error of `create` is the container's: warnings are not for it.

@@ -57,7 +57,7 @@ func TestLimits048Refused(t *testing.T) {
 	for i, c := range []struct {
 		driver string
 		code   runcvm.Code
-	}{{"systemd", runcvm.Unsupported}, {"other", runcvm.Invalid}} {
+	}{{"other", runcvm.Invalid}} {
 		vm := newVM(t, fmt.Sprint("refused", i), "true")
 		must(t, vm.SetCgroupDriver(c.driver))
 		fails(t, c.code, vm.Start())
