@@ -27,7 +27,7 @@ like "$(with --mount "type=virtiofs,src=$a,dst=/a,server=unfsd" -- bad true 2>&1
 no_leaks "errors leave nothing"
 export RUNCVM_UNFSD=${RUNCVM_UNFSD:-$(PATH=$PATH:/usr/sbin:/usr/local/sbin command -v unfsd || :)}
 if [ -z "$RUNCVM_UNFSD" ]; then
-  ok "volumes by unfsd # skip it is not installed"
+  ok "volumes by unfsd # skip without unfsd"
   exit 0
 fi
 
