@@ -48,7 +48,7 @@ wait_for 30 gone_inside && ok "and the process in the VM is gone" || not_ok "the
 docker exec kill-exec true && ok "its container is not" || not_ok "its container went with it"
 
 # A kernel that panics; only where it is the VM's.
-docker run --name panic --runtime=runcvm --privileged busybox sh -c 'grep -q rcvm.agent /proc/cmdline && echo c >/proc/sysrq-trigger; sleep 60' >"$work/panic" 2>&1
+docker run --name panic --runtime=runcvm --privileged busybox sh -c 'grep -q cryptomgr.notests /proc/cmdline && echo c >/proc/sysrq-trigger; sleep 60' >"$work/panic" 2>&1
 is "$(docker inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' panic)" "exited 125 false" "a guest whose kernel panics: its container has ended, with a failure"
 docker ps -aq | xargs docker rm -f >/dev/null 2>&1
 is "$(docker ps -aq | wc -l)" 0 "all of them can be removed"
