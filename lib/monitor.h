@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The monitor's own structures; monitor.c is the process, monitor-client.c its connections. */
+/* The monitor's own structures; monitor.c is the process, monitor-client.c its connections, monitor-request.c what they ask for. */
 #ifndef RCVM_LIB_MONITOR_H
 #define RCVM_LIB_MONITOR_H
 
