@@ -10,8 +10,8 @@ wait_for 20 gone
 is "$(left_processes)" "" "no monitor, VMM, shepherd or shim"
 is "$(grep -c " $work/.*\(merged\|rootfs\|netns/[^d]\)" /proc/self/mountinfo)" 0 "no mount"
 is "$(ip -o link | grep -cE ': (tap|veth|rcvm|runcvm)')" 0 "no TAP or veth"
-is "$(find "$work/data/vms" -mindepth 1 2>/dev/null | wc -l)" 0 "no disk"
-is "$(find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null | wc -l)" 0 "no state or socket"
-is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d | wc -l)" 0 "no cgroup"
-# But for the file whose locks say which users are taken.
-is "$(find /run -mindepth 1 -path '*runcvm*' ! -type d ! -name runcvm-users | wc -l)" 0 "nothing in /run"
+is "$(find "$work/data/vms" -mindepth 1 2>/dev/null)" "" "no disk"
+is "$(find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null)" "" "no state or socket"
+is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d)" "" "no cgroup"
+# But for the files whose locks say which users and which names are taken.
+is "$(find /run -mindepth 1 -path '*runcvm*' ! -type d ! -name runcvm-users ! -name .lock)" "" "nothing in /run"

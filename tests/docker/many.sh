@@ -84,8 +84,9 @@ with_kills() {
   shift
   killed=
   : >"$work/go"
-  { i=0; while [ -e "$work/go" ]; do i=$((i + 1)); echo "$i"; done; } | PATH=$work/bin:$PATH xargs -P "$AT_ONCE" -I{} \
-    bash -c '[ -e "$work/go" ] || exit 0; one {}; timeout 60 docker rm -f many-{}' >/dev/null 2>&1 &
+  # So many at a time, each with numbers of its own.
+  seq "$AT_ONCE" | PATH=$work/bin:$PATH xargs -P "$AT_ONCE" -I{} bash -c 'for ((i = {}; ; i += '"$AT_ONCE"')); do
+    [ -e "$work/go" ] || exit 0; one $i; timeout 60 docker rm -f many-$i; done' >/dev/null 2>&1 &
   runner=$!
   while [ "$(wc -w <<<"$killed")" -lt "$n" ] && [ $((SECONDS - began)) -lt $((n * 10)) ]; do
     sleep "$((RANDOM % 2)).$((RANDOM % 10))"

@@ -90,3 +90,7 @@ for p in ${PIECES:-"${!pieces[@]}"}; do
   is "$(cat "$podman/out/$p.runcvm")" "$(cat "$podman/out/$p.runc")" "podman: $p: as with runc"
 done
 is "$(podman ps -aq)" "" "podman: no container is left"
+
+# The cgroups in which Podman puts its conmon are its own, and it leaves them: only those are taken away here.
+find /sys/fs/cgroup -path "*$cgroup_parent/conmon" -type d -exec rmdir {} +
+is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d)" "" "podman: no cgroup is left"
