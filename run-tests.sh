@@ -90,26 +90,33 @@ export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 # One of the trees that are read is this machine's /usr.
 export PYTHONDONTWRITEBYTECODE=1
 
-# One after the other what keeps all CPUs busy, then two rows side by side of what does not.
-parts="check vm lab docker net write-back rootfs layers volumes valgrind sanitizers fuzz distcheck"
+run_part() {
+  case $1 in
+    check) part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k -j"$(nproc)" check ;;
+    vm) part vm tests/run-vm ;;
+    lab) part lab tests/lab/check ;;
+    docker) part docker timeout --kill-after=60 1500 tests/docker/run ;;
+    distcheck) part distcheck single distcheck env -u ROOTFS -u KERNEL -u INITRAMFS -u RUNCVM_GUEST_DIR -u BUSYBOX timeout 1500 make -C "$build" distcheck ;;
+    sanitizers) part sanitizers single sanitizers timeout 1200 make -C "$build" check-sanitizers ;;
+    valgrind) part valgrind single valgrind timeout 1200 make -C "$build" check-valgrind ;;
+    fuzz) part fuzz single fuzz timeout 900 make -C "$build" check-fuzz ;;
+    layers) part layers tests/rootfs/check-layers.sh ;;
+    rootfs) part rootfs tests/rootfs/check-trees.sh ;;
+    write-back) part write-back tests/rootfs/write-back.sh ;;
+    net) part net tests/net/run ;;
+    volumes) part volumes timeout --kill-after=30 600 tests/volumes/check-volumes.sh ;;
+  esac
+}
+
+# First what keeps all CPUs busy; then always two of the others, those that take long before those that do not.
+parts="check vm lab docker distcheck sanitizers valgrind fuzz layers rootfs write-back net volumes"
 for p in $parts; do rm -f "$build/part-$p.log"; done
-part check check "$build" check timeout --kill-after=30 1500 make -C "$build" -k -j"$(nproc)" check
-part vm tests/run-vm
-part lab tests/lab/check
-(
-  part docker timeout --kill-after=60 900 tests/docker/run
-  part net tests/net/run
-  part write-back tests/rootfs/write-back.sh
-  part rootfs tests/rootfs/check-trees.sh
-) &
-(
-  part layers tests/rootfs/check-layers.sh
-  part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh
-  part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
-  part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
-  part fuzz single fuzz timeout 600 make -C "$build" check-fuzz
-  part distcheck single distcheck env -u ROOTFS -u KERNEL -u INITRAMFS -u RUNCVM_GUEST_DIR -u BUSYBOX timeout 1200 make -C "$build" distcheck
-) &
+run_part check
+for p in $parts; do
+  [ $p != check ] || continue
+  while [ "$(jobs -pr | wc -l)" -ge 2 ]; do wait -n; done
+  run_part $p &
+done
 wait
 for p in $parts; do count "$p"; done
 
