@@ -256,9 +256,7 @@ void rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd);
 
 /* run-volumes-tcp.c */
 /* The network is there: for volumes by TCP, the guest is told where they are. */
-/* run-diod.c: a server of files that somebody else made; `advice` follows "it is not there:". */
-char *rcvmi_run_find_server (const char *variable, const char *name, const char *const *places, const char *advice,
-                             rcvm_error **err);
+/* run-diod.c */
 int rcvmi_run_start_diods (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_diods (struct rcvmi_run *run);
 /* The connection to one, which can be had once; -1. */

@@ -9,7 +9,7 @@
 #include "config.h"
 
 #define RCVMI_STAGE "volumes"
-#include "run-parts.h"
+#include "run-server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,17 +32,14 @@ enum
   /* The fds of the child. */
   DIRECTORY_FD = RCVMI_PROC_FORK_FD,
   LISTENER_FD,
-  OUTPUT_FD,
-  TEXT_MAX = 1024
+  OUTPUT_FD
 };
 
 struct server
 {
-  struct rcvmi_run *run;
+  struct rcvmi_run_server server;
   const struct rcvmi_plan_share *share;
-  struct rcvmi_proc proc;
-  struct rcvmi_ev_source *death;
-  int error_fd, output_fd, fd;
+  int error_fd, fd;
 };
 
 struct rcvmi_run_shares
@@ -51,26 +48,6 @@ struct rcvmi_run_shares
   struct server list[RCVMI_VMM_SHARES];
   size_t n;
 };
-
-static char *
-find_program (rcvm_error **err)
-{
-  /* Debian's QEMU has it, and that of later releases has a package of its own. */
-  static const char *const places[] = { "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd" };
-  char *program = rcvmi_vmm_find_program ("RUNCVM_VIRTIOFSD", "virtiofsd");
-  const char *asked = secure_getenv ("RUNCVM_VIRTIOFSD");
-
-  for (size_t i = 0; !program && !(asked && *asked) && i < sizeof places / sizeof places[0]; i++)
-    if (access (places[i], X_OK) == 0 && !(program = strdup (places[i])))
-      {
-        rcvmi_fail_nomem (err);
-        return NULL;
-      }
-  if (!program)
-    rcvmi_fail (err, RCVM_E_HOST, 0,
-                "virtiofsd is not there: install qemu-system-common, or say in RUNCVM_VIRTIOFSD where it is");
-  return program;
-}
 
 /* In the child. */
 
@@ -97,7 +74,7 @@ static int
 run_server (void *user, rcvm_error **err)
 {
   const struct server *s = user;
-  const char *place = s->run->disks.dir;
+  const char *place = s->server.run->disks.dir;
   autofree char *listener = NULL, *options = NULL;
   int code = mount_directory (place, s->share->read_only, err);
 
@@ -111,8 +88,8 @@ run_server (void *user, rcvm_error **err)
   if (dup2 (OUTPUT_FD, 0) < 0 || dup2 (OUTPUT_FD, 1) < 0 || dup2 (OUTPUT_FD, 2) < 0
       || fcntl (LISTENER_FD, F_SETFD, 0) < 0)
     return rcvmi_fail_errno (err, errno, "cannot pass file descriptors to virtiofsd");
-  execl (s->run->shares->program, "virtiofsd", listener, "-f", "-o", options, "-o", "log_level=err", NULL);
-  return rcvmi_fail_errno (err, errno, "cannot execute '%s'", s->run->shares->program);
+  execl (s->server.run->shares->program, "virtiofsd", listener, "-f", "-o", options, "-o", "log_level=err", NULL);
+  return rcvmi_fail_errno (err, errno, "cannot execute '%s'", s->server.run->shares->program);
 }
 
 /* In the monitor. */
@@ -121,37 +98,20 @@ static void
 on_death (void *user, uint32_t events)
 {
   struct server *s = user;
+  struct rcvmi_run_server_end end;
   rcvm_error *e = NULL;
-  char text[TEXT_MAX], how[64], what[256];
-  ssize_t n = read (s->output_fd, text, sizeof text - 1);
-  int status;
+  char what[256];
 
   (void) events;
-  text[n > 0 ? n : 0] = 0;
-  text[strcspn (text, "\n")] = 0;
-  rcvmi_ev_remove (steal_ptr (s->death));
-  status = rcvmi_proc_reap (&s->proc);
+  rcvmi_run_server_reap (&s->server, &end);
   /* With the VMM, it ends as it should. */
-  if (s->run->process_ended || s->run->ending)
+  if (end.expected)
     return;
-  rcvmi_proc_describe (status, how, sizeof how);
   snprintf (what, sizeof what, "virtiofsd, which shares '%.200s' with the VM,", s->share->source);
-  if (*text || rcvmi_proc_read_error (steal_fd (&s->error_fd), status, what, &e) == 0)
-    rcvmi_fail (&e, RCVM_E_SYSTEM, 0, "%s ended with %s%s%s", what, how, *text ? ": " : "", text);
-  rcvmi_run_fail (s->run, e);
-}
-
-static int
-open_directory (const struct rcvmi_plan_share *share, rcvm_error **err)
-{
-  int fd = open (share->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-  if (fd < 0 && errno == ENOTDIR)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "'%.200s' is no directory, and virtiofs shares nothing else",
-                       share->source);
-  return fd < 0 ? rcvmi_fail_errno (err, errno, "cannot open '%.200s', which is to be mounted at '%.200s' in the VM",
-                                    share->source, share->target)
-                : fd;
+  if (*end.text || rcvmi_proc_read_error (steal_fd (&s->error_fd), end.status, what, &e) == 0)
+    rcvmi_run_server_fail (&s->server, &end, what);
+  else
+    rcvmi_run_fail (s->server.run, e);
 }
 
 /* A pair of which one end still listens: that is what virtiofsd takes. */
@@ -164,7 +124,7 @@ make_sockets (struct server *s, int *listener, rcvm_error **err)
   *listener = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   s->fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   /* However long the directory's path is. */
-  snprintf (address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/virtiofs.sock", s->run->disks.dir_fd);
+  snprintf (address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/virtiofs.sock", s->server.run->disks.dir_fd);
   if (*listener < 0 || s->fd < 0 || bind (*listener, (struct sockaddr *) &address, sizeof address) < 0)
     return rcvmi_fail_errno (err, errno, "cannot make the socket of virtiofsd");
   if (listen (*listener, 1) < 0 || connect (s->fd, (struct sockaddr *) &address, sizeof address) < 0)
@@ -176,26 +136,21 @@ make_sockets (struct server *s, int *listener, rcvm_error **err)
 static int
 start_server (struct server *s, rcvm_error **err)
 {
-  autoclose int directory = open_directory (s->share, err), listener = -1, writer = -1;
-  int output[2], fds[3], code;
+  autoclose int directory = rcvmi_run_server_open ("virtiofs", s->share->source, s->share->target, err), listener = -1, writer = -1;
+  int fds[3], code;
 
   if (directory < 0)
     return directory;
   code = make_sockets (s, &listener, err);
+  if (code == 0)
+    code = rcvmi_run_server_pipe (&s->server, &writer, err);
   if (code < 0)
     return code;
-  if (pipe2 (output, O_CLOEXEC | O_NONBLOCK) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot make a pipe");
-  s->output_fd = output[0];
-  writer = output[1];
   fds[0] = directory;
   fds[1] = listener;
   fds[2] = writer;
-  code = rcvmi_proc_fork_with (&s->proc, run_server, s, fds, 3, &s->error_fd, err);
-  if (code < 0)
-    return code;
-  s->death = rcvmi_ev_add (s->run->ev, s->proc.pidfd, EPOLLIN, on_death, s, err);
-  return s->death ? 0 : RCVM_E_SYSTEM;
+  code = rcvmi_proc_fork_with (&s->server.proc, run_server, s, fds, 3, &s->error_fd, err);
+  return code == 0 ? rcvmi_run_server_watch (&s->server, on_death, s, err) : code;
 }
 
 static int
@@ -216,6 +171,8 @@ check (const struct rcvmi_run *run, rcvm_error **err)
 enum rcvmi_run_step
 rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err)
 {
+  /* Debian's QEMU has it, and that of later releases has a package of its own. */
+  static const char *const places[] = { "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", NULL };
   const struct rcvmi_plan *plan = run->plan;
   struct rcvmi_run_shares *m;
 
@@ -227,13 +184,14 @@ rcvmi_run_begin_shares (struct rcvmi_run *run, rcvm_error **err)
   if (!m)
     rcvmi_fail_nomem (err);
   else
-    m->program = find_program (err);
+    m->program = rcvmi_run_find_server ("RUNCVM_VIRTIOFSD", "virtiofsd", places,
+                                        "install qemu-system-common, or say in RUNCVM_VIRTIOFSD where it is", err);
   if (!m || !m->program)
     return RCVMI_STEP_FAILED;
   for (size_t i = 0; i < plan->n_shares; i++)
     {
-      m->list[i] = (struct server){ .run = run, .share = &plan->shares[i], .proc = RCVMI_PROC_INIT,
-                                    .error_fd = -1, .output_fd = -1, .fd = -1 };
+      m->list[i] = (struct server){ .server = RCVMI_RUN_SERVER_INIT, .share = &plan->shares[i], .error_fd = -1, .fd = -1 };
+      m->list[i].server.run = run;
       m->n++;
       if (start_server (&m->list[i], err) < 0)
         return RCVMI_STEP_FAILED;
@@ -250,10 +208,8 @@ rcvmi_run_undo_shares (struct rcvmi_run *run)
     {
       struct server *s = &m->list[i];
 
-      rcvmi_ev_remove (s->death);
-      rcvmi_proc_kill (&s->proc);
+      rcvmi_run_server_clear (&s->server);
       cleanup_close (&s->error_fd);
-      cleanup_close (&s->output_fd);
       cleanup_close (&s->fd);
     }
   if (m)

@@ -8,35 +8,31 @@
 #include "config.h"
 
 #define RCVMI_STAGE "volumes"
-#include "run-parts.h"
+#include "run-server.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "confine.h"
 #include "err.h"
 #include "net-ns.h"
 
 enum
 {
   NFS_PORT = 2049,
-  READY_MS = 60000,
-  TEXT_MAX = 4096,
-  OPEN_FILES = 4096,
-  THREADS = 64
+  READY_MS = 60000
 };
 
 #define PLACE "/run"
@@ -45,11 +41,10 @@ enum
 
 struct rcvmi_run_unfsd
 {
-  struct rcvmi_run *run;
-  struct rcvmi_proc proc;
+  struct rcvmi_run_server server;
   struct rcvmi_netns ns;
-  struct rcvmi_ev_source *death, *ready, *timer;
-  int output_fd, ready_fd;
+  struct rcvmi_ev_source *ready, *timer;
+  int ready_fd;
 };
 
 /* In the child: nothing else is there to be brought up. */
@@ -71,28 +66,44 @@ enter (void *confine, char *what, size_t size)
 /* In the monitor. */
 
 static void
+describe (const struct rcvmi_run_unfsd *u, char *what, size_t size)
+{
+  snprintf (what, size, "unfsd, which serves the volumes of VM '%.128s',", u->server.run->options.id);
+}
+
+static void
 on_death (void *user, uint32_t events)
 {
   struct rcvmi_run_unfsd *u = user;
-  rcvm_error *e = NULL;
-  char text[TEXT_MAX], how[64], *last = text;
-  ssize_t n = read (u->output_fd, text, sizeof text - 1);
-  int status;
+  struct rcvmi_run_server_end end;
+  char what[256];
 
   (void) events;
-  text[n > 0 ? n : 0] = 0;
-  while (n > 0 && text[n - 1] == '\n')
-    text[--n] = 0;
-  if (strrchr (text, '\n'))
-    last = strrchr (text, '\n') + 1;
-  rcvmi_ev_remove (steal_ptr (u->death));
-  status = rcvmi_proc_reap (&u->proc);
-  if (u->run->process_ended || u->run->ending)
+  rcvmi_run_server_reap (&u->server, &end);
+  if (end.expected)
     return;
-  rcvmi_proc_describe (status, how, sizeof how);
-  rcvmi_fail (&e, RCVM_E_SYSTEM, 0, "unfsd, which serves the volumes of VM '%s', ended with %s%s%s", u->run->options.id, how,
-              *last ? ": " : "", last);
-  rcvmi_run_fail (u->run, e);
+  describe (u, what, sizeof what);
+  rcvmi_run_server_fail (&u->server, &end, what);
+}
+
+/* Its namespace.  One that has ended already has none any more, and then its end is the error. */
+static int
+open_namespace (struct rcvmi_run_unfsd *u, rcvm_error **err)
+{
+  struct pollfd p = { .fd = u->server.proc.pidfd, .events = POLLIN };
+  struct rcvmi_run_server_end end;
+  rcvm_error *e = NULL;
+  char what[256];
+  int code = rcvmi_netns_open (&u->ns, NULL, u->server.proc.pid, -1, &e);
+
+  if (code == 0)
+    return 0;
+  if (poll (&p, 1, 0) != 1)
+    return rcvmi_error_pass (err, e);
+  rcvm_error_free (e);
+  rcvmi_run_server_reap (&u->server, &end);
+  describe (u, what, sizeof what);
+  return rcvmi_run_server_error (&end, what, err);
 }
 
 static void
@@ -111,7 +122,7 @@ on_ready (void *user, uint32_t events)
     return;
   rcvmi_ev_remove (steal_ptr (u->ready));
   rcvmi_ev_remove (steal_ptr (u->timer));
-  rcvmi_run_advance (u->run);
+  rcvmi_run_advance (u->server.run);
 }
 
 static void
@@ -123,7 +134,7 @@ on_timeout (void *user, uint32_t events)
   (void) events;
   rcvmi_ev_remove (steal_ptr (u->timer));
   rcvmi_fail (&e, RCVM_E_TIMEOUT, 0, "unfsd did not say within %d seconds that it is ready", READY_MS / 1000);
-  rcvmi_run_fail (u->run, e);
+  rcvmi_run_fail (u->server.run, e);
 }
 
 static int
@@ -161,16 +172,10 @@ watch_for_number (struct rcvmi_run_unfsd *u, int dir, rcvm_error **err)
 static int
 confine (struct rcvmi_run_unfsd *u, struct rcvmi_confine *c, const char *program, const int *exports, rcvm_error **err)
 {
-  const struct rcvmi_plan *plan = u->run->plan;
+  const struct rcvmi_plan *plan = u->server.run->plan;
   autoclose int dir = -1;
-  int code = rcvmi_confine_add_program (c, program, err);
+  int code = rcvmi_run_server_confine (c, program, err);
 
-  c->capabilities = RCVMI_CONFINE_FILE_SERVER;
-  c->files = OPEN_FILES;
-  c->threads = THREADS;
-  c->file_size = RLIM_INFINITY;
-  if (code == 0)
-    code = rcvmi_confine_add_device (c, "/dev/null", "/dev/null", err);
   if (code == 0)
     code = rcvmi_confine_add_place (c, PLACE, 0, &dir, err);
   for (size_t i = 0; code == 0 && i < plan->n_volumes; i++)
@@ -207,7 +212,7 @@ spawn (struct rcvmi_run_unfsd *u, const char *program, const int *exports, int o
 
   how.namespaces = rcvmi_confine_namespaces (&c);
   if (code == 0)
-    code = rcvmi_proc_spawn_as (&u->proc, &how, err);
+    code = rcvmi_proc_spawn_as (&u->server.proc, &how, err);
   rcvmi_confine_clear (&c);
   return code;
 }
@@ -220,7 +225,7 @@ rcvmi_run_start_unfsd (struct rcvmi_run *run, const int *exports, rcvm_error **e
   autofree char *program = NULL;
   autoclose int writer = -1;
   struct rcvmi_run_unfsd *u;
-  int output[2], code;
+  int code;
 
   if (geteuid () != 0)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "only root can have unfsd serve volumes: leave out 'server=unfsd'");
@@ -231,18 +236,18 @@ rcvmi_run_start_unfsd (struct rcvmi_run *run, const int *exports, rcvm_error **e
   u = run->unfsd = calloc (1, sizeof *u);
   if (!u)
     return rcvmi_fail_nomem (err);
-  *u = (struct rcvmi_run_unfsd){ .run = run, .proc = RCVMI_PROC_INIT, .ns = RCVMI_NETNS_INIT, .output_fd = -1, .ready_fd = -1 };
-  if (pipe2 (output, O_CLOEXEC | O_NONBLOCK) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot make a pipe");
-  u->output_fd = output[0];
-  writer = output[1];
-  code = spawn (u, program, exports, writer, err);
+  *u = (struct rcvmi_run_unfsd){ .server = RCVMI_RUN_SERVER_INIT, .ns = RCVMI_NETNS_INIT, .ready_fd = -1 };
+  u->server.run = run;
+  code = rcvmi_run_server_pipe (&u->server, &writer, err);
   if (code == 0)
-    code = rcvmi_netns_open (&u->ns, NULL, u->proc.pid, -1, err);
+    code = spawn (u, program, exports, writer, err);
+  if (code == 0)
+    code = open_namespace (u, err);
+  if (code == 0)
+    code = rcvmi_run_server_watch (&u->server, on_death, u, err);
   if (code != 0)
     return code;
-  u->death = rcvmi_ev_add (ev, u->proc.pidfd, EPOLLIN, on_death, u, err);
-  u->ready = u->death ? rcvmi_ev_add (ev, u->ready_fd, EPOLLIN, on_ready, u, err) : NULL;
+  u->ready = rcvmi_ev_add (ev, u->ready_fd, EPOLLIN, on_ready, u, err);
   u->timer = u->ready ? rcvmi_ev_add_timer (ev, READY_MS, on_timeout, u, err) : NULL;
   return u->timer ? 0 : RCVM_E_SYSTEM;
 }
@@ -254,12 +259,10 @@ rcvmi_run_undo_unfsd (struct rcvmi_run *run)
 
   if (!u)
     return;
-  rcvmi_ev_remove (u->death);
+  rcvmi_run_server_clear (&u->server);
   rcvmi_ev_remove (u->ready);
   rcvmi_ev_remove (u->timer);
-  rcvmi_proc_kill (&u->proc);
   rcvmi_netns_close (&u->ns);
-  cleanup_close (&u->output_fd);
   cleanup_close (&u->ready_fd);
   free (u);
 }
