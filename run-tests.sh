@@ -104,7 +104,7 @@ part lab tests/lab/check
 ) &
 (
   part layers tests/rootfs/check-layers.sh
-  part volumes timeout --kill-after=30 300 tests/volumes/check-volumes.sh
+  part volumes env RACE_SECONDS=60 timeout --kill-after=30 300 tests/volumes/check-volumes.sh
   part valgrind single valgrind timeout 900 make -C "$build" check-valgrind
   part sanitizers single sanitizers timeout 900 make -C "$build" check-sanitizers
   part fuzz single fuzz timeout 600 make -C "$build" check-fuzz

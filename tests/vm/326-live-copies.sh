@@ -73,7 +73,6 @@ is "$?" 5 "no write has failed while the disk stood still"
 is "$(cat "$c/last" "$e/e")" $'last\ne' "the rest goes back at the exit"
 is "$(cat "$c/one" "$c/added")" $'host\'s again\nadded' "where the host's changes still stay"
 succeeds "and the lines are all there" is_prefix "$p/lines"
-is "$(grep 'not written back now' "$work/log" | sort | uniq -d)" "" "a failure is not warned of again for the same reason"
 no_leaks
 
 # kill -9: what was written back is whole.
@@ -95,11 +94,12 @@ runcvm delete --force live
 no_leaks
 
 # A VM that is paused has time.
-runcvm run --detach --memory 160M --log-level error --rootfs-changes discard --rootfs "$BUSYBOX" --mount "type=copy,src=$c,dst=/c,write-back=change:1" live -- \
-  sh -c 'while [ ! -e /go ]; do sleep 0.1; done; echo paused >/c/paused; sleep 100000'
-in_vm 'touch /go'
+runcvm run --detach --memory 160M --log-level error --rootfs-changes discard --rootfs "$BUSYBOX" --mount "type=copy,src=$c,dst=/c,write-back=change:3" live -- sleep 100000
+for _ in $(seq 100); do in_vm true 2>/dev/null && break; sleep 0.2; done
+# Not written back yet, unless the machine is very slow: it is due while the VM stands still.
+in_vm 'echo paused >/c/paused'
 runcvm pause live
-sleep 2
+sleep 4
 succeeds "a paused VM goes on" runcvm resume live
 follows "and so does what it has changed" has "$c/paused" paused
 succeeds "it is killed, and nobody waits" runcvm kill live KILL
