@@ -87,7 +87,9 @@ kill -9 "$(runcvm state live | python3 -c 'import json, sys; print(json.load(sys
 succeeds "a VM that was killed leaves what was written back last" is_prefix "$p/lines"
 n=$(wc -l <"$p/lines")
 wait_for stopped live
-succeeds "the next call writes back what was on its disk" is_prefix "$p/lines"
+# A disk that was cut off has all up to some block, which may end in the middle of a line.
+is_cut() { [ -s "$1" ] && seq "$(($(wc -l <"$1") + 1))" | head -c "$(stat -c %s "$1")" | cmp -s - "$1"; }
+succeeds "the next call writes back what was on its disk" is_cut "$p/lines"
 succeeds "which is no less" [ "$(wc -l <"$p/lines")" -ge "$n" ]
 follows "with what was removed" gone "$c/temporary"
 runcvm delete --force live
