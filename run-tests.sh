@@ -104,7 +104,7 @@ run_part() {
     rootfs) part rootfs tests/rootfs/check-trees.sh ;;
     write-back) part write-back tests/rootfs/write-back.sh ;;
     net) part net tests/net/run ;;
-    volumes) part volumes timeout --kill-after=30 600 tests/volumes/check-volumes.sh ;;
+    volumes) part volumes env RACE_SECONDS=60 timeout --kill-after=30 600 tests/volumes/check-volumes.sh ;;
   esac
 }
 

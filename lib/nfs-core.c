@@ -105,6 +105,7 @@ rcvmi_nfs_core_free (struct nfs_server *s)
   rcvmi_nfs_objects_free (s);
   rcvmi_nfs_exports_free (s);
   rcvmi_nfs_places_free (s);
+  rcvmi_nfs_known_free (s);
   rcvmi_nfs_dirs_trim (s);
   rcvmi_nfs_bufs_trim (&s->bufs);
   for (unsigned i = 0; i < RCVMI_NFS_MOUNTED; i++)

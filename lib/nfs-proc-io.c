@@ -17,6 +17,7 @@
 enum
 {
   SEND_FILE_MIN = 32 << 10, /* bytes that are worth two more system calls */
+  WRITE_PART = 128 << 10,
   PAGE = 4096,
   READ_HEAD = 4 + 4 + NFS_FATTR + 4 + 4 + 4 /* what precedes the data in READ3resok */
 };
@@ -161,16 +162,27 @@ rcvmi_nfs_proc_read (struct nfs_call *c)
   return NFS_DONE;
 }
 
-/* Bytes written or a negative errno.  A part is enough: the client goes on from there. */
+/* Bytes written or a negative errno.  A part is enough: the client goes on from there.
+
+   The size of a write(2) becomes that of the page cache's folios, and ext4 looks at all blocks of a folio for each small write
+   to it later: 18 us for 4 KiB in a folio of a MiB, 5 in one of 128 KiB. */
 static ssize_t
 write_at (int fd, const uint8_t *data, size_t count, uint64_t offset)
 {
-  ssize_t n;
+  size_t done = 0;
 
   if (offset > INT64_MAX || count > INT64_MAX - offset)
     return -EFBIG;
-  n = pwrite (fd, data, count, (off_t) offset);
-  return n < 0 ? -errno : n;
+  while (done < count)
+    {
+      size_t at = offset + done, part = WRITE_PART - at % WRITE_PART;
+      ssize_t n = pwrite (fd, data + done, part < count - done ? part : count - done, (off_t) at);
+
+      if (n <= 0)
+        return done ? (ssize_t) done : n < 0 ? -errno : 0;
+      done += (size_t) n;
+    }
+  return (ssize_t) done;
 }
 
 static int

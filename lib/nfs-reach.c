@@ -311,8 +311,16 @@ rcvmi_nfs_object_entry (struct nfs_call *c, struct nfs_object *dir, const char *
      opened. */
   if (dir->fd >= 0 && dir->scope->kernel_handles
       && statx (dir->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STAT_MASK, st) == 0
-      && st->stx_mnt_id == dir->scope->mnt_id && rcvmi_nfs_reach_name (c, dir, name, st->stx_ino, h))
-    return true;
+      && st->stx_mnt_id == dir->scope->mnt_id)
+    {
+      if (rcvmi_nfs_known_find (c, dir->scope, st, h))
+        return true;
+      if (rcvmi_nfs_reach_name (c, dir, name, st->stx_ino, h))
+        {
+          rcvmi_nfs_known_add (c, dir->scope, st, h);
+          return true;
+        }
+    }
   if (rcvmi_nfs_object_child (c, dir, name, &obj, st) != NFS3_OK)
     {
       rcvmi_nfs_object_put (c->server, obj);

@@ -142,6 +142,7 @@ on_trim (void *user, uint32_t events)
       /* Nothing was asked for two seconds. */
       rcvmi_nfs_bufs_trim (&d->core->bufs);
       rcvmi_nfs_dirs_trim (d->core);
+      rcvmi_nfs_known_free (d->core);
       malloc_trim (0);
     }
 }

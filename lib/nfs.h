@@ -252,6 +252,14 @@ int rcvmi_nfs_reach_kernel (const struct nfs_scope *scope, const struct nfs_hand
 bool rcvmi_nfs_reach_name (struct nfs_call *c, const struct nfs_object *dir, const char *name, uint64_t ino,
                            struct nfs_handle *h);
 
+/* nfs-known.c: handles of what listings met; the one thread's.  The scope is that of the directory, and of what lies in it. */
+struct nfs_known;
+bool rcvmi_nfs_known_find (const struct nfs_call *c, const struct nfs_scope *scope, const struct statx *st,
+                           struct nfs_handle *h);
+void rcvmi_nfs_known_add (struct nfs_call *c, const struct nfs_scope *scope, const struct statx *st,
+                          const struct nfs_handle *h);
+void rcvmi_nfs_known_free (struct nfs_server *s);
+
 /* nfs-place.c: handles for file systems that have none. */
 struct nfs_places;
 void rcvmi_nfs_place_handle (struct nfs_server *s, const struct nfs_object *dir, const char *name,
@@ -471,6 +479,7 @@ struct nfs_server
   struct nfs_export *exports;
   struct nfs_objects objects;
   struct nfs_places *places;
+  struct nfs_known *known; /* the one thread's; NULL: nothing is */
   struct nfs_bufs bufs;
   struct nfs_ahead *ahead[RCVMI_NFS_AHEAD];
   struct nfs_mounted mounted[RCVMI_NFS_MOUNTED]; /* what MOUNT's DUMP tells; the one thread's */

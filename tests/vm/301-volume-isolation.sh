@@ -215,6 +215,17 @@ like "$(in_host "$BUILD/run" runcvm run --memory 160M --log-level error --bundle
 refused() { local id=$1; shift; net_options=(--rootfs-changes discard "$@"); host_run n "$id" true 2>&1; }
 like "$(busybox_run e1 true 2>&1; runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" --netns none --volume "$d/data:/data:transport=tcp" e1 -- true 2>&1)" \
   "volumes: the volume at '/data' cannot be reached by TCP, since the VM has no network with an IPv4 address and a gateway" "without a network it cannot be"
+# refused_in CONTAINER ID OPTIONS...
+refused_in() { local ns=$1 id=$2; shift 2; net_options=(--rootfs-changes discard "$@"); host_run "$ns" "$id" true 2>&1; }
+make_container empty
+like "$(refused_in empty e6 --volume "$d/data:/data:transport=tcp")" \
+  "volumes: the volume at '/data' cannot be reached by TCP, since the VM has no network with an IPv4 address and a gateway: give it one, or use transport=tunnel" \
+  "nor in a namespace that is still empty"
+make_container six
+plug six eth0 br0 02:00:00:00:02:06 1500 fd00:1::6/64
+ip -n "$tag-six" -6 route add default via fd00:1::1
+like "$(refused_in six e7 --volume "$d/data:/data:transport=tcp")" "cannot be reached by TCP, since the VM has no network with an IPv4 address and a gateway" "nor where there is IPv6 alone"
+like "$(net_options=(--rootfs-changes discard --volume "$d/data:/data"); host_run six e8 cat /data/file 2>&1)" "^of the first VM$" "where the tunnel goes, as it does everywhere"
 ip -n "$tag-n" route replace default via 192.168.1.77
 like "$(refused e2 --volume "$d/data:/data:transport=tcp")" "since the VM's gateway 192.168.1.77 is no address of this host: use transport=tunnel" "nor with another gateway"
 like "$(refused e3 --volume "$d/data:/data:transport=tcp:5-4")" "plan: a volume has no option 'transport=tcp:5-4'" "a range must be one"

@@ -73,7 +73,6 @@ is "$?" 5 "no write has failed while the disk stood still"
 is "$(cat "$c/last" "$e/e")" $'last\ne' "the rest goes back at the exit"
 is "$(cat "$c/one" "$c/added")" $'host\'s again\nadded' "where the host's changes still stay"
 succeeds "and the lines are all there" is_prefix "$p/lines"
-is "$(grep 'not written back now' "$work/log" | sort | uniq -d)" "" "a failure is not warned of again for the same reason"
 no_leaks
 
 # kill -9: what was written back is whole.
@@ -88,18 +87,21 @@ kill -9 "$(runcvm state live | python3 -c 'import json, sys; print(json.load(sys
 succeeds "a VM that was killed leaves what was written back last" is_prefix "$p/lines"
 n=$(wc -l <"$p/lines")
 wait_for stopped live
-succeeds "the next call writes back what was on its disk" is_prefix "$p/lines"
+# A disk that was cut off has all up to some block, which may end in the middle of a line.
+is_cut() { [ -s "$1" ] && seq "$(($(wc -l <"$1") + 1))" | head -c "$(stat -c %s "$1")" | cmp -s - "$1"; }
+succeeds "the next call writes back what was on its disk" is_cut "$p/lines"
 succeeds "which is no less" [ "$(wc -l <"$p/lines")" -ge "$n" ]
 follows "with what was removed" gone "$c/temporary"
 runcvm delete --force live
 no_leaks
 
 # A VM that is paused has time.
-runcvm run --detach --memory 160M --log-level error --rootfs-changes discard --rootfs "$BUSYBOX" --mount "type=copy,src=$c,dst=/c,write-back=change:1" live -- \
-  sh -c 'while [ ! -e /go ]; do sleep 0.1; done; echo paused >/c/paused; sleep 100000'
-in_vm 'touch /go'
+runcvm run --detach --memory 160M --log-level error --rootfs-changes discard --rootfs "$BUSYBOX" --mount "type=copy,src=$c,dst=/c,write-back=change:3" live -- sleep 100000
+for _ in $(seq 100); do in_vm true 2>/dev/null && break; sleep 0.2; done
+# Not written back yet, unless the machine is very slow: it is due while the VM stands still.
+in_vm 'echo paused >/c/paused'
 runcvm pause live
-sleep 2
+sleep 4
 succeeds "a paused VM goes on" runcvm resume live
 follows "and so does what it has changed" has "$c/paused" paused
 succeeds "it is killed, and nobody waits" runcvm kill live KILL

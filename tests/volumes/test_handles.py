@@ -50,6 +50,61 @@ def t_forged_handles():
 
 
 @test
+def t_handles_of_listings():
+    """READDIRPLUS knows handles of before: they are those of LOOKUP, also of names that became other files'."""
+    with Volume(dir=os.environ.get("WHERE", "/var/tmp")) as v:
+        d = v.path
+        for i in range(300):
+            open(d + "/f%d" % i, "w").close()
+        os.mkdir(d + "/sub")
+        os.symlink("f1", d + "/link")
+        time.sleep(3.1)  # what was just born is not kept
+
+        # Without LOOKUP the server opens none of them, so that the numbers of what is removed are free at once.
+        def check(look=True):
+            seen = {}
+            for e in v.c.list(v.root, plus=True, maxcount=32768, dircount=32768):
+                if e[1] not in (b".", b".."):
+                    if look:
+                        assert v.c.lookup(v.root, e[1])[0] == e[4] and v.c.getattr(e[4])["fileid"] == e[3]["fileid"], e[1]
+                    assert e[3]["fileid"] == st(d + "/" + e[1].decode()).st_ino
+                    seen[e[1].decode()] = (e[3]["fileid"], e[4])
+            return seen
+
+        first = check(look=False)
+        assert check(look=False) == first and len(first) == 302
+        for i in range(0, 100, 2):
+            os.rename(d + "/f%d" % i, d + "/f%d" % (i + 1))
+        for i in range(100, 200):
+            os.unlink(d + "/f%d" % i)
+        for i in range(100, 200):
+            open(d + "/f%d" % i, "w").close()
+        os.rename(d + "/f200", d + "/sub/f200")
+        os.rename(d + "/sub", d + "/elsewhere")
+        second = check()
+        assert second["f1"] == first["f0"] and second["elsewhere"] == first["sub"] and second["f250"] == first["f250"]
+        # Numbers that are used again come with another handle: of a file that is no more.
+        numbers = {ino: h for ino, h in first.values()}
+        again = [name for name, (ino, h) in second.items() if ino in numbers and (ino, h) not in first.values()]
+        if subprocess.run(["stat", "-f", "-c", "%T", d], stdout=subprocess.PIPE, text=True).stdout.strip() == "ext2/ext3":
+            assert again, "ext4 used no number again"
+        for name in again:
+            assert numbers[second[name][0]] != second[name][1]
+            with fails(STALE):
+                v.c.getattr(numbers[second[name][0]])
+        third = check()
+        assert third == second
+        # Another export of the same directory has handles of its own.
+    with Volume(more=["TOP/vol:name=/again"]) as v:
+        open(v.path + "/f", "w").close()
+        time.sleep(3.1)
+        for _ in range(2):
+            one = {e[1]: e[4] for e in v.c.list(v.root, plus=True)}
+            other = {e[1]: e[4] for e in v.c.list(v.c.mount("/again"), plus=True)}
+            assert one[b"f"] != other[b"f"] == v.c.lookup(v.c.mount("/again"), "f")[0] and one[b"f"] == v.c.lookup(v.root, "f")[0]
+
+
+@test
 def t_foreign_handles():
     """Of another VM (another key), of another export, of the same directory under another name."""
     with Volume(more=["TOP/vol:name=/again", "TOP:name=/outer"]) as v:
