@@ -10,12 +10,27 @@ is() {
   if [ "$1" = "$2" ]; then ok "$3"; else not_ok "$3"; diag "wanted: $2"; diag "got:    $1"; fi
 }
 
-# What of containers is running.
+# What is left of containers, a line each; checks count them, and say which they are.
 left_processes() {
   local p
   for p in /proc/[0-9]*; do
     tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -E '^([^ ]*/)?(runcvm|lt-runcvm|qemu-system|containerd-shim)[^/ ]* ' | cut -c1-150
   done
+}
+# A network namespace is one of the mounts; Docker removes the file below it once a minute.
+left_mounts() { cut -d ' ' -f 5 /proc/self/mountinfo | grep "^$work/.*\(merged\|rootfs\|netns/[^d]\)"; }
+left_links() { ip -o link | grep -oE "^[0-9]+: ($1)[^:]*"; }
+left_disks() { find "$work/data/vms" -mindepth 1 2>/dev/null; }
+left_states() { find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null; }
+left_cgroups() { find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d | while read -r dir; do echo "$dir $(xargs <"$dir/cgroup.procs")"; done; }
+# But for the files whose locks say which users are taken, and that state directories are being changed.
+left_in_run() { find /run -mindepth 1 -path '*runcvm*' ! -type d ! -name runcvm-users ! -path /run/runcvm/.lock; }
+# none_left NAME COMMAND...: whether it prints nothing.
+none_left() {
+  local name=$1 left
+  shift
+  left=$("$@")
+  if [ -z "$left" ]; then ok "$name"; else not_ok "$name"; diag "$left"; fi
 }
 
 make_images() {

@@ -90,7 +90,6 @@ for p in ${PIECES:-"${!pieces[@]}"}; do
   is "$(cat "$podman/out/$p.runcvm")" "$(cat "$podman/out/$p.runc")" "podman: $p: as with runc"
 done
 is "$(podman ps -aq)" "" "podman: no container is left"
-
-# The cgroups in which Podman puts its conmon are its own, and it leaves them: only those are taken away here.
-find /sys/fs/cgroup -path "*$cgroup_parent/conmon" -type d -exec rmdir {} +
-is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d)" "" "podman: no cgroup is left"
+# The group of the conmons themselves Podman leaves where it is.
+gone_conmons() { find /sys/fs/cgroup -path "*$cgroup_parent/conmon" -type d -exec rmdir {} + && [ -z "$(left_cgroups | grep -E 'libpod|conmon')" ]; }
+wait_for 20 gone_conmons && ok "podman: no cgroup is left" || { not_ok "podman: no cgroup is left"; diag "$(left_cgroups)"; }
