@@ -36,7 +36,8 @@ state() { podman inspect -f "{{.State.Status}} {{.State.ExitCode}}" "$1"; }
 
 declare -A pieces=(
   [run]='seq 100000 | podman run --rm -i $R busybox sh -c "sha1sum; echo err >&2; exit 42" 2>err; echo $? $(cat err)
-    podman run --rm $R busybox /etc/passwd 2>/dev/null; echo $?'
+    podman run --rm $R busybox /etc/passwd 2>/dev/null; echo $?
+    for name in nosuch /no/such ./such; do podman run --rm $R -w /tmp busybox $name 2>/dev/null; echo $?; done'
   [exec]='podman run -d --name $N $R busybox sleep 1000 >/dev/null
     podman exec $N sh -c "echo out; echo err >&2; exit 7" 2>err; echo $? $(cat err)
     podman exec -u app -e WHO=me -w /tmp $N sh -c "id -un; id -G; echo \$WHO; pwd"
