@@ -187,7 +187,9 @@ enum agent_setup_tag
   S_RESOLV = 40,     /* str: what the container sees as /etc/resolv.conf; "": DHCP fills it in.  Sent only
                         where no mount covers that path */
   S_SERVER = 41,     /* str: an address that the container's network leads to: there volumes "tcp:NAME" are served ... */
-  S_SERVER_PORT = 42 /* u32: ... at this port */
+  S_SERVER_PORT = 42, /* u32: ... at this port */
+  S_PROGRAM = 43      /* record: E_ARG, E_CWD, E_ENV of the container's process, as far as the program is found by them: FAILED
+                         (A_EXIT_CODE 127) in place of READY where it is not there */
 };
 
 /*

@@ -119,6 +119,19 @@ run_first_program (const struct setup *s, int handoff, struct failure *f)
   return -1;
 }
 
+static int
+check_program (const struct setup *s, struct failure *f)
+{
+  struct request q;
+  int code = 0;
+
+  if (s->program && (code = request_parse (&q, s->program, s->program_len, f)) == 0)
+    code = program_check (&q, f);
+  if (s->program)
+    request_free (&q);
+  return code;
+}
+
 static _Noreturn void
 first_process (struct setup *s, int root_tree, int trees, int handoff)
 {
@@ -129,7 +142,7 @@ first_process (struct setup *s, int root_tree, int trees, int handoff)
 
   self[n > 0 ? n : 0] = 0;
   pid = atoi (self); /* in the initial namespace, as its /proc is */
-  if (assemble (s, root_tree, trees, &f) == 0)
+  if (assemble (s, root_tree, trees, &f) == 0 && check_program (s, &f) == 0)
     {
       handoff_send (handoff, HANDOFF_READY, &pid, sizeof pid, NULL, 0);
       run_first_program (s, handoff, &f);

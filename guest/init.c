@@ -68,6 +68,7 @@ main (int argc, char **argv)
       return write (2, text, sizeof text - 1) < 0 ? 2 : 1;
     }
   machine_mount_early ();
+  machine_await_timer ();
   reboot (RB_DISABLE_CAD);
   modules_load_boot ();
   if (transport_is_of_template ())

@@ -11,6 +11,8 @@
 #include "failure.h"
 
 void machine_mount_early (void);
+/* Does not return where no timer of the kernel's ever fires: the host then sees a guest that stands still, and boots it once more. */
+void machine_await_timer (void);
 uint64_t machine_usec (clockid_t clock);
 /* The following only log what fails. */
 void machine_set_clock (uint64_t nsec);

@@ -218,6 +218,24 @@ find_program (const struct request *q, char *out, size_t size, struct failure *f
   return fail_exec (f, "exec", found, "cannot run \"%.200s\"", name);
 }
 
+int
+program_check (const struct request *q, struct failure *f)
+{
+  autofree char *path = malloc (2 * PATH_MAX);
+  struct failure found = { 0 };
+  int code = 0;
+
+  /* A directory that is not there yet will be made. */
+  if (path && (chdir (q->cwd) == 0 || errno == ENOENT) && find_program (q, path, 2 * PATH_MAX, &found) < 0
+      && found.exit_code == EXIT_NOT_FOUND)
+    {
+      *f = found;
+      code = -1;
+    }
+  (void) !chdir ("/");
+  return code;
+}
+
 void
 program_run (const struct program *p, struct failure *f)
 {

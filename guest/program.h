@@ -19,4 +19,8 @@ struct program
 /* In the container's namespaces and root.  Returns only after a failure. */
 void program_run (const struct program *p, struct failure *f);
 
+/* Whether its program is there, as far as that can be said before anybody is its user.  Only that it is not is a failure: what else
+   may be wrong is the business of program_run.  In the container's namespaces and root. */
+int program_check (const struct request *q, struct failure *f);
+
 #endif

@@ -240,6 +240,10 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
     case S_SERVER_PORT:
       s->server_port = tlv_get_u32 (r, f);
       return true;
+    case S_PROGRAM:
+      s->program = f->data;
+      s->program_len = f->len;
+      return true;
     case S_DISK_TYPE:
       return parse_pairs (&s->disk_types, &s->n_disk_types, tlv_get_record (f));
     case S_DISK_SIZE:

@@ -69,6 +69,8 @@ struct setup
   struct net_interface *interfaces;
   const char *server; /* where volumes by TCP are served; NULL: there are none */
   uint32_t server_port;
+  const unsigned char *program; /* a record of EXEC's fields: what has to be there; or NULL */
+  size_t program_len;
   const char *resolv; /* NULL: /etc/resolv.conf is not ours; "": DHCP's */
   const char **masked;
   const char **readonly;

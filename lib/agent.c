@@ -21,7 +21,9 @@ enum
   /* A guest that has not answered by then never will, however busy the host. */
   ANSWER_TIMEOUT_MS = 180000,
   /* A guest that sends but does not read is not listened to beyond this. */
-  MAX_PENDING = 1024 * 1024
+  MAX_PENDING = 1024 * 1024,
+  /* As a shell reports a program that is not there. */
+  EXIT_NOT_FOUND = 127
 };
 
 struct process
@@ -339,7 +341,11 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       if (!a->greeted || a->setup_failed)
         return unexpected ("FAILED", err);
       a->setup_failed = true;
-      a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_GUEST, "agent"));
+      /* One failure is not the guest's: there is no such program. */
+      if (x.has_exit_code && x.exit_code == EXIT_NOT_FOUND)
+        a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_PROCESS, "process"));
+      else
+        a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_GUEST, "agent"));
       return 0;
     case AGENT_LOG:
       rcvmi_log_at (a->log, x.level > RCVM_LOG_DEBUG ? RCVM_LOG_DEBUG : (int) x.level, "agent", "%s",

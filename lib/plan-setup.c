@@ -235,6 +235,20 @@ put_cgroup (struct rcvmi_plan *plan, const struct rcvmi_spec_resources *r, rcvm_
   return rc;
 }
 
+/* By what the guest sees that the program is not there before anybody starts it: who creates a container is told, as by runc. */
+static void
+put_program (struct tlv_writer *w, const struct rcvmi_spec_process *p)
+{
+  size_t mark = tlv_begin (w, S_PROGRAM);
+
+  tlv_put_str (w, E_ARG, p->args[0]);
+  tlv_put_str (w, E_CWD, p->cwd);
+  for (char **s = p->env; s && *s; s++)
+    if (strncmp (*s, "PATH=", 5) == 0)
+      tlv_put_str (w, E_ENV, *s);
+  tlv_end (w, mark);
+}
+
 int
 rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err)
 {
@@ -266,5 +280,7 @@ rcvmi_plan_setup (struct rcvmi_plan *plan, const struct rcvmi_options *options, 
   for (char **path = lx ? lx->readonly_paths : NULL; path && *path; path++)
     tlv_put_str (w, S_READONLY_PATH, *path);
   tlv_put_u32 (w, S_LOG_LEVEL, (uint32_t) plan->log_level);
+  if (spec->process && spec->process->args && spec->process->args[0])
+    put_program (w, spec->process);
   return rcvmi_plan_check_record (w, "config.json's mounts, devices and other settings", err);
 }

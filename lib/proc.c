@@ -370,27 +370,46 @@ rcvmi_proc_describe (int wait_status, char *buf, size_t size)
     snprintf (buf, size, "exit code %d", WEXITSTATUS (wait_status));
 }
 
-unsigned long long
-rcvmi_proc_start_time (pid_t pid)
+/* From this field of /proc/PID/stat on; NULL if it cannot be read. */
+static const char *
+read_stat (pid_t pid, int wanted, char *buf, size_t size)
 {
-  char path[64], buf[1024];
-  unsigned long long start = 0;
+  char path[64];
   autoclose int fd = -1;
   ssize_t n;
   char *p;
 
   snprintf (path, sizeof path, "/proc/%d/stat", pid);
   fd = open (path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || (n = read (fd, buf, sizeof buf - 1)) <= 0)
-    return 0;
+  if (fd < 0 || (n = read (fd, buf, size - 1)) <= 0)
+    return NULL;
   buf[n] = 0;
-  /* The second field, in parentheses, may hold anything; the 22nd is what is wanted. */
+  /* The second field, in parentheses, may hold anything. */
   p = strrchr (buf, ')');
-  for (int field = 2; p && field < 22; field++)
+  for (int field = 2; p && field < wanted; field++)
     p = strchr (p + 1, ' ');
-  if (p)
-    start = strtoull (p, NULL, 10);
-  return start;
+  return p;
+}
+
+unsigned long long
+rcvmi_proc_start_time (pid_t pid)
+{
+  char buf[1024];
+  const char *p = read_stat (pid, 22, buf, sizeof buf);
+
+  return p ? strtoull (p, NULL, 10) : 0;
+}
+
+int64_t
+rcvmi_proc_cpu_ms (pid_t pid)
+{
+  char buf[1024];
+  const char *p = read_stat (pid, 14, buf, sizeof buf);
+  unsigned long long user, system;
+
+  if (!p || sscanf (p, "%llu %llu", &user, &system) != 2)
+    return -1;
+  return (int64_t) ((user + system) * 1000 / (unsigned long long) sysconf (_SC_CLK_TCK));
 }
 
 void

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include <runcvm/error.h>
@@ -65,6 +66,8 @@ void rcvmi_proc_describe (int wait_status, char *buf, size_t size);
 
 /* A process of another's: whether `pid` still is the one that started at `start_time` (clock ticks after boot). */
 unsigned long long rcvmi_proc_start_time (pid_t pid);
+/* The milliseconds of CPU time that the process has used by now, in all its threads; -1: there is no such process. */
+int64_t rcvmi_proc_cpu_ms (pid_t pid);
 /* Kills that one, through a pidfd so that a reused pid is never hit, and waits until it is gone. */
 void rcvmi_proc_kill_stranger (pid_t pid, unsigned long long start_time);
 

@@ -106,6 +106,8 @@ struct rcvmi_run
   struct rcvmi_run_template *template; /* NULL: none is wanted */
   struct rcvmi_vmm vmm;
   bool takes_channels; /* the stage "kernel" has begun */
+  int64_t boot_began_ms, boot_cpu_ms; /* CPU time of the VMM at the last look */
+  unsigned boot_resets;
   struct rcvmi_agent *agent;
   struct rcvmi_ev_source *timer;
   struct rcvmi_ev_source *deferred;

@@ -430,6 +430,19 @@ resume_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
   return rcvmi_qmp_command (qmp_of (vmm), "cont", err);
 }
 
+/* By the option of its start, a machine that is reset ends. */
+static int
+reset_vm (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  int code = rcvmi_qmp_execute (qmp_of (vmm), "set-action", "{\"reboot\":\"reset\"}", -1, err);
+
+  if (code == 0)
+    code = rcvmi_qmp_command (qmp_of (vmm), "system_reset", err);
+  if (code == 0)
+    code = rcvmi_qmp_execute (qmp_of (vmm), "set-action", "{\"reboot\":\"shutdown\"}", -1, err);
+  return code;
+}
+
 static int
 set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err)
 {
@@ -460,6 +473,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .start = start,
   .pause = pause_vm,
   .resume = resume_vm,
+  .reset = reset_vm,
   .set_balloon = set_balloon,
   .add_nic = add_nic,
   .remove_nic = remove_nic,

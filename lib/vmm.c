@@ -424,6 +424,14 @@ rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err)
 }
 
 int
+rcvmi_vmm_reset (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->reset)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot reset a VM", vmm->ops->name);
+  return vmm->ops->reset (vmm, err);
+}
+
+int
 rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err)
 {
   return vmm->ops->set_more_memory (vmm, more, err);

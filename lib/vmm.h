@@ -191,6 +191,8 @@ struct rcvmi_vmm_ops
   int (*start) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error **err);
   int (*pause) (struct rcvmi_vmm *vmm, rcvm_error **err);
   int (*resume) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* Makes the machine boot once more. */
+  int (*reset) (struct rcvmi_vmm *vmm, rcvm_error **err);
   /* Of a VM with a balloon: `taken` bytes of its memory go back to the host. */
   int (*set_balloon) (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
   /* So many bytes of what may be added are. */
@@ -231,6 +233,7 @@ void rcvmi_vmm_last_words (struct rcvmi_vmm *vmm, char *line, size_t size);
 /* RCVM_E_UNSUPPORTED where the driver cannot. */
 int rcvmi_vmm_pause (struct rcvmi_vmm *vmm, rcvm_error **err);
 int rcvmi_vmm_resume (struct rcvmi_vmm *vmm, rcvm_error **err);
+int rcvmi_vmm_reset (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Of a VM that was made with `memory` bytes and a balloon: `taken` of them go back to the host, as far as the guest can do without. */
 int rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t taken, rcvm_error **err);
 /* Of a VM that was made with as many bytes of more_memory at least. */

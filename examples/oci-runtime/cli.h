@@ -242,6 +242,8 @@ int pod_has_sandbox (const struct cli *cli, const struct command *command, const
 int pod_hand_over (const struct cli *cli, int argc, char **argv);
 /* A pod's container has the host name of its sandbox.  -1 has been reported. */
 int pod_set_hostname (rcvm_vm *vm, const struct container *c);
+/* And its sysctls; after all else that sets the container's configuration.  -1 has been reported. */
+int pod_set_sysctls (rcvm_vm *vm, const struct cli *cli, const struct container *c);
 
 /* volumes.c */
 

@@ -26,7 +26,7 @@ create (const struct cli *cli, void *values, int argc, char **argv)
   if (!vm)
     return code;
   code = 0;
-  if (container_set_console (vm, &cmd_create, c) < 0 || pod_set_hostname (vm, c) < 0)
+  if (container_set_console (vm, &cmd_create, c) < 0 || pod_set_hostname (vm, c) < 0 || pod_set_sysctls (vm, cli, c) < 0)
     code = 1;
   else if (rcvm_vm_create (vm, &err) < 0)
     code = fail_with (err, 1);

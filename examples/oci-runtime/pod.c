@@ -211,3 +211,98 @@ pod_set_hostname (rcvm_vm *vm, const struct container *c)
   free (config);
   return code;
 }
+
+/* The directory with the sandbox's config.json, as the program that made it has written down: runc, or crun. */
+static char *
+bundle_of (const char *sandboxes, const char *id)
+{
+  static const char *const labels_path[] = { "config", "labels", NULL }, *const bundle_path[] = { "bundle", NULL };
+  char *name = NULL, *text, *labels = NULL, *label, *bundle = NULL;
+  const char *at;
+
+  if (asprintf (&name, "%s/%s/state.json", sandboxes, id) < 0)
+    return NULL;
+  text = read_file (name);
+  free (name);
+  at = labels = text ? json_get (text, labels_path) : NULL;
+  while (labels && !bundle && (label = json_next (&at)))
+    {
+      size_t len = strlen (label);
+
+      if (len > 9 && strncmp (label, "\"bundle=", 8) == 0)
+        bundle = strndup (label + 8, len - 9);
+      free (label);
+    }
+  free (labels);
+  free (text);
+  if (bundle || asprintf (&name, "%s/%s/status", sandboxes, id) < 0)
+    return bundle;
+  text = read_file (name);
+  free (name);
+  bundle = text ? json_get (text, bundle_path) : NULL;
+  free (text);
+  return bundle;
+}
+
+/* The sysctls of the sandbox of this container's pod, as they stand in its configuration. */
+static char *
+sandbox_sysctls (const struct cli *cli, const char *config)
+{
+  static const char *const containerd[] = { "annotations", "io.kubernetes.cri.sandbox-id", NULL },
+                           *const crio[] = { "annotations", "io.kubernetes.cri-o.SandboxID", NULL },
+                           *const sysctl_path[] = { "linux", "sysctl", NULL };
+  char *id = json_get (config, containerd), *root = NULL, *bundle = NULL, *name = NULL, *text = NULL, *sysctls = NULL;
+
+  if (!id)
+    id = json_get (config, crio);
+  if (id && *id && !strchr (id, '/') && strcmp (id, "..") != 0 && (root = sandboxes_of (cli)))
+    bundle = bundle_of (root, id);
+  if (bundle && asprintf (&name, "%s/config.json", bundle) >= 0)
+    text = read_file (name);
+  if (text)
+    sysctls = json_get (text, sysctl_path);
+  free (text);
+  free (name);
+  free (bundle);
+  free (root);
+  free (id);
+  if (sysctls && sysctls[0] == '{' && sysctls[1 + strspn (sysctls + 1, " \t\r\n")] != '}')
+    return sysctls;
+  free (sysctls);
+  return NULL;
+}
+
+/* On the host they are the network namespace's, which the sandbox has; the VM has a kernel of its own. */
+int
+pod_set_sysctls (rcvm_vm *vm, const struct cli *cli, const struct container *c)
+{
+  static const char *const linux_path[] = { "linux", NULL }, *const own_path[] = { "linux", "sysctl", NULL };
+  char *config = read_config (c), *sysctls = NULL, *section = NULL, *own = NULL, *changed = NULL;
+  rcvm_error *err = NULL;
+  int code = 0;
+
+  if (has_role (config, "container") && (sysctls = sandbox_sysctls (cli, config)) && (section = json_get (config, linux_path))
+      && section[0] == '{' && section[1 + strspn (section + 1, " \t\r\n")] == '"' && !(own = json_get (config, own_path)))
+    {
+      /* Nothing else is written like it. */
+      size_t before = (size_t) (strstr (config, section) - config) + 1;
+
+      if (asprintf (&changed, "%.*s\"sysctl\":%s,%s", (int) before, config, sysctls, config + before) < 0)
+        {
+          changed = NULL;
+          complain ("cli", "out of memory");
+          code = -1;
+        }
+      else if (rcvm_vm_set_config_json (vm, changed, &err) < 0)
+        {
+          fail_with (err, 1);
+          code = -1;
+        }
+    }
+  free (changed);
+  free (own);
+  free (section);
+  free (sysctls);
+  free (config);
+  return code;
+}

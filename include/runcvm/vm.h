@@ -153,7 +153,7 @@ int rcvm_vm_set_log (rcvm_vm *vm, int level, rcvm_log_fn fn, void *user, rcvm_fr
 /* Life.  All since 0.1. */
 
 /* Boots the VM and prepares the container; returns when rcvm_vm_start would only have to start the
-   process.  After a failure nothing is left. */
+   process.  RCVM_E_PROCESS: its program is not in the container.  After a failure nothing is left. */
 int rcvm_vm_create (rcvm_vm *vm, rcvm_error **err);
 /* Starts the process; creates the VM first if that was not done.  If the process cannot be started
    (RCVM_E_PROCESS) the VM stops; a VM that this call created is then also deleted. */

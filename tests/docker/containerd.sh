@@ -47,13 +47,20 @@ ip link add pod0 type veth peer name pod1
 ip link set pod1 netns "$pid" name eth0
 ip addr add 10.98.0.1/24 dev pod0 && ip link set pod0 up
 nsenter -t "$pid" -n sh -c 'ip addr add 10.98.0.2/24 dev eth0 && ip link set eth0 up'
+# This client has no option for what the CRI plugin writes there.
+python3 - "$work/containerd/state/io.containerd.runtime.v2.task/default/pod/config.json" <<'END'
+import json, sys
+config = json.load(open(sys.argv[1]))
+config["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "79", "kernel.shm_rmid_forced": "1"}
+json.dump(config, open(sys.argv[1], "w"))
+END
 in_pod() {
-  ctr run --rm "${runtime[@]}" --annotation $type=container --with-ns "network:/proc/$pid/ns/net" --with-ns "uts:/proc/$pid/ns/uts" \
+  ctr run --rm "${runtime[@]}" --annotation $type=container --annotation io.kubernetes.cri.sandbox-id=pod --with-ns "network:/proc/$pid/ns/net" --with-ns "uts:/proc/$pid/ns/uts" \
     --with-ns "ipc:/proc/$pid/ns/ipc" --with-ns "pid:/proc/$pid/ns/pid" $image "$@" 2>/dev/null
 }
 for n in 1 2; do
-  is "$(in_pod "pod-$n" sh -c 'hostname; uname -r; ping -c 1 -W 20 10.98.0.1 | grep -c "1 packets received"' | grep -v "^$(uname -r)\$" | sed 's/^[0-9].*-cloud-.*/KERNEL/' | xargs)" \
-    "the-pod KERNEL 1" "container $n of a pod is a VM with the pod's name and network"
+  is "$(in_pod "pod-$n" sh -c 'hostname; uname -r; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced; ping -c 1 -W 20 10.98.0.1 | grep -c "1 packets received"' | grep -v "^$(uname -r)\$" | sed 's/^[0-9].*-cloud-.*/KERNEL/' | xargs)" \
+    "the-pod KERNEL 79 1 1" "container $n of a pod is a VM with the pod's name, network and sysctls"
 done
 ctr task kill -s KILL pod
 wait_for 30 stopped pod

@@ -7,11 +7,10 @@ gone() { [ -z "$(left_processes)" ]; }
 
 is "$(docker ps -aq)" "" "no container is left"
 wait_for 20 gone
-is "$(left_processes)" "" "no monitor, VMM, shepherd or shim"
-is "$(grep -c " $work/.*\(merged\|rootfs\|netns/[^d]\)" /proc/self/mountinfo)" 0 "no mount"
-is "$(ip -o link | grep -cE ': (tap|veth|rcvm|runcvm)')" 0 "no TAP or veth"
-is "$(find "$work/data/vms" -mindepth 1 2>/dev/null)" "" "no disk"
-is "$(find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null)" "" "no state or socket"
-is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d)" "" "no cgroup"
-# But for the files whose locks say which users and which names are taken.
-is "$(find /run -mindepth 1 -path '*runcvm*' ! -type d ! -name runcvm-users ! -name .lock)" "" "nothing in /run"
+none_left "no monitor, VMM, shepherd or shim" left_processes
+none_left "no mount" left_mounts
+none_left "no TAP or veth" left_links "tap|veth|rcvm|runcvm"
+none_left "no disk" left_disks
+none_left "no state or socket" left_states
+none_left "no cgroup" left_cgroups
+none_left "nothing in /run" left_in_run

@@ -10,16 +10,20 @@ export RUNTIME=${RUNTIME:-runcvm} # runc: what Docker itself leaves
 # What there is of containers, in one line: what is runcvm's, and what is Docker's.
 ours() {
   echo "$(left_processes | grep -vc containerd-shim) processes" \
-    "$(ip -o link | grep -cE ': (tap|rcvm|runcvm)') links" \
-    "$(find "$work/data/vms" -mindepth 1 2>/dev/null | wc -l) images" \
-    "$(find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null | wc -l) states and sockets" \
-    "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d | wc -l) cgroups"
+    "$(left_links "tap|rcvm|runcvm" | wc -l) links" \
+    "$(left_disks | wc -l) images" \
+    "$(left_states | wc -l) states and sockets" \
+    "$(left_cgroups | wc -l) cgroups"
 }
 dockers() {
-  # A network namespace is one of the mounts; Docker removes the file below it once a minute.
   echo "$(left_processes | grep -c containerd-shim) shims" \
-    "$(grep -c " $work/.*\(merged\|rootfs\|netns/[^d]\)" /proc/self/mountinfo) mounts" \
-    "$(ip -o link | grep -cE ': veth') veths"
+    "$(left_mounts | wc -l) mounts" \
+    "$(left_links veth | wc -l) veths"
+}
+# is_clean GOT WANTED NAME: and what it is, where it is not.
+is_clean() {
+  is "$@"
+  [ "$1" = "$2" ] || diag "$(left_processes; left_links "tap|rcvm|runcvm|veth"; left_disks; left_states; left_cgroups; left_mounts; docker ps -a)"
 }
 none_of_ours="0 processes 0 links 0 images 0 states and sockets 0 cgroups" none_of_dockers="0 shims 0 mounts 0 veths"
 no_container() { [ -z "$(docker ps -aq)" ]; }
@@ -53,7 +57,7 @@ seq "$MANY" | PATH=$work/bin:$PATH xargs -P "$AT_ONCE" -I{} bash -c 'one {} && e
 is "$(wc -l <"$work/many.out")" "$MANY" "$MANY containers, $AT_ONCE at a time, do what they are to do"
 [ "$(wc -l <"$work/many.out")" = "$MANY" ] || diag "$(tail -n 5 "$work/many.err")"
 wait_for 30 nothing_left
-is "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "and nothing is left of them"
+is_clean "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "and nothing is left of them"
 diag "$MANY containers: $((SECONDS - began)) s"
 
 # Who is killed: the monitor, the VMM or the shim of any of them; and then dockerd.
@@ -101,11 +105,10 @@ with_kills() {
 began=$SECONDS
 with_kills "$KILLS" monitor shim vmm
 wait_for 60 clean
-is "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "after kill -9 of monitors, VMMs and shims at random moments nothing is left"
-left_processes | while read -r line; do diag "$line"; done
+is_clean "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "after kill -9 of monitors, VMMs and shims at random moments nothing is left"
 with_kills $(((KILLS + 4) / 5)) dockerd
 wait_for 60 clean_for_dockerd
-is "$(docker ps -aq | wc -l) containers, $(ours)" "0 containers, $none_of_ours" "after kill -9 of dockerd at random moments nothing of runcvm's is left"
+is_clean "$(docker ps -aq | wc -l) containers, $(ours)" "0 containers, $none_of_ours" "after kill -9 of dockerd at random moments nothing of runcvm's is left"
 diag "of Docker's: $(dockers)"
 # That is no leak of runcvm's, and the checks that follow are about those.
 find "$work/docker-exec/netns" -mindepth 1 ! -name default 2>/dev/null | while read -r n; do umount "$n"; rm -f "$n"; done 2>/dev/null

@@ -36,7 +36,8 @@ state() { podman inspect -f "{{.State.Status}} {{.State.ExitCode}}" "$1"; }
 
 declare -A pieces=(
   [run]='seq 100000 | podman run --rm -i $R busybox sh -c "sha1sum; echo err >&2; exit 42" 2>err; echo $? $(cat err)
-    podman run --rm $R busybox /etc/passwd 2>/dev/null; echo $?'
+    podman run --rm $R busybox /etc/passwd 2>/dev/null; echo $?
+    for name in nosuch /no/such ./such; do podman run --rm $R -w /tmp busybox $name 2>/dev/null; echo $?; done'
   [exec]='podman run -d --name $N $R busybox sleep 1000 >/dev/null
     podman exec $N sh -c "echo out; echo err >&2; exit 7" 2>err; echo $? $(cat err)
     podman exec -u app -e WHO=me -w /tmp $N sh -c "id -un; id -G; echo \$WHO; pwd"
@@ -90,7 +91,6 @@ for p in ${PIECES:-"${!pieces[@]}"}; do
   is "$(cat "$podman/out/$p.runcvm")" "$(cat "$podman/out/$p.runc")" "podman: $p: as with runc"
 done
 is "$(podman ps -aq)" "" "podman: no container is left"
-
-# The cgroups in which Podman puts its conmon are its own, and it leaves them: only those are taken away here.
-find /sys/fs/cgroup -path "*$cgroup_parent/conmon" -type d -exec rmdir {} +
-is "$(find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d)" "" "podman: no cgroup is left"
+# The group of the conmons themselves Podman leaves where it is.
+gone_conmons() { find /sys/fs/cgroup -path "*$cgroup_parent/conmon" -type d -exec rmdir {} + && [ -z "$(left_cgroups | grep -E 'libpod|conmon')" ]; }
+wait_for 20 gone_conmons && ok "podman: no cgroup is left" || { not_ok "podman: no cgroup is left"; diag "$(left_cgroups)"; }

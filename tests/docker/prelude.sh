@@ -5,6 +5,7 @@ R=--runtime=$RT
 D=$work/rows/$row.$RT # a directory of the row's own
 N=row$row-$RT         # a name for a container
 C=shared-$RT          # a container that runs all the time
+[ -e "$work/commands/$row.slow" ] && AGAIN=200
 mkdir -p "$D"
 cd "$D" || exit 1
 trap 'docker rm -fv $N $N-2 $N-3 >/dev/null 2>&1; docker network rm $N $N-2 >/dev/null 2>&1' EXIT
@@ -19,7 +20,7 @@ ended() {
 terminal() { "$TOP/tests/docker/terminal.py" "$@"; }
 # again COMMAND...: until it succeeds.
 again() {
-  local end=$((SECONDS + 60))
+  local end=$((SECONDS + ${AGAIN:-60}))
   until "$@" 2>/dev/null; do
     [ $SECONDS -lt $end ] || { echo "'$*' never succeeded"; return 1; }
     sleep 0.2
@@ -34,4 +35,24 @@ with_default_runtime() {
     again sh -c '[ "$(docker info -f "{{.DefaultRuntime}}")" = "$1" ]' sh "$RT"
     DOCKER_BUILDKIT=0 "$@" 9>&-
   ) 9>"$work/default-runtime.lock"
+}
+# image NAME: of the tree $BUILD/NAME, made when it is first wanted.
+image() {
+  local tree=$BUILD/$1 path=/usr/sbin:/usr/bin:/sbin:/bin
+  [ "$1" = programs ] && path=/usr/lib/postgresql/15/bin:$path
+  (
+    flock 9
+    docker image inspect "$1" >/dev/null 2>&1 || tar -C "$tree" -c . | docker import -c "ENV PATH=$path" - "$1" >/dev/null
+  ) 9>"$work/image.$1.lock"
+}
+# The option --privileged.  With runc it takes all capabilities; on a machine that lacks one, it is all the rest of what the option means.
+privileged() {
+  if [ "$RT" = runcvm ] || docker run --rm $R --privileged busybox true >/dev/null 2>&1; then
+    echo --privileged
+  else
+    echo --cap-add ALL --cap-drop SYS_RESOURCE --security-opt seccomp=unconfined --security-opt systempaths=unconfined --cgroupns host -v /sys/fs/cgroup:/sys/fs/cgroup
+  fi
+}
+compose() {
+  COMPOSE_PROJECT_NAME=${N//-} PYTHONPATH=$BUILD/compose/usr/lib/python3/dist-packages python3 -c 'from compose.cli.main import main; main()' "$@"
 }

@@ -389,6 +389,17 @@ TEST (test_start_time)
   }
 }
 
+TEST (test_cpu_time)
+{
+  int64_t before = rcvmi_proc_cpu_ms (getpid ()), now = before;
+
+  assert_true (before >= 0);
+  assert_true (rcvmi_proc_cpu_ms (-1) == -1);
+  /* It comes with work, whatever else the machine does. */
+  while (now < before + 50)
+    now = rcvmi_proc_cpu_ms (getpid ());
+}
+
 TEST (test_kill_stranger)
 {
   struct rcvmi_proc proc;
@@ -561,6 +572,7 @@ main (int argc, char **argv)
     cmocka_unit_test (test_stop),
     cmocka_unit_test (test_dies_with_parent),
     cmocka_unit_test (test_start_time),
+    cmocka_unit_test (test_cpu_time),
     cmocka_unit_test (test_kill_stranger),
     cmocka_unit_test (test_fork),
     cmocka_unit_test (test_fork_without_error),

@@ -88,5 +88,10 @@ is $? 126 "an exec of a file that is no program: 126"
 busybox_run none /no/such/program 2>"$work/stderr"
 is $? 127 "run of a program that is not there: 127"
 is "$(wc -l <"$work/stderr")" 1 "and one line of error"
+for name in nosuch /no/such ./sh; do
+  runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" --cwd /made/for/it uncreated -- $name 2>"$work/stderr"
+  is "$? $(grep -c 'executable file not found in $PATH' "$work/stderr") $(runcvm list --quiet | grep -c uncreated)" "1 1 0" "create tells of '$name', which is not there, and leaves nothing"
+done
+is "$(runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" --cwd /bin relative -- ./echo found)" found "a program is found from the working directory on"
 busybox_run noexec /etc/passwd 2>/dev/null
 is $? 126 "run of a file that is no program: 126"
