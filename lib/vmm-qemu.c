@@ -52,6 +52,7 @@ struct qemu
   size_t n_ports;
   bool used[ROOT_PORTS];
   unsigned number[ROOT_PORTS]; /* of the NIC in that port, or DISK_IN_PORT and more */
+  bool hotplug;
   bool has_disk[RCVMI_VMM_HOT_DISKS];
   uint64_t disk_bandwidth, disk_ops; /* of disks that come, too */
   bool async_io;
@@ -316,6 +317,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   vmm->state = q;
   if (q)
     {
+      q->hotplug = config->hotplug;
       q->disk_bandwidth = config->tuning.disk_bandwidth;
       q->disk_ops = config->tuning.disk_ops;
       q->async_io = config->tuning.async_io;
@@ -544,7 +546,7 @@ add_hot_disk (struct rcvmi_vmm *vmm, struct rcvmi_vmm_hot_disk *d, rcvm_error **
   d->slot = 0;
   while (d->slot < RCVMI_VMM_HOT_DISKS && q->has_disk[d->slot])
     d->slot++;
-  if (q->n_ports == 0)
+  if (!q->hotplug)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "QEMU cannot attach a disk to a VM that was started without a network and without the annotation "
                        "org.runcvm.hotplug=on");
