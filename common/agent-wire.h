@@ -59,6 +59,7 @@ enum
   AGENT_TUNNELS_MAX = 16,             /* at once */
   AGENT_NAME_QUERY_MIN = 12, /* a DNS message's header */
   AGENT_NAME_QUERY_MAX = 4096,
+  AGENT_DISKS_MAX = 8,                /* that come and go, at once */
   AGENT_DATA_MAX = 64 * 1024,         /* payload of a stream frame, and of any guest frame */
   AGENT_REQUEST_MAX = 8 * 1024 * 1024 /* payload of SETUP and EXEC (argv and env live there) */
 };
@@ -87,6 +88,8 @@ enum agent_frame
   AGENT_CHANGED = 15,       /* empty: there are changes in the copies that are watched; not said again before the next FROZEN */
   AGENT_SYNCED = 37,        /* answers SYNC of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else
                                A_CLOCK_NSEC: the guest's CLOCK_REALTIME_COARSE before */
+  AGENT_DISK_ANSWER = 38,   /* answers DISK_ADD and DISK_DEL of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else
+                               empty */
   AGENT_CONNECT = 9,    /* record: A_SHARE, or empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -105,6 +108,8 @@ enum agent_frame
   AGENT_NAME_ANSWER = 29, /* a DNS message */
   AGENT_FREEZE = 30, /* empty: nobody shall write to the disk of copies, and all that was written be on it */
   AGENT_THAW = 31,   /* empty: of the same number */
+  AGENT_DISK_ADD = 44, /* record: enum agent_disk_tag: a disk that was attached */
+  AGENT_DISK_DEL = 45, /* record: B_SLOT: one that will be detached */
   AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,
@@ -145,6 +150,18 @@ enum agent_notify_tag
 {
   V_DESTINATION = 1, /* str: where the volume is, in the container */
   V_PATH = 2         /* str: in the volume, relative; "": itself */
+};
+
+/* A disk that comes to a machine that runs. */
+enum agent_disk_tag
+{
+  B_SLOT = 1,   /* u32: below AGENT_DISKS_MAX; its own until DISK_DEL has been answered */
+  B_SERIAL = 2, /* str: the device has this serial; absent: it is a new one of so many bytes */
+  B_KEPT = 3,   /* u32: 1: the device of that slot was there before, and now has another size */
+  B_BYTES = 4,  /* u64 */
+  B_TARGET = 5, /* str: absolute, in the container */
+  B_TYPE = 6,   /* str: the file system; "raw": the target is to be its device node */
+  B_FLAGS = 7   /* u64: MS_* */
 };
 
 /*

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "attach.h"
 #include "cgroup.h"
 #include "channel.h"
 #include "container.h"
@@ -233,6 +234,12 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
       return;
     case AGENT_NET_DEL:
       net_del (h->process, payload, h->len);
+      return;
+    case AGENT_DISK_ADD:
+      attach_add (h->process, payload, h->len);
+      return;
+    case AGENT_DISK_DEL:
+      attach_remove (h->process, payload, h->len);
       return;
     case AGENT_SYNC:
       sync_begin (h->process);

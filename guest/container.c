@@ -14,6 +14,7 @@
 
 #include "agent.h"
 #include "agent-wire.h"
+#include "attach.h"
 #include "cgroup.h"
 #include "channel.h"
 #include "cleanup.h"
@@ -339,6 +340,7 @@ check_ready (void)
   if (the.state != PREPARING || the.init <= 0 || !net_is_ready ())
     return;
   the.state = WAITING;
+  attach_begin ();
   tlv_put_u64 (&w, A_SETUP_USEC, machine_usec (CLOCK_MONOTONIC) - the.began_usec);
   channel_send_record (AGENT_READY, 0, &w);
 }

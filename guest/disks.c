@@ -141,6 +141,65 @@ disk_await_size (const char *locator, const char *bytes, bool partitions, struct
   return 0;
 }
 
+struct arrival
+{
+  const char *serial;
+  bool (*is_known) (const char *name);
+  uint64_t sectors;
+  char *name;
+  size_t size;
+};
+
+static bool
+has_come (void *data)
+{
+  struct arrival *a = data;
+  DIR *dir = opendir ("/sys/block");
+  struct dirent *entry;
+  bool found = false;
+
+  while (dir && !found && (entry = readdir (dir)))
+    {
+      struct growth g = { .name = entry->d_name, .sectors = a->sectors };
+      char node[64];
+
+      if (strncmp (entry->d_name, "vd", 2) != 0 || strlen (entry->d_name) >= a->size
+          || (a->serial ? !has_serial (entry->d_name, a->serial) : a->is_known (entry->d_name)) || !has_grown (&g))
+        continue;
+      snprintf (node, sizeof node, "/dev/%.32s", entry->d_name);
+      found = access (node, F_OK) == 0;
+      if (found)
+        strcpy (a->name, entry->d_name);
+    }
+  if (dir)
+    closedir (dir);
+  return found;
+}
+
+int
+disk_await_new (const char *serial, bool (*is_known) (const char *name), uint64_t bytes, char *name, size_t size,
+                struct failure *f)
+{
+  struct arrival a = { .serial = serial, .is_known = is_known, .sectors = bytes / 512, .name = name, .size = size };
+
+  if (uevent_wait (has_come, &a, WAIT_MS) < 0)
+    return fail (f, "disk", errno, "the disk that was attached did not appear");
+  return 0;
+}
+
+void
+disk_list (void (*take) (const char *name))
+{
+  DIR *dir = opendir ("/sys/block");
+  struct dirent *entry;
+
+  while (dir && (entry = readdir (dir)))
+    if (strncmp (entry->d_name, "vd", 2) == 0)
+      take (entry->d_name);
+  if (dir)
+    closedir (dir);
+}
+
 bool
 disk_any_in_use (char *name, size_t size)
 {

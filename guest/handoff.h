@@ -22,6 +22,7 @@ enum handoff
   HANDOFF_COPIES = 'C', /* fd: of copies.c */
   HANDOFF_TREE = 'V',   /* u32, fd: a mount's number and its detached tree, if it has one (netmounts.h) */
   HANDOFF_SHARE = 'P',  /* u32, fd: what the volumes' process is to connect to that share of 9P */
+  HANDOFF_DISK = 'D',   /* a disk's name: it was found (attach.h) */
   HANDOFF_TTY = 'T',    /* fds: its terminal, master and slave */
   HANDOFF_EXEC = 'X',   /* execve comes next */
   /* agent to child */

@@ -96,8 +96,8 @@ write_text (const char *path, const char *text)
   return fd < 0 || write (fd, text, strlen (text)) < 0 ? errno : 0;
 }
 
-static int
-power_and_rescan (void)
+int
+hotplug_rescan_now (void)
 {
   DIR *dir = opendir (DEVICES);
   struct dirent *entry;
@@ -124,7 +124,7 @@ hotplug_rescan (void)
     return;
   pid = fork ();
   if (pid == 0)
-    _exit (power_and_rescan ());
+    _exit (hotplug_rescan_now ());
   if (pid < 0)
     log_write (LOG_WARNING, "cannot look for new PCI devices: %s", strerror (errno));
 }
@@ -139,15 +139,12 @@ is_on_root_bus (const char *device)
   return bus && !strchr (bus + 1, '/');
 }
 
-pid_t
-hotplug_remove (const char *interface)
+/* The PCI device behind what sysfs links to as "device": 1, or 0 where it is none.  -1 and errno. */
+static int
+find_device (const char *link, char device[PATH_MAX])
 {
-  char link[64], device[PATH_MAX], path[PATH_MAX + 16];
   char *slash;
-  pid_t pid;
-  bool unbind;
 
-  snprintf (link, sizeof link, "/sys/class/net/%s/device", interface);
   if (!realpath (link, device))
     return errno == ENOENT ? 0 : -1;
   /* /sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/virtio3 */
@@ -155,21 +152,53 @@ hotplug_remove (const char *interface)
   if (!slash || strncmp (device, "/sys/devices/pci", 16) != 0)
     return 0;
   *slash = 0;
+  return 1;
+}
+
+/* 0 or an errno. */
+static int
+take_out (char *device)
+{
+  char path[PATH_MAX + 16];
+  int error;
+
+  snprintf (path, sizeof path, "%s/remove", device);
+  error = write_text (path, "1");
+  *strrchr (device, '/') = 0;
+  if (!error)
+    switch_slot (device, false);
+  return error;
+}
+
+int
+hotplug_remove_disk (const char *disk)
+{
+  char link[64], device[PATH_MAX];
+  int is_pci;
+
+  snprintf (link, sizeof link, "/sys/block/%.32s/device", disk);
+  is_pci = find_device (link, device);
+  return is_pci < 0 ? errno : is_pci && !is_on_root_bus (device) ? take_out (device) : 0;
+}
+
+pid_t
+hotplug_remove (const char *interface)
+{
+  char link[64], device[PATH_MAX], path[PATH_MAX + 16];
+  int is_pci;
+  pid_t pid;
+  bool unbind;
+
+  snprintf (link, sizeof link, "/sys/class/net/%s/device", interface);
+  is_pci = find_device (link, device);
+  if (is_pci <= 0)
+    return is_pci;
   unbind = is_on_root_bus (device);
   snprintf (path, sizeof path, unbind ? "%s/driver/unbind" : "%s/remove", device);
   if (access (path, W_OK) < 0)
     return 0;
   pid = fork ();
   if (pid == 0)
-    {
-      int error;
-
-      slash = strrchr (device, '/');
-      error = write_text (path, unbind ? slash + 1 : "1");
-      *slash = 0;
-      if (!error && !unbind)
-        switch_slot (device, false);
-      _exit (error);
-    }
+    _exit (unbind ? write_text (path, strrchr (device, '/') + 1) : take_out (device));
   return pid;
 }

@@ -12,6 +12,11 @@
 /* Has the bus looked through for new devices by a child, as that may take its time; what it finds shows as any device
    does.  Nothing happens where there is no PCI. */
 void hotplug_rescan (void);
+/* The same by a child itself: 0 or an errno. */
+int hotplug_rescan_now (void);
+/* Takes the PCI device behind a disk ("vdc") out of the kernel and switches its slot off, by a child itself: 0 or an errno.  One that
+   is in no slot stays. */
+int hotplug_remove_disk (const char *disk);
 /* Has the PCI device behind a network interface of the agent's own namespace taken out by a child: its pid, or 0 if it
    is no PCI device; -1 and errno.  One that is in no slot only loses its driver: see hotplug.c. */
 pid_t hotplug_remove (const char *interface);

@@ -265,6 +265,14 @@ detach (const char *dir, struct failure *f)
 }
 
 int
+mount_disk (const char *device, const char *type, uint64_t flags, struct failure *f)
+{
+  if (modules_load_fs (type) < 0)
+    return fail (f, "mount", errno, "cannot load the kernel module of %s", type);
+  return mount_at (WORK, device, type, flags, "", f) < 0 ? -1 : detach (WORK, f);
+}
+
+int
 mounts_open_stage (const char *name)
 {
   autoclose int stage = open (STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);

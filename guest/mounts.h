@@ -32,6 +32,8 @@ bool mount_is_share (const struct setup_mount *m);
 
 /* A directory of the initramfs that was mounted for a "stage:NAME", while these are in sight. */
 int mounts_open_stage (const char *name);
+/* Mounts the disk "/dev/NAME" and takes it off its place again: the detached tree, or -1.  In a mount namespace of the caller's own. */
+int mount_disk (const char *device, const char *type, uint64_t flags, struct failure *f);
 /* A detached copy of what the O_PATH fd `from` sees, with MS_* flags of `flags`; -1 and errno. */
 int mount_clone (int from, uint64_t flags);
 

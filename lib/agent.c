@@ -52,7 +52,7 @@ struct rcvmi_agent
   struct process *processes;
   unsigned n_processes;
   uint32_t next_number;
-  unsigned n_net_requests, n_cgroup_requests, n_freezes, n_thaws, n_syncs; /* without an answer */
+  unsigned n_net_requests, n_disk_requests, n_cgroup_requests, n_freezes, n_thaws, n_syncs; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
 };
 
@@ -203,6 +203,21 @@ on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsign
 }
 
 static int
+on_disk_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  struct rcvmi_agent_record x;
+  int code = rcvmi_agent_parse (&x, payload, h->len, err);
+
+  if (code < 0)
+    return code;
+  if (!a->ready || a->n_disk_requests == 0 || !a->ops->disk_answer)
+    return unexpected ("an answer about disks", err);
+  a->n_disk_requests--;
+  a->ops->disk_answer (a->user, h->process, x.message[0] ? guest_error (&x, RCVM_E_GUEST, "volumes") : NULL);
+  return 0;
+}
+
+static int
 on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
 {
   struct rcvmi_agent_record x = { 0 };
@@ -291,6 +306,8 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       break;
     case AGENT_NET_ANSWER:
       return on_net_answer (a, h, payload, err);
+    case AGENT_DISK_ANSWER:
+      return on_disk_answer (a, h, payload, err);
     case AGENT_CGROUP_ANSWER:
       return on_cgroup_answer (a, h, payload, err);
     case AGENT_FROZEN:
@@ -485,6 +502,20 @@ rcvmi_agent_net (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct t
       return code;
     }
   a->n_net_requests++;
+  return rcvmi_link_send_record (&a->link, type, number, record, err);
+}
+
+int
+rcvmi_agent_disk (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    {
+      tlv_writer_free (record);
+      return code;
+    }
+  a->n_disk_requests++;
   return rcvmi_link_send_record (&a->link, type, number, record, err);
 }
 

@@ -29,6 +29,8 @@ struct rcvmi_agent_ops
   void (*goodbye) (void *user);
   /* What came of rcvmi_agent_net: the record (S_NETWORK fields), or an error.  NULL: nobody asks. */
   void (*net_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
+  /* What came of rcvmi_agent_disk.  NULL: nobody asks. */
+  void (*disk_answer) (void *user, uint32_t number, rcvm_error *err);
   /* The same of rcvmi_agent_cgroup: K_NAME/K_VALUE pairs. */
   void (*cgroup_answer) (void *user, uint32_t number, const unsigned char *record, size_t len, rcvm_error *err);
   /* What came of rcvmi_agent_sync: the guest's time before it, or an error.  NULL: nobody asks. */
@@ -67,6 +69,8 @@ int rcvmi_agent_setup (struct rcvmi_agent *agent, struct tlv_writer *record, rcv
 /* NET_ADD, NET_DEL, NET_QUERY; frees the record.  The answer comes with `number`. */
 int rcvmi_agent_net (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
                      rcvm_error **err);
+/* DISK_ADD and DISK_DEL, in the same way. */
+int rcvmi_agent_disk (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err);
 /* CGROUP_SET and CGROUP_GET, in the same way. */
 int rcvmi_agent_cgroup (struct rcvmi_agent *agent, uint16_t type, uint32_t number, struct tlv_writer *record,
                         rcvm_error **err);

@@ -81,6 +81,12 @@ check_options (const rcvm_volume_options *o, const char *kind, int has, rcvm_err
               : 0;
 }
 
+int
+rcvmi_volume_check_block (const rcvm_volume_options *options, rcvm_error **err)
+{
+  return check_options (options, "block", HAS_FSTYPE, err);
+}
+
 /* What has a source, and the options that are named by `has`; `more` are those beside "ro". */
 static int
 attach (rcvm_vm *vm, const char *kind, unsigned has, const char *source, const char *target,

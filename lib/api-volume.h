@@ -19,6 +19,8 @@ struct rcvm_volume_options
 
 /* `path` from the working directory; NULL and an error. */
 char *rcvmi_volume_absolute (const char *path, rcvm_error **err);
+/* Whether these mean something to a disk; they may be NULL. */
+int rcvmi_volume_check_block (const rcvm_volume_options *options, rcvm_error **err);
 /* Adds one to the VM's options.  `text`: as in options.h. */
 int rcvmi_volume_append (rcvm_vm *vm, const char *source, const char *target, const char *text, rcvm_error **err);
 

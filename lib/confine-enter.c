@@ -73,7 +73,7 @@ open_trees (struct child *k)
       const struct rcvmi_confine_entry *e = &k->c->list[i];
       struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME };
 
-      if (e->kind == RCVMI_CONFINE_DEVICE || e->kind == RCVMI_CONFINE_MOUNT)
+      if (e->kind == RCVMI_CONFINE_DEVICE || e->kind == RCVMI_CONFINE_MOUNT || e->kind == RCVMI_CONFINE_EMPTY)
         {
           k->trees[i] = e->fd;
           continue;
@@ -132,6 +132,8 @@ place_entry (const struct child *k, size_t i)
         return fail (k, "cannot make the device '%.150s' in the VMM's root", e->target);
       return 0;
     }
+  if (e->kind == RCVMI_CONFINE_EMPTY)
+    return mknod (target, S_IFREG | 0444, 0) < 0 ? fail (k, "cannot make '%.150s' in the VMM's root", e->target) : 0;
   if (fstat (k->trees[i], &st) < 0
       || (S_ISDIR (st.st_mode) ? mkdir (target, 0755) < 0 && errno != EEXIST : mknod (target, S_IFREG | 0444, 0) < 0)
       || move_mount (k->trees[i], "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)

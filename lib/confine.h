@@ -8,6 +8,7 @@
  *   confine-user.c   a user that no other VM has
  *   confine-owner.c  files of others become that user's, as far as it sees
  *   confine-enter.c  the child moves in, between fork and exec
+ *   confine-show.c   what it sees later, and does not see any more
  *   confine-seccomp.c  what it may not ask of the kernel then
  */
 #ifndef RCVM_LIB_CONFINE_H
@@ -28,6 +29,7 @@ enum rcvmi_confine_kind
   RCVMI_CONFINE_PROGRAM, /* the same, and may be executed or mapped so */
   RCVMI_CONFINE_WRITABLE,
   RCVMI_CONFINE_MOUNT, /* a file system that is mounted nowhere yet */
+  RCVMI_CONFINE_EMPTY, /* an empty file, over which something may be mounted later (rcvmi_confine_show) */
   RCVMI_CONFINE_DEVICE /* a node of the confined user's own */
 };
 
@@ -91,6 +93,13 @@ int rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const
 int rcvmi_confine_add_program (struct rcvmi_confine *c, const char *path, rcvm_error **err);
 /* RCVM_E_PERMISSION unless everybody may read it; what it is goes into the sentence. */
 int rcvmi_confine_check_readable (const char *what, const char *path, rcvm_error **err);
+
+/* Of one that runs, the process `pid`: at `target`, which is EMPTY, is what `fd` is open at, a file or a block device of somebody's, as
+   its own; `path` is for messages.  RCVM_E_UNSUPPORTED as rcvmi_confine_add_foreign. */
+int rcvmi_confine_show (const struct rcvmi_confine *c, pid_t pid, int fd, bool read_only, const char *path, const char *target,
+                        rcvm_error **err);
+/* And not any more. */
+int rcvmi_confine_hide (pid_t pid, const char *target, rcvm_error **err);
 
 /* The namespaces, as flags of clone. */
 unsigned long rcvmi_confine_namespaces (const struct rcvmi_confine *c);

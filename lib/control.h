@@ -42,6 +42,8 @@ enum rcvmi_control_frame
   CONTROL_NET_DETACH = 22, /* the same */
   CONTROL_VOLUMES = 23,    /* empty; a JSON frame comes before the OK */
   CONTROL_FIGURES = 24,    /* empty; before the OK, a JSON frame whose text is what the VMM has counted, for Prometheus */
+  CONTROL_DISK_ATTACH = 28, /* enum rcvmi_control_disk_tag */
+  CONTROL_DISK_DETACH = 29, /* CD_TARGET */
 
   CONTROL_OK = 32,     /* A_PID: of the monitor (CREATE) or in the guest (EXEC) */
   CONTROL_ERROR = 33,  /* CE_* */
@@ -50,6 +52,14 @@ enum rcvmi_control_frame
   CONTROL_STATUS = 36, /* A_BYTES: the container's new enum rcvm_status */
   CONTROL_JSON = 37,   /* A_MESSAGE: what was asked for */
   CONTROL_OOM = 38     /* A_BYTES: how many processes were killed for want of memory, by now */
+};
+
+enum rcvmi_control_disk_tag
+{
+  CD_SOURCE = 1,   /* str: absolute, on the host */
+  CD_TARGET = 2,   /* str: in the container */
+  CD_FSTYPE = 3,   /* str; absent: what is found */
+  CD_READONLY = 4  /* u32 */
 };
 
 enum rcvmi_control_error_tag

@@ -33,6 +33,7 @@ drop (struct rcvmi_monitor_client *c)
     {
       rcvmi_run_net_forget (m->run, c);
       rcvmi_run_volumes_forget (m->run, c);
+      rcvmi_run_attach_forget (m->run, c);
     }
   if (c->waits_request && m->run)
     {

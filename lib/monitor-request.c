@@ -200,13 +200,20 @@ on_volumes_done (void *user, const char *json, rcvm_error *err)
 {
   struct rcvmi_monitor_client *c = user;
   struct tlv_writer w = TLV_WRITER_INIT;
+  autofree char *disks = err ? NULL : rcvmi_run_disks_json (c->monitor->run, &err), *all = NULL;
 
   c->waits_net = false;
+  /* The server's is an object that is not empty. */
+  if (!err && asprintf (&all, "{\"disks\":%s,%s", disks, json + 1) < 0)
+    {
+      all = NULL;
+      rcvmi_fail_nomem (&err);
+    }
   if (err)
     rcvmi_monitor_send_error (c, err);
   else
     {
-      tlv_put_str (&w, A_MESSAGE, json);
+      tlv_put_str (&w, A_MESSAGE, all);
       rcvmi_monitor_send (c, CONTROL_JSON, &w);
       rcvmi_monitor_send_ok (c, 0);
     }
@@ -243,6 +250,43 @@ do_net (struct rcvmi_monitor_client *c, const struct agent_header *h, const void
          : h->type == CONTROL_NET_SHOW   ? rcvmi_run_net_show (run, on_net_done, c, err)
          : h->type == CONTROL_NET_ATTACH ? rcvmi_run_net_attach (run, name, on_net_done, c, err)
                                          : rcvmi_run_net_detach (run, name, on_net_done, c, err);
+  if (code < 0)
+    c->waits_net = false;
+  return code;
+}
+
+static int
+do_disk (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+{
+  struct rcvmi_run_disk_order o = { 0 };
+  struct rcvmi_run *run = c->monitor->run;
+  struct tlv_reader r;
+  struct tlv_field f;
+  int code;
+
+  tlv_reader_init (&r, data, h->len);
+  while (tlv_next (&r, &f))
+    switch (f.tag)
+      {
+      case CD_SOURCE:
+        o.source = tlv_get_str (&r, &f);
+        break;
+      case CD_TARGET:
+        o.target = tlv_get_str (&r, &f);
+        break;
+      case CD_FSTYPE:
+        o.fstype = tlv_get_str (&r, &f);
+        break;
+      case CD_READONLY:
+        o.read_only = tlv_get_u32 (&r, &f) != 0;
+        break;
+      }
+  if (r.bad || !o.target || (!o.source && h->type == CONTROL_DISK_ATTACH) || c->waits_net)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
+  c->waits_net = true;
+  c->wants_net_json = false;
+  code = h->type == CONTROL_DISK_ATTACH ? rcvmi_run_disk_attach (run, &o, on_net_done, c, err)
+                                        : rcvmi_run_disk_detach (run, o.target, on_net_done, c, err);
   if (code < 0)
     c->waits_net = false;
   return code;
@@ -387,6 +431,13 @@ rcvmi_monitor_request (struct rcvmi_monitor_client *c, const struct agent_header
   if (h->type >= CONTROL_NET_SHOW && h->type <= CONTROL_VOLUMES)
     {
       code = do_net (c, h, payload, &e);
+      if (code < 0)
+        rcvmi_monitor_answer (c, code, e);
+      return;
+    }
+  if (h->type == CONTROL_DISK_ATTACH || h->type == CONTROL_DISK_DETACH)
+    {
+      code = do_disk (c, h, payload, &e);
       if (code < 0)
         rcvmi_monitor_answer (c, code, e);
       return;

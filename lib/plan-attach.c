@@ -58,8 +58,8 @@ put_node (struct rcvmi_plan *plan, const struct attachment *a, const char *locat
 }
 
 /* As file systems are named; it becomes part of a module's name in the guest. */
-static bool
-is_type (const char *text)
+bool
+rcvmi_plan_is_fstype (const char *text)
 {
   size_t n = strspn (text, "abcdefghijklmnopqrstuvwxyz0123456789_");
 
@@ -77,7 +77,7 @@ plan_block (struct rcvmi_plan *plan, const struct attachment *a, rcvm_error **er
   char locator[16];
   int rc;
 
-  if (a->fstype && !is_type (a->fstype))
+  if (a->fstype && !rcvmi_plan_is_fstype (a->fstype))
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.60s' is no type of a file system, for the disk '%.200s'", a->fstype,
                        a->source);
   disk.raw = a->fstype && strcmp (a->fstype, "raw") == 0;

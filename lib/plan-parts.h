@@ -99,6 +99,8 @@ int rcvmi_plan_add_diod (struct rcvmi_plan *plan, const char *source, const char
 void rcvmi_plan_diods_clear (struct rcvmi_plan *plan);
 
 /* plan-attach.c: a volume of another kind than NFS and tmpfs: "block,ro,fstype=ext4".  The target is clean. */
+/* As file systems are named. */
+bool rcvmi_plan_is_fstype (const char *text);
 int rcvmi_plan_attach (struct rcvmi_plan *plan, const char *source, const char *target, const char *options,
                        rcvm_error **err);
 

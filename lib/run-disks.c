@@ -33,13 +33,15 @@ kernel_name (const char *type)
   return strcmp (type, "msdos") == 0 ? "vfat" : type;
 }
 
-static int
-find_type (const struct rcvmi_plan_disk *p, const struct rcvmi_host_disk *d, char type[RCVMI_ROOTFS_TYPE],
-           rcvm_error **err)
+int
+rcvmi_run_disk_type (const struct rcvmi_plan_disk *p, const struct rcvmi_host_disk *d, char type[RCVMI_ROOTFS_TYPE],
+                     rcvm_error **err)
 {
   char usage[RCVMI_ROOTFS_TYPE];
   int code = rcvmi_rootfs_probe (d->fd, p->source, type, usage, err);
 
+  if (code == 0 && strcmp (usage, "filesystem") == 0)
+    memmove (type, kernel_name (type), strlen (kernel_name (type)) + 1);
   if (code < 0 || strcmp (usage, "filesystem") == 0)
     return code;
   if (*type)
@@ -79,13 +81,13 @@ open_disk (struct rcvmi_run *run, size_t index, rcvm_error **err)
   code = open_source (p, d, err);
   if (code < 0 || p->fstype)
     return code;
-  code = find_type (p, d, type, err);
+  code = rcvmi_run_disk_type (p, d, type, err);
   if (code < 0)
     return code;
   rcvmi_plan_disk_locator (run->plan, index, locator);
   mark = tlv_begin (w, S_DISK_TYPE);
   tlv_put_str (w, K_NAME, locator);
-  tlv_put_str (w, K_VALUE, kernel_name (type));
+  tlv_put_str (w, K_VALUE, type);
   tlv_end (w, mark);
   return 0;
 }

@@ -286,7 +286,9 @@ rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rc
   config->nic_hotplug = run->net && run->plan->net.mode != RCVMI_PLAN_NET_HOST && asked != RCVMI_HOTPLUG_OFF
                         && (asked == RCVMI_HOTPLUG_ON || rcvmi_vmm_can_attach_nics (&run->vmm))
                         && (!run->vmm.ops->hotplug_is_slow || rcvmi_plan_expects_nics (run->plan));
-  config->hotplug = config->nic_hotplug || asked == RCVMI_HOTPLUG_ON;
+  /* Disks can come wherever there is PCI anyway. */
+  config->hotplug = config->nic_hotplug || asked == RCVMI_HOTPLUG_ON
+                    || (asked == RCVMI_HOTPLUG_AUTO && run->net && !run->vmm.ops->hotplug_is_slow);
   for (size_t i = 0; run->net && i < rcvmi_net_count (run->net); i++)
     {
       const struct rcvmi_net_nic *n = rcvmi_net_get (run->net, i);

@@ -13,6 +13,7 @@
 #include "net.h"
 #include "plan.h"
 #include "proc.h"
+#include "rootfs.h"
 #include "spec.h"
 #include "template.h"
 #include "vmm.h"
@@ -83,6 +84,7 @@ struct rcvmi_run
   int host_netns_fd;          /* where the monitor came from; -1: it is there still */
   struct rcvmi_run_hooks hooks;
   struct rcvmi_run_disks *more_disks; /* NULL: none */
+  struct rcvmi_run_attach *attach;    /* NULL: none has come yet */
   struct rcvmi_run_notify *notify;    /* NULL: none */
   struct rcvmi_run_shares *shares;    /* NULL: none */
   struct rcvmi_run_live *live;        /* NULL: none */
@@ -220,6 +222,20 @@ void rcvmi_run_undo_disks (struct rcvmi_run *run);
 int rcvmi_run_build_scratch (struct rcvmi_run *run, rcvm_error **err);
 /* What the VMM is to have of them, in the plan's order; returns what is behind the last. */
 struct rcvmi_vmm_disk *rcvmi_run_put_disks (struct rcvmi_run *run, struct rcvmi_vmm_disk *out);
+
+/* What file system is on it, by the kernel's name; RCVM_E_INVALID: none. */
+struct rcvmi_host_disk;
+int rcvmi_run_disk_type (const struct rcvmi_plan_disk *p, const struct rcvmi_host_disk *d, char type[RCVMI_ROOTFS_TYPE],
+                         rcvm_error **err);
+
+/* run-attach.c: disks that come while the VM runs, and go. */
+void rcvmi_run_disk_answer (void *user, uint32_t number, rcvm_error *err);
+/* While the guest stands still, no answer is late. */
+void rcvmi_run_hold_attach (struct rcvmi_run *run);
+int rcvmi_run_go_on_with_attach (struct rcvmi_run *run, rcvm_error **err);
+/* The guest goes, and with it what it was asked for; and the VMM has gone. */
+void rcvmi_run_undo_attach_ops (struct rcvmi_run *run);
+void rcvmi_run_undo_attach (struct rcvmi_run *run);
 
 /* run-copies.c.  In the worker of stage "rootfs": makes the disk of copies, and writes down where they belong. */
 int rcvmi_run_build_copies (struct rcvmi_run *run, rcvm_error **err);

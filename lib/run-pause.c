@@ -32,6 +32,7 @@ rcvmi_run_stand_still (struct rcvmi_run *run, rcvm_error **err)
   rcvmi_agent_hold (run->agent);
   rcvmi_run_net_hold (run);
   rcvmi_run_hold_requests (run);
+  rcvmi_run_hold_attach (run);
   rcvmi_run_hold_live (run);
   return 0;
 }
@@ -51,6 +52,8 @@ rcvmi_run_go_on (struct rcvmi_run *run, rcvm_error **err)
   code = rcvmi_agent_go_on (run->agent, err);
   if (code == 0)
     code = rcvmi_run_net_go_on (run, err);
+  if (code == 0)
+    code = rcvmi_run_go_on_with_attach (run, err);
   if (code == 0)
     code = rcvmi_run_go_on_with_live (run, err);
   rcvmi_run_puts_go_on (run);

@@ -167,6 +167,7 @@ void
 rcvmi_run_undo_vmm (struct rcvmi_run *run)
 {
   rcvmi_vmm_stop (&run->vmm);
+  rcvmi_run_undo_attach (run);
   rcvmi_run_undo_template (run);
   run->state.vmm_pid = 0;
 }
@@ -298,6 +299,7 @@ static const struct rcvmi_agent_ops agent_ops = {
   .setup_failed = on_setup_failed,
   .goodbye = on_goodbye,
   .net_answer = rcvmi_run_net_answer,
+  .disk_answer = rcvmi_run_disk_answer,
   .cgroup_answer = rcvmi_run_cgroup_answer,
   .oom = rcvmi_run_oom,
   .synced = rcvmi_run_synced,
@@ -347,6 +349,7 @@ void
 rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
   rcvmi_run_undo_net_ops (run);
+  rcvmi_run_undo_attach_ops (run);
   rcvmi_run_undo_live (run);
   rcvmi_run_undo_requests (run);
   rcvmi_run_undo_names (run);

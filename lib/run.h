@@ -62,6 +62,18 @@ int rcvmi_run_net_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user
 /* An interface of the namespace, by name: waits until the guest has it, or has let go of it. */
 int rcvmi_run_net_attach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
 int rcvmi_run_net_detach (struct rcvmi_run *run, const char *name, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+/* A disk of the host at a path in the container, while the VM runs; `fstype` may be NULL.  `done` as above, but with no JSON. */
+struct rcvmi_run_disk_order
+{
+  const char *source, *target, *fstype;
+  bool read_only;
+};
+int rcvmi_run_disk_attach (struct rcvmi_run *run, const struct rcvmi_run_disk_order *order, rcvmi_run_net_fn done, void *user,
+                           rcvm_error **err);
+int rcvmi_run_disk_detach (struct rcvmi_run *run, const char *target, rcvmi_run_net_fn done, void *user, rcvm_error **err);
+void rcvmi_run_attach_forget (struct rcvmi_run *run, void *user);
+/* The disks that the VM has as volumes, as a JSON array, to be freed. */
+char *rcvmi_run_disks_json (struct rcvmi_run *run, rcvm_error **err);
 /* Who waits goes away. */
 void rcvmi_run_net_forget (struct rcvmi_run *run, void *user);
 /* What came of a request: JSON, or NULL where there is none to tell, and an error, which is the callee's.  `done` may be called

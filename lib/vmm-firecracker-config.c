@@ -225,6 +225,35 @@ put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d, const st
 }
 
 void
+rcvmi_fc_put_hot_disk (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_hot_disk *d, const char *path, const struct rcvmi_tuning *t)
+{
+  char id[16];
+  struct rcvmi_vmm_disk disk = { .path = path, .serial = id, .readonly = d->readonly, .device = d->device };
+
+  snprintf (id, sizeof id, "hot%u", d->slot);
+  put_drive (r, &disk, t);
+}
+
+void
+rcvmi_fc_change_hot_disk (struct rcvmi_fc_requests *r, unsigned slot, const char *path)
+{
+  struct object b = new_object ();
+  char id[16], place[32], what[40];
+
+  snprintf (id, sizeof id, "hot%u", slot);
+  snprintf (place, sizeof place, "/drives/%s", id);
+  snprintf (what, sizeof what, "the drive '%s'", id);
+  put_string (&b, "drive_id", id);
+  put_string (&b, "path_on_host", path);
+  if (b.failed)
+    {
+      json_object_put (b.o);
+      b.o = NULL;
+    }
+  rcvmi_fc_add (r, "PATCH", place, b.o, what);
+}
+
+void
 rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
 {
   struct object b = new_object ();

@@ -69,6 +69,22 @@ add_disk (struct rcvmi_confine *c, struct rcvmi_vmm_disk *d, char *seen, size_t 
 }
 
 int
+rcvmi_fc_show_hot_disk (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_hot_disk *d, char path[32], rcvm_error **err)
+{
+  snprintf (path, 32, RCVMI_FC_HOT_DISK, d->slot);
+  return rcvmi_confine_show (vmm->confine, vmm->proc.pid, d->fd, d->readonly, d->path, path, err);
+}
+
+int
+rcvmi_fc_hide_hot_disk (const struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err)
+{
+  char path[32];
+
+  snprintf (path, sizeof path, RCVMI_FC_HOT_DISK, slot);
+  return rcvmi_confine_hide (vmm->proc.pid, path, err);
+}
+
+int
 rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err)
 {
   struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
@@ -142,6 +158,13 @@ rcvmi_fc_confine (struct rcvmi_vmm *vmm, struct rcvmi_vmm_config *config, const 
     code = add_disk (c, &config->disks[i], config->seen[i], sizeof config->seen[i], err);
   if (code == 0 && has_net && !vmm->jailer)
     code = rcvmi_confine_add_device (c, "/dev/net/tun", "/dev/net/tun", err);
+  for (unsigned i = 0; code == 0 && config->hotplug && i < RCVMI_VMM_HOT_DISKS; i++)
+    {
+      char path[32];
+
+      snprintf (path, sizeof path, RCVMI_FC_HOT_DISK, i);
+      code = rcvmi_confine_add (c, RCVMI_CONFINE_EMPTY, NULL, path, err);
+    }
   for (size_t i = 0; code == 0 && i < config->n_nics; i++)
     code = rcvmi_fc_give_tap (vmm, config->nics[i].tap_name, err);
   if (code == 0 && config->from.memory)

@@ -51,8 +51,15 @@ struct firecracker
   struct rcvmi_fc_metrics metrics;
   struct rcvmi_proc warden; /* of a jailed one */
   int warden_error_fd;
-  bool has_pci;      /* so that NICs can come and go */
-  uint64_t net_bandwidth; /* of those that come, too */
+  bool has_pci;      /* so that NICs and disks can come and go */
+  uint64_t net_bandwidth, disk_bandwidth, disk_ops; /* of those that come, too */
+  bool async_io;
+  struct
+  {
+    bool used;
+    bool there;    /* it has a device, which stays */
+    bool readonly; /* for ever */
+  } hot[RCVMI_VMM_HOT_DISKS];
 };
 
 static int
@@ -237,6 +244,9 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   f->error_fd = -1;
   f->has_pci = config->hotplug;
   f->net_bandwidth = config->tuning.net_bandwidth;
+  f->disk_bandwidth = config->tuning.disk_bandwidth;
+  f->disk_ops = config->tuning.disk_ops;
+  f->async_io = config->tuning.async_io;
   if (f->has_pci)
     argv[sizeof argv / sizeof argv[0] - 2] = (char *) "--enable-pci";
   code = check_io_engine (config, err);
@@ -384,7 +394,7 @@ set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err)
 }
 
 static int
-check_pci (const struct rcvmi_vmm *vmm, rcvm_error **err)
+check_pci (const struct rcvmi_vmm *vmm, const char *what, rcvm_error **err)
 {
   const struct firecracker *f = vmm->state;
 
@@ -392,11 +402,12 @@ check_pci (const struct rcvmi_vmm *vmm, rcvm_error **err)
     return check_idle (f, err);
   if (vmm->version < RCVMI_FC_HOTPLUG_SINCE)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "Firecracker %u.%u cannot attach network interfaces to a VM that runs: 1.16 is the first that can, or use QEMU",
-                       vmm->version / RCVMI_VMM_MINOR, vmm->version % RCVMI_VMM_MINOR);
+                       "Firecracker %u.%u cannot attach %s to a VM that runs: 1.16 is the first that can, or use QEMU",
+                       vmm->version / RCVMI_VMM_MINOR, vmm->version % RCVMI_VMM_MINOR, what);
   return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                     "Firecracker cannot attach network interfaces to a VM that was started without PCI: start it with the annotation "
-                     "org.runcvm.hotplug=on");
+                     "Firecracker cannot attach %s to a VM that was started without PCI: start it with the annotation "
+                     "org.runcvm.hotplug=on",
+                     what);
 }
 
 static int
@@ -404,7 +415,7 @@ add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **er
 {
   struct firecracker *f = vmm->state;
   struct rcvmi_tuning tuning = { .net_bandwidth = f->net_bandwidth };
-  int code = check_pci (vmm, err);
+  int code = check_pci (vmm, "network interfaces", err);
 
   if (code == 0)
     code = rcvmi_fc_give_tap (vmm, nic->tap_name, err);
@@ -420,7 +431,77 @@ static int
 remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
 {
   (void) number;
-  return check_pci (vmm, err);
+  return check_pci (vmm, "network interfaces", err);
+}
+
+/* A free slot, best one whose device is there: these stay, as NICs do.  Whether a device can be written to cannot be changed. */
+static unsigned
+find_slot (const struct firecracker *f, bool readonly)
+{
+  unsigned found = RCVMI_VMM_HOT_DISKS;
+
+  for (unsigned i = 0; i < RCVMI_VMM_HOT_DISKS; i++)
+    if (!f->hot[i].used && f->hot[i].there && f->hot[i].readonly == readonly)
+      return i;
+    else if (!f->hot[i].used && !f->hot[i].there && found == RCVMI_VMM_HOT_DISKS)
+      found = i;
+  return found;
+}
+
+/* The device of a slot gets another disk, as that of one that has gone got none: the guest hears of its size. */
+static int
+add_disk (struct rcvmi_vmm *vmm, struct rcvmi_vmm_hot_disk *d, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  struct rcvmi_tuning tuning = { .disk_bandwidth = f->disk_bandwidth, .disk_ops = f->disk_ops, .async_io = f->async_io };
+  int code = check_pci (vmm, "disks", err);
+  char path[32];
+
+  if (code < 0)
+    return code;
+  d->slot = find_slot (f, d->readonly);
+  if (d->slot == RCVMI_VMM_HOT_DISKS)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "Firecracker has no slot left for a disk: a VM has room for %d that come while it runs, and one that was read-only "
+                       "stays so",
+                       RCVMI_VMM_HOT_DISKS);
+  d->serial[0] = 0;
+  d->kept = f->hot[d->slot].there;
+  if (vmm->confine)
+    code = rcvmi_fc_show_hot_disk (vmm, d, path, err);
+  if (code < 0)
+    return code;
+  if (d->kept)
+    rcvmi_fc_change_hot_disk (&f->requests, d->slot, vmm->confine ? path : d->path);
+  else
+    rcvmi_fc_put_hot_disk (&f->requests, d, vmm->confine ? path : d->path, &tuning);
+  code = ask (vmm, err);
+  if (code < 0)
+    {
+      if (vmm->confine)
+        rcvmi_fc_hide_hot_disk (vmm, d->slot, NULL);
+      return code;
+    }
+  f->hot[d->slot].used = f->hot[d->slot].there = true;
+  f->hot[d->slot].readonly = d->readonly;
+  return 0;
+}
+
+static int
+remove_disk (struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  int code = check_pci (vmm, "disks", err);
+
+  if (code < 0)
+    return code;
+  rcvmi_fc_change_hot_disk (&f->requests, slot, RCVMI_FC_NO_DISK);
+  code = ask (vmm, err);
+  if (code == 0 && vmm->confine)
+    code = rcvmi_fc_hide_hot_disk (vmm, slot, err);
+  if (code == 0)
+    f->hot[slot].used = false;
+  return code;
 }
 
 /* It is asked for what has been counted by now; one that stands still says nothing. */
@@ -483,6 +564,8 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .set_more_memory = set_more_memory,
   .add_nic = add_nic,
   .remove_nic = remove_nic,
+  .add_disk = add_disk,
+  .remove_disk = remove_disk,
   .figures = figures,
   .shape = rcvmi_fc_shape,
   .save = save,

@@ -32,6 +32,10 @@ enum
 /* Of a snapshot, where it is confined. */
 #define RCVMI_FC_MEMORY "/vm/memory"
 #define RCVMI_FC_STATE "/vm/state"
+/* Of disks that come: places for what is mounted there then. */
+#define RCVMI_FC_HOT_DISK "/vm/hot%u"
+/* What is behind the device of one that has gone. */
+#define RCVMI_FC_NO_DISK "/dev/null"
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
@@ -65,6 +69,12 @@ int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_conf
                         rcvm_error **err);
 /* One interface, as a request: at the start, or for a VM that runs. */
 void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t);
+/* A disk that comes, seen at `path`: to a new device, or to one that is there and was another's. */
+void rcvmi_fc_put_hot_disk (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_hot_disk *d, const char *path, const struct rcvmi_tuning *t);
+void rcvmi_fc_change_hot_disk (struct rcvmi_fc_requests *r, unsigned slot, const char *path);
+/* Makes a confined Firecracker see the disk of that slot, in `path`, or not any more. */
+int rcvmi_fc_show_hot_disk (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_hot_disk *d, char path[32], rcvm_error **err);
+int rcvmi_fc_hide_hot_disk (const struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err);
 /* A TAP becomes the VMM's user's, as far as that has one: it needs no rights to open it then. */
 int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error **err);
 /* vmm-firecracker-snapshot.c: all that makes one go on from config->from, and all that writes one that runs into two files. */

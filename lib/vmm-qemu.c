@@ -34,7 +34,9 @@ enum
   VOLUMES_FD = 5,
   QMP_FD = 6,
   FIRST_TAP_FD = 7, /* those of shares come after the NICs', and those of disks after them */
-  ROOT_PORTS = RCVMI_VMM_NICS + RCVMI_VMM_SPARE_NICS
+  ROOT_PORTS = RCVMI_VMM_NICS + RCVMI_VMM_SPARE_NICS,
+  DISK_IN_PORT = 1 << 30, /* no NIC has that number */
+  HOT_FDSET = 100         /* the first of those of disks that come */
 };
 
 #ifdef __aarch64__
@@ -49,7 +51,11 @@ struct qemu
   struct rcvmi_qmp *qmp;
   size_t n_ports;
   bool used[ROOT_PORTS];
-  unsigned number[ROOT_PORTS]; /* of the NIC in that port */
+  unsigned number[ROOT_PORTS]; /* of the NIC in that port, or DISK_IN_PORT and more */
+  bool hotplug;
+  bool has_disk[RCVMI_VMM_HOT_DISKS];
+  uint64_t disk_bandwidth, disk_ops; /* of disks that come, too */
+  bool async_io;
 };
 
 static int
@@ -124,7 +130,7 @@ format_mac (char out[18], const uint8_t m[6])
 static void
 add_nics (struct args *a, const struct rcvmi_vmm_config *c, struct qemu *q)
 {
-  q->n_ports = c->n_nics + (c->nic_hotplug ? RCVMI_VMM_SPARE_NICS : 0);
+  q->n_ports = c->n_nics + (c->hotplug ? RCVMI_VMM_SPARE_NICS : 0);
   for (size_t i = 0; i < q->n_ports; i++)
     add_option (a, "-device", "pcie-root-port,id=port%zu,chassis=%zu,slot=%zu", i, i + 1, i + 1);
   for (size_t i = 0; i < c->n_nics; i++)
@@ -165,7 +171,7 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   add (&a, vmm->program);
   add_option (&a, "-name", "%s", c->id);
   add_option (&a, "-machine", "microvm,x-option-roms=off,isa-serial=on,rtc=on%s%s",
-              c->n_nics || c->nic_hotplug ? ",pcie=on" : "",
+              c->n_nics || c->hotplug ? ",pcie=on" : "",
               c->n_shares || c->tuning.huge_pages ? ",memory-backend=memory" : "");
   /* vhost-user has no devices of before virtio 1.0, and memory that others can map. */
   if (c->n_shares)
@@ -309,6 +315,13 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   size_t n = 1 + config->n_nics + config->n_shares;
 
   vmm->state = q;
+  if (q)
+    {
+      q->hotplug = config->hotplug;
+      q->disk_bandwidth = config->tuning.disk_bandwidth;
+      q->disk_ops = config->tuning.disk_ops;
+      q->async_io = config->tuning.async_io;
+    }
   if (!argv)
     return rcvmi_fail_nomem (err);
   for (size_t i = 0; i < config->n_nics; i++)
@@ -351,16 +364,24 @@ qmp_of (struct rcvmi_vmm *vmm)
   return ((struct qemu *) vmm->state)->qmp;
 }
 
+static size_t
+free_port (const struct qemu *q)
+{
+  size_t port = 0;
+
+  while (port < q->n_ports && q->used[port])
+    port++;
+  return port;
+}
+
 static int
 add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
 {
   struct qemu *q = vmm->state;
   char text[256], mac[18], mtu[32] = "";
-  size_t port = 0;
+  size_t port = free_port (q);
   int code;
 
-  while (port < q->n_ports && q->used[port])
-    port++;
   if (q->n_ports == 0)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "QEMU cannot attach a network interface to a VM that was started without a network");
@@ -416,6 +437,137 @@ remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
       q->used[i] = false;
   snprintf (text, sizeof text, "{\"id\":\"net%u\"}", number);
   return rcvmi_qmp_execute (q->qmp, "netdev_del", text, -1, err);
+}
+
+/* As those of the start (add_disk). */
+static int
+add_hot_backend (struct qemu *q, const struct rcvmi_vmm_hot_disk *d, rcvm_error **err)
+{
+  const char *readonly = d->readonly ? "true" : "false";
+  autoclose int fd = -1;
+  char text[512], self[40];
+  int code;
+
+  /* With the access that it has to the VMM's eyes. */
+  snprintf (self, sizeof self, "/proc/self/fd/%d", d->fd);
+  fd = open (self, (d->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+  if (fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot open the disk '%.200s' for the VMM", d->path);
+  snprintf (text, sizeof text, "{\"fdset-id\":%u}", HOT_FDSET + d->slot);
+  code = rcvmi_qmp_execute (q->qmp, "add-fd", text, fd, err);
+  if (code < 0)
+    return code;
+  snprintf (text, sizeof text,
+            "{\"driver\":\"raw\",\"node-name\":\"hot%u\",\"read-only\":%s,\"auto-read-only\":false%s,\"file\":{\"driver\":\"%s\","
+            "\"filename\":\"/dev/fdset/%u\",\"read-only\":%s,\"auto-read-only\":false%s%s}}",
+            d->slot, readonly, d->readonly ? "" : ",\"discard\":\"unmap\"", d->device ? "host_device" : "file", HOT_FDSET + d->slot,
+            readonly, d->readonly ? ",\"locking\":\"off\"" : ",\"discard\":\"unmap\"", q->async_io ? ",\"aio\":\"io_uring\"" : "");
+  return rcvmi_qmp_execute (q->qmp, "blockdev-add", text, -1, err);
+}
+
+static int
+drop_hot_backend (struct qemu *q, unsigned slot, rcvm_error **err)
+{
+  char text[48];
+  int code;
+
+  snprintf (text, sizeof text, "{\"node-name\":\"hot%u\"}", slot);
+  code = rcvmi_qmp_execute (q->qmp, "blockdev-del", text, -1, err);
+  /* Without users the set is gone by itself where QEMU has taken it for granted. */
+  snprintf (text, sizeof text, "{\"fdset-id\":%u}", HOT_FDSET + slot);
+  rcvmi_qmp_execute (q->qmp, "remove-fd", text, -1, NULL);
+  return code;
+}
+
+static int
+add_hot_device (struct qemu *q, const struct rcvmi_vmm_hot_disk *d, size_t port, rcvm_error **err)
+{
+  char text[256], id[16];
+  int code;
+
+  snprintf (id, sizeof id, "disk-hot%u", d->slot);
+  rcvmi_qmp_expect_deleted (q->qmp, id);
+  snprintf (text, sizeof text,
+            "{\"driver\":\"virtio-blk-pci\",\"id\":\"%s\",\"drive\":\"hot%u\",\"bus\":\"port%zu\",\"serial\":\"%s\","
+            "\"werror\":\"report\",\"rerror\":\"report\"}",
+            id, d->slot, port, d->serial);
+  code = rcvmi_qmp_execute (q->qmp, "device_add", text, -1, err);
+  if (code < 0)
+    return code;
+  q->has_disk[d->slot] = q->used[port] = true;
+  q->number[port] = DISK_IN_PORT + d->slot;
+  return 0;
+}
+
+static int
+limit_hot_device (struct qemu *q, unsigned slot, rcvm_error **err)
+{
+  char text[256];
+
+  if (!q->disk_bandwidth && !q->disk_ops)
+    return 0;
+  snprintf (text, sizeof text,
+            "{\"id\":\"disk-hot%u\",\"bps\":%" PRIu64 ",\"bps_rd\":0,\"bps_wr\":0,\"iops\":%" PRIu64 ",\"iops_rd\":0,\"iops_wr\":0}",
+            slot, q->disk_bandwidth, q->disk_ops);
+  return rcvmi_qmp_execute (q->qmp, "block_set_io_throttle", text, -1, err);
+}
+
+/* Where the guest has switched the slot off the device went with it; one that the guest has never switched on goes at once.  Only
+   then does QEMU let go of the disk. */
+static int
+remove_hot_disk (struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err)
+{
+  struct qemu *q = vmm->state;
+  char text[48], id[16];
+  int code;
+
+  snprintf (id, sizeof id, "disk-hot%u", slot);
+  snprintf (text, sizeof text, "{\"id\":\"%s\"}", id);
+  rcvmi_qmp_execute (q->qmp, "device_del", text, -1, NULL);
+  code = rcvmi_qmp_await_deleted (q->qmp, id, err);
+  if (code == 0)
+    code = drop_hot_backend (q, slot, err);
+  if (code < 0)
+    return code;
+  q->has_disk[slot] = false;
+  for (size_t i = 0; i < q->n_ports; i++)
+    if (q->used[i] && q->number[i] == DISK_IN_PORT + slot)
+      q->used[i] = false;
+  return 0;
+}
+
+static int
+add_hot_disk (struct rcvmi_vmm *vmm, struct rcvmi_vmm_hot_disk *d, rcvm_error **err)
+{
+  struct qemu *q = vmm->state;
+  size_t port = free_port (q);
+  int code;
+
+  d->slot = 0;
+  while (d->slot < RCVMI_VMM_HOT_DISKS && q->has_disk[d->slot])
+    d->slot++;
+  if (!q->hotplug)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "QEMU cannot attach a disk to a VM that was started without a network and without the annotation "
+                       "org.runcvm.hotplug=on");
+  if (port == q->n_ports || d->slot == RCVMI_VMM_HOT_DISKS)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "QEMU has no slot left for a disk: a VM has room for %d disks and network interfaces more than at its start",
+                       RCVMI_VMM_SPARE_NICS);
+  snprintf (d->serial, sizeof d->serial, "hot%u", d->slot);
+  d->kept = false;
+  code = add_hot_backend (q, d, err);
+  if (code == 0)
+    code = add_hot_device (q, d, port, err);
+  if (code < 0)
+    {
+      drop_hot_backend (q, d->slot, NULL);
+      return code;
+    }
+  code = limit_hot_device (q, d->slot, err);
+  if (code < 0)
+    remove_hot_disk (vmm, d->slot, NULL);
+  return code;
 }
 
 static int
@@ -477,5 +629,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .set_balloon = set_balloon,
   .add_nic = add_nic,
   .remove_nic = remove_nic,
+  .add_disk = add_hot_disk,
+  .remove_disk = remove_hot_disk,
   .clear = clear,
 };

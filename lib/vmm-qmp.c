@@ -18,6 +18,10 @@
 enum
 {
   ANSWER_TIMEOUT_MS = 10000,
+  /* The guest has let go of the device before, and switched its slot off. */
+  DELETED_TIMEOUT_MS = 3000,
+  DELETED_MAX = 64,
+  DELETED_ID = 16,
   MAX_OBJECT = 1024 * 1024 /* bytes; what QEMU says is far smaller */
 };
 
@@ -35,6 +39,8 @@ struct rcvmi_qmp
   bool greeted;             /* the greeting came, qmp_capabilities is under way */
   bool negotiated;
   bool gone;
+  char deleted[DELETED_MAX][DELETED_ID]; /* devices, the last ones, by their ids */
+  size_t n_deleted;
   const char *violation; /* what QEMU did that it must not do, until it is told */
 };
 
@@ -78,6 +84,19 @@ send_command (struct rcvmi_qmp *q, const char *command, const char *arguments, i
   return sendmsg (q->fd, &m, MSG_NOSIGNAL) == n;
 }
 
+/* Only a device's end is of interest. */
+static void
+on_event (struct rcvmi_qmp *q, struct json_object *o)
+{
+  struct json_object *name, *data, *device;
+
+  if (!json_object_object_get_ex (o, "event", &name) || !json_object_is_type (name, json_type_string)
+      || strcmp (json_object_get_string (name), "DEVICE_DELETED") != 0 || !json_object_object_get_ex (o, "data", &data)
+      || !json_object_object_get_ex (data, "device", &device) || !json_object_is_type (device, json_type_string))
+    return;
+  snprintf (q->deleted[q->n_deleted++ % DELETED_MAX], DELETED_ID, "%s", json_object_get_string (device));
+}
+
 static void
 on_object (struct rcvmi_qmp *q, struct json_object *o)
 {
@@ -101,6 +120,8 @@ on_object (struct rcvmi_qmp *q, struct json_object *o)
           q->ready (q->user);
         }
     }
+  else if (q->negotiated)
+    on_event (q, o);
 }
 
 /* QEMU is trusted more than the guest, yet a compromised one must not be able to exhaust the monitor:
@@ -243,4 +264,38 @@ rcvmi_qmp_execute (struct rcvmi_qmp *q, const char *command, const char *argumen
     }
   json_object_put (steal_ptr (q->answer));
   return code;
+}
+
+static char *
+find_deleted (struct rcvmi_qmp *q, const char *id)
+{
+  for (size_t i = 0; i < DELETED_MAX; i++)
+    if (strcmp (q->deleted[i], id) == 0)
+      return q->deleted[i];
+  return NULL;
+}
+
+void
+rcvmi_qmp_expect_deleted (struct rcvmi_qmp *q, const char *id)
+{
+  char *found;
+
+  while ((found = find_deleted (q, id)))
+    *found = 0;
+}
+
+int
+rcvmi_qmp_await_deleted (struct rcvmi_qmp *q, const char *id, rcvm_error **err)
+{
+  while (!find_deleted (q, id) && !q->gone)
+    {
+      struct pollfd p = { .fd = q->fd, .events = POLLIN };
+      int r = poll (&p, 1, DELETED_TIMEOUT_MS);
+
+      if (r == 0 || (r < 0 && errno != EINTR))
+        break;
+      read_some (q);
+    }
+  return find_deleted (q, id) ? 0
+                              : rcvmi_fail (err, RCVM_E_TIMEOUT, 0, "QEMU did not say that the device '%s' is gone: the guest holds on to it", id);
 }

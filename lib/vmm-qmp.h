@@ -23,5 +23,10 @@ void rcvmi_qmp_free (struct rcvmi_qmp *qmp);
 int rcvmi_qmp_command (struct rcvmi_qmp *qmp, const char *command, rcvm_error **err);
 /* The same with arguments, a JSON object, and an fd that goes with it (-1: none; it stays the caller's). */
 int rcvmi_qmp_execute (struct rcvmi_qmp *qmp, const char *command, const char *arguments, int fd, rcvm_error **err);
+/* Waits until QEMU has said that the device `id` is gone, or finds that it has said so since the last rcvmi_qmp_expect_deleted.
+   RCVM_E_TIMEOUT. */
+int rcvmi_qmp_await_deleted (struct rcvmi_qmp *qmp, const char *id, rcvm_error **err);
+/* A new device `id` is there: what was said of an older one of that name does not count. */
+void rcvmi_qmp_expect_deleted (struct rcvmi_qmp *qmp, const char *id);
 
 #endif

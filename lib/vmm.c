@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -465,6 +466,40 @@ rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "the VMM driver '%s' cannot detach network interfaces from a VM that runs", vmm->ops->name);
   return vmm->ops->remove_nic (vmm, number, err);
+}
+
+/* A confined one may write to no file that is larger than the largest of its start, or what this has been raised to. */
+static int
+raise_file_size (const struct rcvmi_vmm *vmm, uint64_t bytes, rcvm_error **err)
+{
+  struct rlimit l = { .rlim_cur = bytes, .rlim_max = bytes };
+
+  if (bytes <= vmm->confine->file_size)
+    return 0;
+  if (prlimit (vmm->proc.pid, RLIMIT_FSIZE, &l, NULL) < 0)
+    return rcvmi_fail (err, RCVM_E_PERMISSION, errno,
+                       "cannot let the confined VMM write to a file larger than all disks of its start, which takes CAP_SYS_RESOURCE: attach a "
+                       "block device, or start the VM with --confine off");
+  vmm->confine->file_size = bytes;
+  return 0;
+}
+
+int
+rcvmi_vmm_add_disk (struct rcvmi_vmm *vmm, struct rcvmi_vmm_hot_disk *disk, rcvm_error **err)
+{
+  int code = 0;
+
+  if (!vmm->ops->add_disk)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot attach disks to a VM that runs", vmm->ops->name);
+  if (vmm->confine && !disk->device && !disk->readonly)
+    code = raise_file_size (vmm, disk->bytes, err);
+  return code < 0 ? code : vmm->ops->add_disk (vmm, disk, err);
+}
+
+int
+rcvmi_vmm_remove_disk (struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err)
+{
+  return vmm->ops->remove_disk (vmm, slot, err);
 }
 
 int

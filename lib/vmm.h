@@ -29,7 +29,8 @@ enum
   RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
   RCVMI_VMM_MORE_FDS = RCVMI_VMM_DISKS + RCVMI_VMM_SHARES + RCVMI_VMM_NICS + 1, /* for shares, NICs, disks and a control socket */
-  RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start */
+  RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start; disks that come take theirs (QEMU) */
+  RCVMI_VMM_HOT_DISKS = 8,   /* that come and go, at once */
   RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
   RCVMI_VMM_LOG = 1024 * 1024   /* and of the console in a file */
 };
@@ -59,6 +60,20 @@ struct rcvmi_vmm_disk
   bool device;  /* a block device of the host */
   bool passing; /* gone with the VM: nothing of it need ever be on the disk of the host */
   bool own;     /* the library's own file, so that it may say whose it is */
+};
+
+/* One that comes to a VM that runs. */
+struct rcvmi_vmm_hot_disk
+{
+  const char *path; /* on the host */
+  int fd;           /* open there; stays the caller's */
+  bool readonly;
+  bool device;
+  uint64_t bytes;
+  /* What the driver says: */
+  unsigned slot;   /* by which it is removed */
+  char serial[16]; /* by which the guest finds it; "": it has none */
+  bool kept;       /* the guest has the slot's device already */
 };
 
 struct rcvmi_vmm_nic
@@ -200,6 +215,9 @@ struct rcvmi_vmm_ops
   /* To a guest that runs.  The guest is told by the agent protocol; before a NIC is removed it has let go of it. */
   int (*add_nic) (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
   int (*remove_nic) (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
+  /* A disk, to a guest that runs; before it is removed the guest has let go of it. */
+  int (*add_disk) (struct rcvmi_vmm *vmm, struct rcvmi_vmm_hot_disk *disk, rcvm_error **err);
+  int (*remove_disk) (struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err);
   /* What the VMM has counted, as Prometheus text about the VM `id`, to be freed.  `stands_still`: it is paused. */
   char *(*figures) (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **err);
   /* What a machine is that goes on where another one was saved, as this driver would tell it to the VMM: equal for machines that
@@ -240,6 +258,9 @@ int rcvmi_vmm_set_balloon (struct rcvmi_vmm *vmm, uint64_t memory, uint64_t take
 int rcvmi_vmm_set_more_memory (struct rcvmi_vmm *vmm, uint64_t more, rcvm_error **err);
 int rcvmi_vmm_add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err);
 int rcvmi_vmm_remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err);
+int rcvmi_vmm_add_disk (struct rcvmi_vmm *vmm, struct rcvmi_vmm_hot_disk *disk, rcvm_error **err);
+/* After a failure the slot stays taken, and the VMM may still have the disk. */
+int rcvmi_vmm_remove_disk (struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **err);
 /* Stops the guest for good and writes the machine into config->into of its start; blocks.  RCVM_E_UNSUPPORTED. */
 int rcvmi_vmm_save (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Whether VMs of it can go on from what others have saved.  RCVM_E_UNSUPPORTED, with a sentence. */

@@ -101,6 +101,21 @@ func (vm *VM) AttachBlock(source, target string, options *VolumeOptions) error {
 	})
 }
 
+// AttachDisk gives a VM that is there a block device or an image file of the host, and returns when the guest has it.  options may
+// be nil.
+func (vm *VM) AttachDisk(source, target string, options *VolumeOptions) error {
+	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_attach_disk(p, s, t, o, e)
+	})
+}
+
+// DetachDisk takes a disk away that came by AttachDisk.
+func (vm *VM) DetachDisk(target string) error {
+	return vm.callString(target, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_detach_disk(p, s, e)
+	})
+}
+
 // AttachCopy gives the VM a copy of a directory or file of the host.  options may be nil.
 func (vm *VM) AttachCopy(source, target string, options *VolumeOptions) error {
 	return vm.attach(source, target, options, func(p *C.rcvm_vm, s, t *C.char, o *C.rcvm_volume_options, e **C.rcvm_error) C.int {

@@ -81,7 +81,7 @@ struct command
 
 extern const struct command cmd_run, cmd_create, cmd_start, cmd_exec, cmd_state, cmd_list, cmd_kill,
     cmd_delete, cmd_spec, cmd_features, cmd_check, cmd_rootfs_build, cmd_rootfs_inspect,
-    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_volume_list, cmd_cache_add,
+    cmd_rootfs_grow, cmd_rootfs_verify, cmd_rootfs_write_back, cmd_metrics, cmd_net, cmd_volume_list, cmd_volume_attach, cmd_volume_detach, cmd_cache_add,
     cmd_cache_list, cmd_cache_path, cmd_cache_prune, cmd_cache_verify, cmd_template_create, cmd_template_list, cmd_template_remove, cmd_flush, cmd_pause, cmd_resume, cmd_ps, cmd_events,
     cmd_update, cmd_checkpoint, cmd_restore, cmd_install_docker,
     cmd_help;

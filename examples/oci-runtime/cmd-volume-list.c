@@ -24,9 +24,9 @@ volume_list (const struct cli *cli, void *values, int argc, char **argv)
 const struct command cmd_volume_list = {
   .name = "volume list",
   .usage = "ID",
-  .summary = "print the live volumes of a VM, and what was done with them",
+  .summary = "print the live volumes and disks of a VM, and what was done with them",
   .details = "JSON: for each volume its source, destination and options; for the server operations, errors, bytes\n"
-             "and latencies in microseconds, since it was started.",
+             "and latencies in microseconds, since it was started.  Disks of the host are in \"disks\".",
   .failure = 1,
   .run = volume_list,
 };

@@ -43,6 +43,8 @@ const struct command *const commands[] = {
   &cmd_metrics,
   &cmd_net,
   &cmd_volume_list,
+  &cmd_volume_attach,
+  &cmd_volume_detach,
   &cmd_install_docker,
   &cmd_help,
   NULL,

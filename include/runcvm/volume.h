@@ -95,8 +95,20 @@ int rcvm_volume_attach_9p (rcvm_vm *vm, const char *source, const char *target, 
    and as rcvm_volume_attach_block when the VM is created.  Since 0.1. */
 int rcvm_volume_attach_scratch (rcvm_vm *vm, const char *source, const char *target, uint64_t size, rcvm_error **err);
 
+/* Gives a VM that is there a disk more, as rcvm_volume_attach_block does before it is created: the block device or image file
+   `source` of the host, mounted at `target` in the container, or, with the file system "raw", as a device node there.  Returns when
+   the guest has it.  Options that count: readonly, fstype; `options` may be NULL.  Firecracker takes 1.16, and both VMMs a VM that was
+   started for it: QEMU one that has a network, or the annotation org.runcvm.hotplug=on, Firecracker that annotation:
+   RCVM_E_UNSUPPORTED.  RCVM_E_STATE: the VM does not run, or the host or another VM has the disk; RCVM_E_EXISTS: there is one at
+   `target`; RCVM_E_INVALID; RCVM_E_GUEST: the guest cannot mount it.  Since 0.1. */
+int rcvm_vm_attach_disk (rcvm_vm *vm, const char *source, const char *target, const rcvm_volume_options *options,
+                         rcvm_error **err);
+/* Takes a disk away that came by rcvm_vm_attach_disk: returns when it is unmounted, and free for others.  RCVM_E_NOT_FOUND: there
+   is none at `target`; RCVM_E_GUEST: it is in use in the container; it stays then.  RCVM_E_STATE.  Since 0.1. */
+int rcvm_vm_detach_disk (rcvm_vm *vm, const char *target, rcvm_error **err);
+
 /* The volumes of a VM that runs, and what their server has done since it was started: operations, errors, bytes,
-   latencies.  JSON, to be freed with rcvm_free.  RCVM_E_STATE.  Since 0.1. */
+   latencies; and its disks of the host.  JSON, to be freed with rcvm_free.  RCVM_E_STATE.  Since 0.1. */
 char *rcvm_vm_volumes_json (rcvm_vm *vm, rcvm_error **err);
 
 #ifdef __cplusplus

@@ -111,6 +111,15 @@ on_changed (void *user)
   hear (user, "changed;");
 }
 
+static inline void
+on_disk_answer (void *user, uint32_t number, rcvm_error *err)
+{
+  if (err)
+    hear_error (user, "no disk", err);
+  else
+    hear (user, "disk %u;", number);
+}
+
 static const struct rcvmi_agent_ops ops = { .hello = on_hello,
                                             .ready = on_ready,
                                             .setup_failed = on_setup_failed,
@@ -119,6 +128,7 @@ static const struct rcvmi_agent_ops ops = { .hello = on_hello,
                                             .frozen = on_frozen,
                                             .thawed = on_thawed,
                                             .changed = on_changed,
+                                            .disk_answer = on_disk_answer,
                                             .broken = on_broken };
 
 static inline void

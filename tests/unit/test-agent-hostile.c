@@ -115,6 +115,39 @@ AGENT_TEST (test_frozen_unasked)
   check_refused (state, AGENT_FROZEN, 0, NULL, 0, "FROZEN out of turn");
 }
 
+AGENT_TEST (test_disks)
+{
+  struct tlv_writer add = TLV_WRITER_INIT, bad = TLV_WRITER_INIT;
+  struct bench *b = *state;
+  const unsigned char *payload;
+  struct agent_header h;
+  rcvm_error *e = NULL;
+
+  tlv_put_u32 (&add, B_SLOT, 3);
+  tlv_put_str (&bad, A_STAGE, "mount");
+  tlv_put_u32 (&bad, A_ERRNO, EBUSY);
+  tlv_put_str (&bad, A_MESSAGE, "it is\nin use");
+  boot (b);
+  check_ok (rcvmi_agent_disk (b->agent, AGENT_DISK_ADD, 7, &add, &e), e);
+  hears (b, AGENT_DISK_ADD, 7, &h, &payload);
+  say (b, AGENT_DISK_ANSWER, 7, NULL, 0);
+  expect (b, "disk 7;");
+  tlv_put_u32 (&add, B_SLOT, 3);
+  check_ok (rcvmi_agent_disk (b->agent, AGENT_DISK_DEL, 8, &add, &e), e);
+  hears (b, AGENT_DISK_DEL, 8, &h, &payload);
+  say (b, AGENT_DISK_ANSWER, 8, bad.data, bad.len);
+  expect (b, "no disk RCVM_E_GUEST volumes 16 125 it is?in use;");
+  tlv_writer_free (&bad);
+  /* One answer for each. */
+  check_refused (state, AGENT_DISK_ANSWER, 8, NULL, 0, "an answer about disks out of turn");
+}
+
+AGENT_TEST (test_disks_unasked)
+{
+  boot (*state);
+  check_refused (state, AGENT_DISK_ANSWER, 0, NULL, 0, "an answer about disks out of turn");
+}
+
 AGENT_TEST (test_changed_before_hello)
 {
   check_refused (state, AGENT_CHANGED, 0, NULL, 0, "CHANGED out of turn");
@@ -373,6 +406,8 @@ main (void)
     agent_test (test_a_name_before_ready),
     agent_test (test_frozen),
     agent_test (test_frozen_unasked),
+    agent_test (test_disks),
+    agent_test (test_disks_unasked),
     agent_test (test_changed_before_hello),
     agent_test (test_unknown_process),
     agent_test (test_started_unknown),

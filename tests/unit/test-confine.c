@@ -362,6 +362,67 @@ TEST (test_failures)
   assert_int_equal (count_fds (), fds);
 }
 
+/* One that runs sees a file more, and then not any more. */
+TEST (test_show)
+{
+  char *dir, *file = NULL;
+  int fds = count_fds (), place = -1, fd = -1, out = -1;
+  struct rcvmi_proc proc = RCVMI_PROC_INIT;
+  struct rcvmi_confine c;
+  rcvm_error *e = NULL;
+  struct stat st;
+
+  NEEDS_ROOT ();
+  dir = make_dir ();
+  assert_true (asprintf (&file, "%s/file", dir) > 0);
+  write_file (file, "shown\n", 6);
+  assert_int_equal (chmod (file, 0644), 0);
+  prepare (&c);
+  check_ok (rcvmi_confine_add_place (&c, "/run", 0, &place, &e), e);
+  check_ok (rcvmi_confine_add (&c, RCVMI_CONFINE_EMPTY, NULL, "/vm/hot0", &e), e);
+  assert_int_equal (mkfifoat (place, "turn", 0666), 0);
+  assert_int_equal (fchmodat (place, "turn", 0666, 0), 0);
+  /* Three looks; each waits for its turn. */
+  check_ok (start (&proc, &c,
+                   "for i in 1 2 3; do read x </run/turn; if read y </vm/hot0; then echo $y >/run/seen$i; else echo nothing >/run/seen$i; fi; "
+                   "if echo >>/vm/hot0; then echo written >/run/seen$i; fi; : >/run/done$i; done; read x </run/turn",
+                   &e),
+            e);
+  out = openat (place, "turn", O_RDWR | O_CLOEXEC);
+  fd = open (file, O_RDONLY | O_CLOEXEC);
+  for (int i = 1; i <= 3; i++)
+    {
+      char name[16], text[32] = "";
+      int seen;
+
+      if (i == 2)
+        check_ok (rcvmi_confine_show (&c, proc.pid, fd, true, file, "/vm/hot0", &e), e);
+      if (i == 3)
+        check_ok (rcvmi_confine_hide (proc.pid, "/vm/hot0", &e), e);
+      write_full (out, "go\n", 3);
+      snprintf (name, sizeof name, "done%d", i);
+      while (fstatat (place, name, &st, 0) < 0)
+        usleep (1000);
+      snprintf (name, sizeof name, "seen%d", i);
+      seen = openat (place, name, O_RDONLY | O_CLOEXEC);
+      assert_true (seen >= 0);
+      assert_true (read (seen, text, sizeof text - 1) > 0);
+      assert_string_equal (text, i == 2 ? "shown\n" : "nothing\n");
+      close (seen);
+    }
+  /* There is no such place, and nobody's namespace. */
+  assert_int_equal (rcvmi_confine_show (&c, proc.pid, fd, true, file, "/vm/hot9", &e), RCVM_E_NOT_FOUND);
+  check_error (&e, RCVM_E_NOT_FOUND, "vmm", "cannot mount the disk at '/vm/hot9'");
+  rcvmi_proc_kill (&proc);
+  close (fd);
+  close (out);
+  close (place);
+  rcvmi_confine_clear (&c);
+  free (file);
+  remove_tree (dir);
+  assert_int_equal (count_fds (), fds);
+}
+
 /* A signal is for what has a handler; death is death, from the parent and with it. */
 TEST (test_death)
 {
@@ -412,7 +473,8 @@ main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (test_libraries), cmocka_unit_test (test_broken_programs), cmocka_unit_test (test_users),
-    cmocka_unit_test (test_files),     cmocka_unit_test (test_failures),        cmocka_unit_test (test_death),
+    cmocka_unit_test (test_files),     cmocka_unit_test (test_failures),        cmocka_unit_test (test_show),
+    cmocka_unit_test (test_death),
   };
 
   alarm (TEST_SECONDS);

@@ -494,6 +494,29 @@ body_of (const struct rcvmi_fc_requests *r, const char *path)
   return NULL;
 }
 
+FC_TEST (hot_disks)
+{
+  struct rcvmi_vmm_hot_disk d = { .path = "/on/the/host", .readonly = true, .slot = 3 };
+  struct rcvmi_tuning none = { 0 }, async = { .async_io = true };
+  struct rcvmi_fc_requests r = { 0 };
+
+  (void) state;
+  rcvmi_fc_put_hot_disk (&r, &d, "/vm/hot3", &none);
+  assert_string_equal (r.list[0].method, "PUT");
+  assert_string_equal (body_of (&r, "/drives/hot3"),
+                       "{\"drive_id\":\"hot3\",\"path_on_host\":\"/vm/hot3\",\"is_root_device\":false,"
+                       "\"is_read_only\":true,\"cache_type\":\"Unsafe\",\"io_engine\":\"Sync\"}");
+  rcvmi_fc_requests_clear (&r);
+  d.readonly = false;
+  rcvmi_fc_put_hot_disk (&r, &d, "/vm/hot3", &async);
+  assert_non_null (strstr (body_of (&r, "/drives/hot3"), "\"is_read_only\":false,\"cache_type\":\"Writeback\",\"io_engine\":\"Async\""));
+  rcvmi_fc_requests_clear (&r);
+  rcvmi_fc_change_hot_disk (&r, 3, RCVMI_FC_NO_DISK);
+  assert_string_equal (r.list[0].method, "PATCH");
+  assert_string_equal (body_of (&r, "/drives/hot3"), "{\"drive_id\":\"hot3\",\"path_on_host\":\"/dev/null\"}");
+  rcvmi_fc_requests_clear (&r);
+}
+
 FC_TEST (configuration)
 {
   struct bench *b = *state;
@@ -681,6 +704,7 @@ main (int argc, char **argv)
     FC (answer_without_end),
     FC (stopped_while_it_starts),
     FC (versions),
+    FC (hot_disks),
     FC (configuration),
     FC (tuning),
     FC (compressed_kernel),

@@ -277,6 +277,29 @@ QMP_TEST (test_garbage)
     }
 }
 
+/* The end of a device is told once, whenever: before the answer to a command, or after it; of devices without an id, nothing. */
+QMP_TEST (test_deleted)
+{
+  struct bench *b = *state;
+  rcvm_error *e = NULL;
+
+  negotiate (b);
+  say (b, "{\"event\": \"DEVICE_DELETED\", \"data\": {\"path\": \"/machine/x\"}}\r\n"
+          "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": 5}}\r\n{\"event\": \"DEVICE_DELETED\"}\r\n"
+          "{\"event\": \"STOP\", \"data\": {\"device\": \"disk-hot2\"}}\r\n"
+          "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"disk-hot1\", \"path\": \"/machine/peripheral/disk-hot1\"}}\r\n"
+          "{\"return\": {}}\r\n");
+  check_ok (rcvmi_qmp_command (b->qmp, "stop", &e), e);
+  check_ok (rcvmi_qmp_await_deleted (b->qmp, "disk-hot1", &e), e);
+  rcvmi_qmp_expect_deleted (b->qmp, "disk-hot1");
+  say (b, "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"disk-hot2\"}}\r\n");
+  check_ok (rcvmi_qmp_await_deleted (b->qmp, "disk-hot2", &e), e);
+  /* It has been forgotten, and QEMU is gone. */
+  close (steal_fd (&b->peer));
+  assert_int_equal (rcvmi_qmp_await_deleted (b->qmp, "disk-hot1", &e), RCVM_E_TIMEOUT);
+  check_error (&e, RCVM_E_TIMEOUT, "vmm", "the guest holds on to it");
+}
+
 /* JSON, but nothing that QMP knows. */
 QMP_TEST (test_odd_values)
 {
@@ -356,6 +379,7 @@ main (void)
     qmp_test (test_end),
     qmp_test (test_end_before_greeting),
     qmp_test (test_garbage),
+    qmp_test (test_deleted),
     qmp_test (test_odd_values),
     qmp_test (test_endless),
     qmp_test (test_deep),

@@ -74,7 +74,13 @@ is "$(bases | wc -l)" $((n + 1)) "and has one base"
 # Two VMs of one base: one file, so one page cache.
 runcvm run --detach --memory 160M --log-level error --rootfs-changes discard --rootfs "$tree" two-a -- sleep 100000
 runcvm run --detach --memory 160M --log-level error --rootfs-changes discard --rootfs "$tree" two-b -- sleep 100000
-base_of() { readlink "/proc/$1"/fd/* | grep '\.ext4$' | head -n 1; }
+# By device and inode: a confined Firecracker has it under another name.
+base_of() {
+  local image
+  for image in $(bases); do
+    stat -L -c %d:%i "/proc/$1"/fd/* 2>/dev/null | grep -qx "$(stat -c %d:%i "$image")" && echo "$image"
+  done | head -n 1
+}
 pid_a=$(runcvm state two-a | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])')
 vmm_of() { cat "/proc/$1/task/$1/children" | tr ' ' '\n' | head -n 1; }
 pid_b=$(runcvm state two-b | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])')

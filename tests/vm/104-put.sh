@@ -27,19 +27,23 @@ echo put >"$root/root/put"
 is "$(in_vm one 'cat /root/put; stat -c "%a %u:%g" /root/put')" "put
 644 0:0" "a file, and a process that is started right after it"
 
+# Made elsewhere, so that it gets there at one go: what comes in two is two changes, and a link of one's files in the other is a copy.
+made=$work/made/a
+mkdir -p "$made/b"
+cp "$BUSYBOX/bin/probe" "$made/program"
+ln "$made/program" "$made/b/link"
+ln -s /etc/passwd "$made/soft"
+mkfifo -m 620 "$made/fifo"
+chown 1000:1001 "$made/b" "$made/program" && chown -h 7:8 "$made/soft"
+chmod 4751 "$made/program"
+chmod 2770 "$made/b"
+setfattr -n user.colour -v blue "$made/program"
+truncate -s 3M "$made/large"
+head -c 1000 /dev/urandom >>"$made/large"
+touch -hd '2001-02-03 04:05:06.789' "$made/b" "$made/program" "$made/soft" "$made"
 look
-mkdir -p "$root/srv/a/b"
-cp "$BUSYBOX/bin/probe" "$root/srv/a/program"
-ln "$root/srv/a/program" "$root/srv/a/b/link"
-ln -s /etc/passwd "$root/srv/a/soft"
-mkfifo -m 620 "$root/srv/a/fifo"
-chown 1000:1001 "$root/srv/a/b" "$root/srv/a/program" && chown -h 7:8 "$root/srv/a/soft"
-chmod 4751 "$root/srv/a/program"
-chmod 2770 "$root/srv/a/b"
-setfattr -n user.colour -v blue "$root/srv/a/program"
-truncate -s 3M "$root/srv/a/large"
-head -c 1000 /dev/urandom >>"$root/srv/a/large"
-touch -hd '2001-02-03 04:05:06.789' "$root/srv/a/b" "$root/srv/a/program" "$root/srv/a/soft" "$root/srv/a"
+mkdir -p "$root/srv"
+cp -a "$made" "$root/srv/a"
 # -h: of the link itself
 show='cd /srv/a; for f in . b program b/link soft fifo large; do stat -c "%n %A %u:%g %Y %h" $f; done; readlink soft; sha1sum large program; stat -c %i program b/link | uniq | wc -l'
 is "$(in_vm one "$show" | sed 's/ [0-9]*$//')" "$(cd "$root" && sh -c "${show/\/srv\/a/srv\/a}" | sed 's/ [0-9]*$//')" \

@@ -417,6 +417,15 @@ class VM(_Options):
         with self._handle as vm:
             return json.loads(raw.rcvm_vm_volumes_json(vm))
 
+    def attach_disk(self, source, target, *, readonly=False, fstype=None):
+        """Gives a VM that is there a block device or an image file of the host; returns when the guest has it."""
+        self._attach(raw.rcvm_vm_attach_disk, source, target, readonly, fstype=fstype)
+
+    def detach_disk(self, target):
+        """Takes a disk away that came by attach_disk."""
+        with self._handle as vm:
+            raw.rcvm_vm_detach_disk(vm, target)
+
     def attach_nic(self, name):
         """Returns when the VM has the interface `name` of its network namespace."""
         with self._handle as vm:

@@ -5,6 +5,7 @@ package tests
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	runcvm "github.com/libruncvm/libruncvm/bindings/go"
@@ -44,6 +45,36 @@ func TestDisks049(t *testing.T) {
 	runDisks(t, "raw", "test -b /dev/mine", func(vm *runcvm.VM) {
 		must(t, vm.AttachBlock(kept, "/dev/mine", &runcvm.VolumeOptions{FSType: "raw"}))
 	})
+}
+
+func TestDisks049ComeAndGo(t *testing.T) {
+	kept := filepath.Join(t.TempDir(), "kept.img")
+	runDisks(t, "made", "echo kept >/kept/file", func(vm *runcvm.VM) {
+		must(t, vm.AttachScratch(kept, "/kept", 16<<20))
+	})
+	vm := newVM(t, "hot", "until test -e /hot/file; do sleep 0.1; done; until test ! -e /hot/file; do sleep 0.1; done")
+	must(t, vm.SetAnnotation("org.runcvm.hotplug", "on"))
+	fails(t, runcvm.State, vm.AttachDisk(kept, "/hot", nil))
+	must(t, vm.Start())
+	fails(t, runcvm.Invalid, vm.AttachDisk("", "/hot", nil))
+	fails(t, runcvm.Invalid, vm.AttachDisk(kept, "/", nil))
+	fails(t, runcvm.NotFound, vm.DetachDisk("/hot"))
+	must(t, vm.AttachDisk(kept, "/hot", &runcvm.VolumeOptions{ReadOnly: true}))
+	text, err := vm.VolumesJSON()
+	must(t, err)
+	if !strings.Contains(text, `"destination":"/hot"`) {
+		t.Fatalf("the disk is not listed: %s", text)
+	}
+	for {
+		err := vm.DetachDisk("/hot")
+		if err == nil {
+			break
+		}
+		// The loop above looks at it at this moment.
+		fails(t, runcvm.Guest, err)
+	}
+	expectExit(t, vm.Wait, 0)
+	must(t, vm.Delete(false))
 }
 
 func TestDisks049Refused(t *testing.T) {

@@ -38,6 +38,32 @@ def kinds():
             vm.delete()
 
 
+def come_and_go():
+    with tempfile.TemporaryDirectory() as host:
+        with new_vm("made", "echo kept >/kept/file") as vm:
+            vm.attach_scratch("/kept", 16 << 20, f"{host}/kept.img")
+            vm.start()
+            assert vm.wait(60) == 0
+            vm.delete()
+        with new_vm("hot", "until test -e /hot/file; do sleep 0.1; done; until test ! -e /hot/file; do sleep 0.1; done",
+                    annotations={"org.runcvm.hotplug": "on"}) as vm:
+            raises(runcvm.E_STATE, lambda: vm.attach_disk(f"{host}/kept.img", "/hot"))
+            vm.start()
+            raises(runcvm.E_INVALID, lambda: vm.attach_disk("", "/hot"))
+            raises(runcvm.E_INVALID, lambda: vm.attach_disk(f"{host}/kept.img", "/"))
+            raises(runcvm.E_NOT_FOUND, lambda: vm.detach_disk("/hot"))
+            vm.attach_disk(f"{host}/kept.img", "/hot", readonly=True)
+            assert [d["destination"] for d in vm.volumes()["disks"]] == ["/hot"]
+            while True:
+                try:
+                    vm.detach_disk("/hot")
+                    break
+                except runcvm.Error as e:  # the loop above looks at it at this moment
+                    assert e.code == runcvm.E_GUEST, e
+            assert vm.wait(60) == 0
+            vm.delete()
+
+
 def refused():
     with new_vm("refused", "true") as vm:
         raises(runcvm.E_INVALID, lambda: vm.attach_scratch("/x"))
@@ -51,4 +77,4 @@ def refused():
         raises(runcvm.E_INVALID, vm.start)
 
 
-main(kinds, refused, boots=True)
+main(kinds, come_and_go, refused, boots=True)
