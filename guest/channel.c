@@ -18,6 +18,7 @@ enum
   SPARES = 8,
   CONGESTED = 512 * 1024,
   RELIEVED = 128 * 1024,
+  PORT_BUFFER = 4096,
   INPUT = 128 * 1024
 };
 
@@ -298,8 +299,19 @@ static void
 read_some (void)
 {
   unsigned char *to = ch.big ? ch.big + ch.big_len : input + ch.input_len;
-  size_t room = ch.big ? ch.big_header.len - ch.big_len : INPUT - ch.input_len;
-  ssize_t n = read (ch.w.fd, to, room);
+  size_t room = ch.big ? ch.big_header.len - ch.big_len : INPUT - ch.input_len, got = 0;
+  ssize_t n;
+
+  /* A virtio port gives one of its buffers at a time: after a full one there may be more, which need no wait. */
+  do
+    {
+      n = read (ch.w.fd, to + got, room - got);
+      if (n > 0)
+        got += (size_t) n;
+    }
+  while (n == PORT_BUFFER && got < room && got < CHUNK);
+  if (got)
+    n = (ssize_t) got;
 
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return;
