@@ -17,14 +17,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "agent-wire.h"
 #include "cleanup.h"
 #include "err.h"
 #include "host-disk.h"
-#include "json.h"
 #include "plan-parts.h"
+#include "volume-figures.h"
 
 enum
 {
@@ -400,43 +398,27 @@ rcvmi_run_attach_forget (struct rcvmi_run *run, void *user)
       op->done = NULL;
 }
 
-static void
-put_disk (struct rcvmi_json *b, struct json_object *o, const char *source, const char *target, const char *fstype, bool read_only,
-          bool attached)
-{
-  rcvmi_json_put_str (b, o, "source", source);
-  rcvmi_json_put_str (b, o, "destination", target);
-  if (fstype)
-    rcvmi_json_put_str (b, o, "fstype", fstype);
-  rcvmi_json_put (b, o, "readOnly", json_object_new_boolean (read_only));
-  rcvmi_json_put (b, o, "attached", json_object_new_boolean (attached));
-}
-
 char *
 rcvmi_run_disks_json (struct rcvmi_run *run, rcvm_error **err)
 {
-  struct json_object *list = json_object_new_array (), *one;
-  struct rcvmi_json b = { 0 };
-  char *json = NULL;
+  struct rcvmi_volume_disk list[RCVMI_VMM_DISKS + RCVMI_VMM_HOT_DISKS];
+  size_t n = 0;
 
-  for (size_t i = 0; list && i < run->plan->n_disks; i++)
+  for (size_t i = 0; i < run->plan->n_disks; i++)
     {
       const struct rcvmi_plan_disk *p = &run->plan->disks[i];
 
-      if (p->kind == RCVMI_PLAN_DISK_BLOCK && (one = rcvmi_json_append_object (&b, list)))
-        put_disk (&b, one, p->source, p->target, p->fstype, p->read_only, false);
+      if (p->kind == RCVMI_PLAN_DISK_BLOCK)
+        list[n++] = (struct rcvmi_volume_disk){ p->source, p->target, p->fstype, p->read_only, false };
     }
-  for (size_t i = 0; list && run->attach && i < RCVMI_VMM_HOT_DISKS; i++)
+  for (size_t i = 0; run->attach && i < RCVMI_VMM_HOT_DISKS; i++)
     {
       const struct hot_disk *d = run->attach->disks[i];
 
-      if (d && (one = rcvmi_json_append_object (&b, list)))
-        put_disk (&b, one, d->source, d->target, d->fstype, d->read_only, true);
+      if (d)
+        list[n++] = (struct rcvmi_volume_disk){ d->source, d->target, d->fstype, d->read_only, true };
     }
-  if (!list || b.failed || !(json = strdup (json_object_to_json_string_ext (list, JSON_C_TO_STRING_NOSLASHESCAPE))))
-    rcvmi_fail_nomem (err);
-  json_object_put (list);
-  return json;
+  return rcvmi_volume_disks_json (list, n, err);
 }
 
 /* A pause. */

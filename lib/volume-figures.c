@@ -112,3 +112,26 @@ rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field
   json_object_put (o);
   return json;
 }
+
+char *
+rcvmi_volume_disks_json (const struct rcvmi_volume_disk *disks, size_t n, rcvm_error **err)
+{
+  struct json_object *list = json_object_new_array (), *o;
+  struct rcvmi_json b = { 0 };
+  char *json = NULL;
+
+  for (const struct rcvmi_volume_disk *d = disks; list && d < disks + n; d++)
+    if ((o = rcvmi_json_append_object (&b, list)))
+      {
+        rcvmi_json_put_str (&b, o, "source", d->source);
+        rcvmi_json_put_str (&b, o, "destination", d->target);
+        if (d->fstype)
+          rcvmi_json_put_str (&b, o, "fstype", d->fstype);
+        rcvmi_json_put (&b, o, "readOnly", json_object_new_boolean (d->read_only));
+        rcvmi_json_put (&b, o, "attached", json_object_new_boolean (d->attached));
+      }
+  if (!list || b.failed || !(json = strdup (json_object_to_json_string_ext (list, JSON_C_TO_STRING_NOSLASHESCAPE))))
+    rcvmi_fail_nomem (err);
+  json_object_put (list);
+  return json;
+}
