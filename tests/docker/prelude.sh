@@ -45,12 +45,16 @@ image() {
     docker image inspect "$1" >/dev/null 2>&1 || tar -C "$tree" -c . | docker import -c "ENV PATH=$path" - "$1" >/dev/null
   ) 9>"$work/image.$1.lock"
 }
-# The option --privileged.  With runc it takes all capabilities; on a machine that lacks one, it is all the rest of what the option means.
+# The option --privileged.  With runc it takes all capabilities; on a machine that lacks one, it is all the rest of what the option means: with
+# the machine's cgroups: the hierarchies, or, with "all", the directory of their mounts, of which systemd would make what it likes.
 privileged() {
+  local cgroups
   if [ "$RT" = runcvm ] || docker run --rm $R --privileged busybox true >/dev/null 2>&1; then
     echo --privileged
   else
-    echo --cap-add ALL --cap-drop SYS_RESOURCE --security-opt seccomp=unconfined --security-opt systempaths=unconfined --cgroupns host -v /sys/fs/cgroup:/sys/fs/cgroup
+    cgroups=$(awk '$5 ~ "^/sys/fs/cgroup" && / - cgroup2? / { print "-v", $5 ":" $5 }' /proc/self/mountinfo | sort -u | xargs)
+    [ "${1:-}" != all ] || cgroups="-v /sys/fs/cgroup:/sys/fs/cgroup"
+    echo --cap-add ALL --cap-drop SYS_RESOURCE --security-opt seccomp=unconfined --security-opt systempaths=unconfined --cgroupns host "$cgroups"
   fi
 }
 compose() {
