@@ -52,29 +52,30 @@ func TestDisks049ComeAndGo(t *testing.T) {
 	runDisks(t, "made", "echo kept >/kept/file", func(vm *runcvm.VM) {
 		must(t, vm.AttachScratch(kept, "/kept", 16<<20))
 	})
-	vm := newVM(t, "hot", "until test -e /hot/file; do sleep 0.1; done; until test ! -e /hot/file; do sleep 0.1; done")
+	vm := newVM(t, "hot", "sleep 1000")
 	must(t, vm.SetAnnotation("org.runcvm.hotplug", "on"))
-	fails(t, runcvm.State, vm.AttachDisk(kept, "/hot", nil))
+	fails(t, runcvm.BadState, vm.AttachDisk(kept, "/hot", nil))
 	must(t, vm.Start())
 	fails(t, runcvm.Invalid, vm.AttachDisk("", "/hot", nil))
 	fails(t, runcvm.Invalid, vm.AttachDisk(kept, "/", nil))
 	fails(t, runcvm.NotFound, vm.DetachDisk("/hot"))
+	look := func(code int) {
+		process, err := vm.Exec("test", "-e", "/hot/file")
+		must(t, err)
+		must(t, process.Start())
+		expectExit(t, process.Wait, code)
+		must(t, process.Close())
+	}
 	must(t, vm.AttachDisk(kept, "/hot", &runcvm.VolumeOptions{ReadOnly: true}))
 	text, err := vm.VolumesJSON()
 	must(t, err)
 	if !strings.Contains(text, `"destination":"/hot"`) {
 		t.Fatalf("the disk is not listed: %s", text)
 	}
-	for {
-		err := vm.DetachDisk("/hot")
-		if err == nil {
-			break
-		}
-		// The loop above looks at it at this moment.
-		fails(t, runcvm.Guest, err)
-	}
-	expectExit(t, vm.Wait, 0)
-	must(t, vm.Delete(false))
+	look(0)
+	must(t, vm.DetachDisk("/hot"))
+	look(1)
+	must(t, vm.Delete(true))
 }
 
 func TestDisks049Refused(t *testing.T) {
