@@ -99,6 +99,19 @@ copy_disks (struct rcvmi_run_snapshot *n, rcvm_error **err)
   return code;
 }
 
+/* Once: a VM that runs and is told to go on waits for its guest to take an event of vsock that never comes. */
+static int
+go_on (struct rcvmi_run *run, int code, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int after = run->vmm.ops->go_on_running (&e);
+
+  if (code == 0 && after < 0)
+    return rcvmi_error_pass (err, e);
+  rcvm_error_free (e);
+  return code;
+}
+
 static int
 save (void *user, rcvm_error **err)
 {
@@ -106,25 +119,18 @@ save (void *user, rcvm_error **err)
   struct rcvmi_run_snapshot *n = run->snapshot;
   rcvm_error *e = NULL;
   int code = run->vmm.ops->save_running (&e);
+  bool goes_on;
 
   if (code == 0)
     code = copy_disks (n, &e);
   /* As soon as nothing of it is needed any more. */
-  if (n->leave_running || code < 0)
-    {
-      rcvm_error *after = NULL;
-
-      if (run->vmm.ops->go_on_running (&after) < 0 && code == 0)
-        {
-          code = rcvm_error_get_code (after);
-          e = steal_ptr (after);
-        }
-      rcvm_error_free (after);
-    }
+  goes_on = n->leave_running || code < 0;
+  if (goes_on)
+    code = go_on (run, code, &e);
   if (code == 0)
     code = rcvmi_snapshot_publish (&n->s, n->temp, n->place, &run->options, &e);
-  if (code < 0 && !n->leave_running && run->vmm.ops->go_on_running (NULL) < 0)
-    rcvmi_log_at (run->log, RCVM_LOG_DEBUG, "snapshot", "the VM went on before");
+  if (code < 0 && !goes_on)
+    code = go_on (run, code, &e);
   return code < 0 ? rcvmi_error_pass (err, e) : 0;
 }
 

@@ -40,7 +40,7 @@ while :; do
   echo $i
   if [ -e /live/ask ]; then
     { hostname; cat /sys/class/net/eth0/address; ip -4 addr show dev eth0 | sed -n "s/.*inet \([^ ]*\).*/\1/p"
-      cat /proc/sys/kernel/random/uuid; date +%s; cat /live/ask; cat /kept; } >"/live/said-$(hostname).new"
+      cat /proc/sys/kernel/random/uuid; date +%s; cat /live/ask; cat /of-the-disk; } >"/live/said-$(hostname).new"
     mv "/live/said-$(hostname).new" "/live/said-$(hostname)"
     until [ -e "/live/stop-$(hostname)" ]; do sleep 0.1; done
     echo end
@@ -49,7 +49,7 @@ while :; do
 done
 SH
 runcvm run --memory 160M --log-level warning --netns "/var/run/netns/$tag-c1" --hostname one --volume "$work/live:/live" \
-  --env SECRET=hidden --rootfs "$BUSYBOX" --rootfs-changes discard one -- sh -c 'echo of the disk >/kept; exec sh /count' \
+  --env SECRET=hidden --rootfs "$BUSYBOX" --rootfs-changes discard one -- sh -c 'echo of the disk >/of-the-disk; exec sh /count' \
   >"$work/out" 2>"$work/err" </dev/null &
 run=$!
 wait_for lines "$work/out" 1000
@@ -88,7 +88,7 @@ is "$(stat -c '%a %U' "$work/snap" "$work/snap/memory" "$work/snap/options" | so
 n=$(sed -n '$=' "$work/out")
 wait_for lines "$work/out" "$((n + 1000))"
 succeeds "nothing of its output is missing or comes twice" is_exact "$work/out" 1
-is "$(runcvm exec one cat /kept)" "of the disk" "processes can be started in it again"
+is "$(runcvm exec one cat /of-the-disk)" "of the disk" "processes can be started in it again"
 
 runcvm checkpoint --image-path "$work/last" one 2>"$work/err2"
 is "$?" 0 "once more, and it ends"
