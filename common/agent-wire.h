@@ -35,7 +35,13 @@
  *     TUNNEL_CLOSE n   <----------------->              each side says it once; then the number is free again
  *
  * A machine that goes on from a snapshot finds its connections by vsock reset.  An agent that has had no SETUP yet connects once
- * more then, and begins with HELLO (docs/templates.md).
+ * more then, and begins with HELLO (docs/templates.md).  So does one that is quiet, with all that it had (docs/snapshots.md):
+ *
+ *                      <------------------  QUIESCE n   the last that the host says
+ *     QUIESCED n       ------------------>              the last that the guest says, unless it could not
+ *     HELLO            ------------------>              by a new connection, if the old one was reset
+ *                      <------------------  GO_ON n     what is another's now: time, random numbers, names, interfaces
+ *     GONE_ON n        ------------------>              from here on as before
  *
  * The host treats everything in guest-to-host frames as hostile.
  */
@@ -90,6 +96,9 @@ enum agent_frame
                                A_CLOCK_NSEC: the guest's CLOCK_REALTIME_COARSE before */
   AGENT_DISK_ANSWER = 38,   /* answers DISK_ADD and DISK_DEL of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else
                                empty */
+  AGENT_QUIESCED = 48,      /* answers QUIESCE of the same number: no process of the container runs, what was written is on the disks.
+                               Record: A_STAGE, A_ERRNO, A_MESSAGE if that cannot be, and all goes on as before; else empty */
+  AGENT_GONE_ON = 49,       /* answers GO_ON of the same number.  Record: A_STAGE, A_ERRNO, A_MESSAGE if it failed; else empty */
   AGENT_CONNECT = 9,    /* record: A_SHARE, or empty; the process number is here, and in the TUNNEL frames, that of a tunnel */
   /* host to guest */
   AGENT_SETUP = 16,    /* record: enum agent_setup_tag */
@@ -110,6 +119,9 @@ enum agent_frame
   AGENT_THAW = 31,   /* empty: of the same number */
   AGENT_DISK_ADD = 44, /* record: enum agent_disk_tag: a disk that was attached */
   AGENT_DISK_DEL = 45, /* record: B_SLOT: one that will be detached */
+  AGENT_QUIESCE = 46, /* empty: the machine is about to be saved */
+  AGENT_GO_ON = 47,   /* record: S_CLOCK_NSEC, S_ENTROPY; of another machine: S_HOSTNAME, and S_NETWORK, repeated, whose N_DEVICE is
+                         the MAC that the interface had */
   AGENT_CLOCK = 28, /* record: A_CLOCK_NSEC: the guest was paused, its clock is late */
   /* both */
   AGENT_STDIN = 32,

@@ -20,6 +20,7 @@
 #include "notify.h"
 #include "power.h"
 #include "process.h"
+#include "quiesce.h"
 #include "survivors.h"
 #include "sync.h"
 #include "transport.h"
@@ -127,6 +128,7 @@ agent_reaped (pid_t pid, int status)
   net_reaped (pid, status);
   volumes_reaped (pid, status);
   sync_reaped (pid, status);
+  quiesce_reaped (pid, status);
   if (shutting_down && pid == releasing)
     finish_shutdown ();
 }
@@ -241,6 +243,12 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
     case AGENT_DISK_DEL:
       attach_remove (h->process, payload, h->len);
       return;
+    case AGENT_QUIESCE:
+      quiesce_begin (h->process);
+      return;
+    case AGENT_GO_ON:
+      quiesce_end (h->process, payload, h->len);
+      return;
     case AGENT_SYNC:
       sync_begin (h->process);
       return;
@@ -290,10 +298,34 @@ take_frame (const struct agent_header *h, const unsigned char *payload)
     }
 }
 
-/* Where the machine goes on from a template, nothing was asked of it yet. */
+static void on_reset (void);
+
+static const struct channel_user channel_user = { .frame = take_frame, .relieved = process_resume_all, .reset = on_reset };
+
+static void
+put_hello (struct tlv_writer *w)
+{
+  struct utsname name;
+
+  uname (&name);
+  tlv_put_u32 (w, A_VERSION, AGENT_VERSION);
+  tlv_put_str (w, A_KERNEL, name.release);
+  tlv_put_u64 (w, A_BOOT_USEC, machine_usec (CLOCK_BOOTTIME));
+}
+
+/* The machine goes on from a template, and nothing was asked of it yet; or it was told to expect this. */
 static void
 on_reset (void)
 {
+  struct tlv_writer w = TLV_WRITER_INIT;
+
+  if (quiesce_is_held ())
+    {
+      channel_start (transport_open (TRANSPORT_AGENT), &channel_user);
+      put_hello (&w);
+      channel_send_first (AGENT_HELLO, &w);
+      return;
+    }
   if (container_is_wanted ())
     fatal ("the agent channel was reset");
   log_set_sink (NULL);
@@ -303,15 +335,10 @@ on_reset (void)
 void
 agent_start (void)
 {
-  static const struct channel_user user = { .frame = take_frame, .relieved = process_resume_all, .reset = on_reset };
   struct tlv_writer w = TLV_WRITER_INIT;
-  struct utsname name;
 
-  channel_start (transport_open (TRANSPORT_AGENT), &user);
+  channel_start (transport_open (TRANSPORT_AGENT), &channel_user);
   log_set_sink (send_log);
-  uname (&name);
-  tlv_put_u32 (&w, A_VERSION, AGENT_VERSION);
-  tlv_put_str (&w, A_KERNEL, name.release);
-  tlv_put_u64 (&w, A_BOOT_USEC, machine_usec (CLOCK_BOOTTIME));
+  put_hello (&w);
   channel_send_record (AGENT_HELLO, 0, &w);
 }

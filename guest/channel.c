@@ -38,6 +38,8 @@ static struct
   unsigned n_spare;
   size_t queued;
   bool congested;
+  bool held;      /* nothing is written beyond ... */
+  size_t allowed; /* ... so many bytes */
 
   size_t input_len;
   /* A request that is larger than the input buffer. */
@@ -119,10 +121,11 @@ judge_load (void)
 static int
 write_queue (void)
 {
-  while (ch.first)
+  while (ch.first && !(ch.held && !ch.allowed))
     {
       struct chunk *c = ch.first;
-      ssize_t n = write (ch.w.fd, c->data + c->start, c->end - c->start);
+      size_t len = c->end - c->start;
+      ssize_t n = write (ch.w.fd, c->data + c->start, ch.held && len > ch.allowed ? ch.allowed : len);
 
       if (n < 0 && errno == EINTR)
         continue;
@@ -132,6 +135,8 @@ write_queue (void)
         return -1;
       c->start += (size_t) n;
       ch.queued -= (size_t) n;
+      if (ch.held)
+        ch.allowed -= (size_t) n;
       if (c->start == c->end)
         drop_first ();
     }
@@ -157,7 +162,7 @@ channel_flush (void)
         }
       judge_load (); /* may queue more */
     }
-  while (r > 0 && ch.first);
+  while (r > 0 && ch.first && !ch.held);
   loop_modify (&ch.w, r ? EPOLLIN : EPOLLIN | EPOLLOUT);
 }
 
@@ -205,6 +210,41 @@ channel_send_record (uint16_t type, uint32_t process, struct tlv_writer *w)
 }
 
 void
+channel_hold (void)
+{
+  ch.held = true;
+  ch.allowed = ch.queued;
+}
+
+void
+channel_release (void)
+{
+  ch.held = false;
+}
+
+/* What was allowed before has been written, so that this is between frames. */
+void
+channel_send_first (uint16_t type, struct tlv_writer *w)
+{
+  struct agent_header h = { .len = (uint32_t) w->len, .type = type };
+  struct chunk *c = malloc (sizeof *c);
+
+  if (w->failed || !c)
+    fatal ("out of memory");
+  agent_header_pack (c->data, &h);
+  memcpy (c->data + AGENT_HEADER, w->data, w->len);
+  c->start = 0;
+  c->end = AGENT_HEADER + w->len;
+  c->next = ch.first;
+  ch.first = c;
+  if (!ch.last)
+    ch.last = c;
+  ch.queued += c->end;
+  ch.allowed += c->end;
+  tlv_writer_free (w);
+}
+
+void
 channel_finish (int timeout_ms)
 {
   struct pollfd p = { .fd = ch.w.fd, .events = POLLOUT };
@@ -231,7 +271,7 @@ channel_forget (void)
   ch.last = NULL;
   ch.big = NULL;
   ch.queued = ch.input_len = 0;
-  ch.connected = ch.congested = false;
+  ch.connected = ch.congested = ch.held = false;
   ch.w = WATCH_INIT;
 }
 
@@ -246,11 +286,20 @@ lose (const char *what)
 
   if (!reset || !user->reset)
     fatal ("cannot %s the agent channel: %s", what, strerror (errno));
+  fd = loop_remove (&ch.w);
+  close (fd);
+  if (ch.held)
+    {
+      /* The host has had all that it was to have. */
+      if (ch.allowed || ch.input_len || ch.big)
+        fatal ("the agent channel was reset too early");
+      ch.connected = false;
+      user->reset ();
+      return;
+    }
   if (ch.congested)
     loop_pause_output (false);
-  fd = loop_remove (&ch.w);
   channel_forget ();
-  close (fd);
   user->reset ();
 }
 

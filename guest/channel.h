@@ -15,7 +15,7 @@ struct channel_user
   void (*frame) (const struct agent_header *h, const unsigned char *payload);
   void (*relieved) (void); /* no longer congested */
   /* The connection was reset, which happens to a machine that goes on from a snapshot: all that was under way is lost, and
-     channel_start may be called again.  NULL: that is the end. */
+     channel_start may be called again.  What is held is not lost, and goes by the next connection.  NULL: that is the end. */
   void (*reset) (void);
 };
 
@@ -31,6 +31,12 @@ void channel_send_record (uint16_t type, uint32_t process, struct tlv_writer *w)
 /* Where the payload of a stream frame may be written, and how much of it; then what it became. */
 unsigned char *channel_reserve (size_t *room);
 void channel_commit (uint16_t type, uint32_t process, size_t len);
+
+/* What is queued by now is the last that is written, until it is released. */
+void channel_hold (void);
+void channel_release (void);
+/* One frame is written nevertheless, before all others.  Frees the record. */
+void channel_send_first (uint16_t type, struct tlv_writer *w);
 
 /* More than enough is queued. */
 bool channel_congested (void);

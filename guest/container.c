@@ -503,6 +503,24 @@ container_enter (struct failure *f)
   return 0;
 }
 
+int
+container_rename (const char *hostname, struct failure *f)
+{
+  int status;
+  pid_t pid;
+
+  if (!(the.namespaces & K_CLONE_NEWUTS))
+    return fail (f, "hostname", EINVAL, "the container has no UTS namespace of its own");
+  pid = fork ();
+  if (pid == 0)
+    _exit (k_setns (the.pidfd, K_CLONE_NEWUTS) < 0 || sethostname (hostname, strlen (hostname)) < 0 ? errno : 0);
+  if (pid < 0 || waitpid (pid, &status, 0) != pid)
+    return fail (f, "hostname", errno, "cannot set the host name to \"%.100s\"", hostname);
+  if (status)
+    return fail (f, "hostname", WIFEXITED (status) ? WEXITSTATUS (status) : EINTR, "cannot set the host name to \"%.100s\"", hostname);
+  return 0;
+}
+
 void
 container_signal_all (int signum)
 {

@@ -38,6 +38,9 @@ pid_t container_fork (void);
 /* In that child: the other namespaces, and the container's root. */
 int container_enter (struct failure *f);
 
+/* The host name in the container. */
+int container_rename (const char *hostname, struct failure *f);
+
 /* Every process of the container. */
 void container_signal_all (int signum);
 void container_reaped (pid_t pid, int status);

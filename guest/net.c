@@ -618,6 +618,38 @@ nic_change (struct nic *n, struct net_interface *i, struct failure *f)
   return netif_configure (the.container_rtnl, n->index, &n->wanted, f);
 }
 
+int
+net_exchange (struct tlv_reader record, struct failure *f)
+{
+  struct net_interface i;
+  struct nic *n = NULL;
+  uint8_t mac[NET_MAC_SIZE];
+  bool has_dhcp;
+
+  if (!net_interface_parse (&i, record) || !i.has_mac || !i.has_device)
+    fail (f, "net", EPROTO, "the record of a network interface is malformed");
+  else if (!(n = nic_of_mac (i.device)) || !n->index || !n->ready)
+    fail (f, "net", ENODEV, "the container has no network interface of this number");
+  else
+    {
+      memcpy (mac, i.mac, sizeof mac);
+      has_dhcp = i.dhcp > 0;
+      /* Down: what it had of addresses and routes is not to be seen with the new MAC. */
+      if (n->dhcp)
+        {
+          dhcp_free (steal_ptr (n->dhcp), false);
+          drop_lease (n);
+        }
+      netif_up (the.container_rtnl, n->index, false);
+      if (netif_set_mac (the.container_rtnl, n->index, mac) < 0)
+        fail (f, "net", errno, "cannot set the MAC of %s", n->wanted.name);
+      else if (nic_change (n, &i, f) == 0 && has_dhcp)
+        start_dhcp (n, f);
+    }
+  net_interface_free (&i);
+  return f->stage ? -1 : 0;
+}
+
 void
 net_add (uint32_t number, const void *record, size_t len)
 {

@@ -14,6 +14,7 @@
 
 #include "failure.h"
 #include "setup.h"
+#include "tlv.h"
 
 /* Takes over what the record says of the network. */
 int net_setup (struct setup *s, struct failure *f);
@@ -23,6 +24,8 @@ void net_begin (int namespace_fd);
 bool net_is_ready (void);
 /* The container's; -1: not known yet. */
 int net_namespace (void);
+/* Of a machine that goes on as another one: a record of an interface, which it has by its N_DEVICE. */
+int net_exchange (struct tlv_reader record, struct failure *f);
 /* Gives leases back: the machine goes down. */
 void net_release (void);
 

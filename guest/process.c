@@ -312,6 +312,15 @@ process_exec (uint32_t number, const void *record, size_t len)
     process_failed (p, &f);
 }
 
+bool
+process_all_started (void)
+{
+  for (const struct process *p = processes; p; p = p->next)
+    if (!p->started)
+      return false;
+  return true;
+}
+
 void
 process_check_end (struct process *p)
 {

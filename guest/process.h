@@ -32,6 +32,8 @@ struct process *process_find (uint32_t number);
 
 /* An EXEC frame.  What comes of it is sent to the host. */
 void process_exec (uint32_t number, const void *record, size_t len);
+/* None is about to start. */
+bool process_all_started (void);
 /* A child was reaped. */
 void process_reaped (pid_t pid, int status);
 void process_signal (uint32_t number, int signum);

@@ -321,13 +321,31 @@ relieved (void)
 {
 }
 
+static void lost (void);
+
+static const struct channel_user channel_user = { .frame = take_frame, .relieved = relieved, .reset = lost };
+
+/* The machine goes on from a snapshot.  The kernel's NFS connects once more, and repeats what has no answer. */
+static void
+lost (void)
+{
+  for (size_t i = 0; i < AGENT_TUNNELS_MAX; i++)
+    {
+      struct tunnel *t = &tunnels[i];
+
+      loop_close (&t->w);
+      free (steal_ptr (t->queue));
+      t->used = false;
+    }
+  channel_start (transport_open (TRANSPORT_VOLUMES), &channel_user);
+  loop_modify (&listener, EPOLLIN);
+}
+
 void
 tunnel_serve (int fd, int agent)
 {
-  static const struct channel_user user = { .frame = take_frame, .relieved = relieved };
-
   if (loop_add (&listener, fd, EPOLLIN) < 0 || loop_add (&shares, agent, EPOLLIN) < 0)
     fatal ("cannot wait for the volumes' connections: %s", strerror (errno));
-  channel_start (transport_open (TRANSPORT_VOLUMES), &user);
+  channel_start (transport_open (TRANSPORT_VOLUMES), &channel_user);
   loop_run (channel_flush);
 }

@@ -54,6 +54,13 @@ struct rcvmi_agent
   uint32_t next_number;
   unsigned n_net_requests, n_disk_requests, n_cgroup_requests, n_freezes, n_thaws, n_syncs; /* without an answer */
   bool greeted, setup_failed, ready, shutting_down, gone, broken;
+  enum
+  {
+    AWAKE,
+    QUIESCING, /* nothing is said any more */
+    ASLEEP,    /* nor heard, but HELLO by a new connection */
+    WAKING
+  } rest;
 };
 
 /* Processes. */
@@ -278,6 +285,47 @@ on_synced (struct rcvmi_agent *a, const struct agent_header *h, const unsigned c
   return 0;
 }
 
+/* Streams flow again. */
+static int
+wake (struct rcvmi_agent *a, rcvm_error **err)
+{
+  int code = 0;
+
+  a->rest = AWAKE;
+  for (struct process *p = a->processes; code == 0 && p; p = p->next)
+    code = rcvmi_streams_go_on (p->streams, err);
+  return code;
+}
+
+static int
+on_rest_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
+{
+  bool quiesced = h->type == AGENT_QUIESCED;
+  struct rcvmi_agent_record x;
+  int code = rcvmi_agent_parse (&x, payload, h->len, err);
+  rcvm_error *e;
+
+  if (code < 0)
+    return code;
+  if (a->rest != (quiesced ? QUIESCING : WAKING) || !a->ops->quiesced || !a->ops->gone_on)
+    return unexpected (quiesced ? "QUIESCED" : "GONE_ON", err);
+  e = x.message[0] ? guest_error (&x, RCVM_E_GUEST, "snapshot") : NULL;
+  if (quiesced && !e)
+    a->rest = ASLEEP;
+  else if (quiesced || !e)
+    code = wake (a, err);
+  if (code < 0)
+    {
+      rcvm_error_free (e);
+      return code;
+    }
+  if (quiesced)
+    a->ops->quiesced (a->user, e);
+  else
+    a->ops->gone_on (a->user, e);
+  return 0;
+}
+
 static int
 on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
           rcvm_error **err)
@@ -285,8 +333,14 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
   struct rcvmi_agent_record x;
   int code;
 
+  /* A guest that sleeps says no more than HELLO. */
+  if (a->rest == ASLEEP && (h->type != AGENT_HELLO || a->greeted))
+    return unexpected ("a frame after QUIESCED", err);
   switch (h->type)
     {
+    case AGENT_QUIESCED:
+    case AGENT_GONE_ON:
+      return on_rest_answer (a, h, payload, err);
     case AGENT_STARTED:
     case AGENT_EXIT:
     case AGENT_STDOUT:
@@ -393,6 +447,7 @@ break_link (struct rcvmi_agent *a, rcvm_error *err)
     }
   a->broken = true;
   rcvmi_ev_remove (steal_ptr (a->source));
+  a->rest = AWAKE;
   for (struct process *p = a->processes; p; p = p->next)
     rcvmi_streams_abandon (p->streams);
   a->ops->broken (a->user, err);
@@ -423,7 +478,10 @@ on_link_ready (void *user, uint32_t events)
       code = rcvmi_link_fill (&a->link, &e);
       while (code >= 0 && !a->broken && (code = rcvmi_link_next (&a->link, &h, &payload, &e)) > 0)
         code = on_frame (a, &h, payload, &e);
-      if (code >= 0 && a->link.eof)
+      /* As it has to be: there will be another. */
+      if (code >= 0 && a->link.eof && a->rest == ASLEEP)
+        rcvmi_ev_remove (steal_ptr (a->source));
+      else if (code >= 0 && a->link.eof)
         code = rcvmi_fail (&e, RCVM_E_GUEST, 0, "the connection to the guest's agent ended");
     }
   if (a->broken)
@@ -482,7 +540,117 @@ rcvmi_agent_free (struct rcvmi_agent *a)
 static int
 check_link (struct rcvmi_agent *a, rcvm_error **err)
 {
-  return a->broken ? rcvmi_fail (err, RCVM_E_GUEST, 0, "the guest's agent is gone") : 0;
+  if (a->broken)
+    return rcvmi_fail (err, RCVM_E_GUEST, 0, "the guest's agent is gone");
+  return a->rest == AWAKE ? 0 : rcvmi_fail (err, RCVM_E_STATE, 0, "the VM is being saved: try again when that is done");
+}
+
+int
+rcvmi_agent_quiesce (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
+{
+  int code = check_link (a, err);
+
+  if (code < 0)
+    return code;
+  for (const struct process *p = a->processes; p; p = p->next)
+    if (p->number != RCVMI_AGENT_INIT)
+      return rcvmi_fail (err, RCVM_E_STATE, 0,
+                         "processes that were started in the container (exec) run there: a container is saved without any, so end them or wait");
+    else if (!p->started || p->ended)
+      return rcvmi_fail (err, RCVM_E_STATE, 0, "the container's process does not run");
+  if (!a->processes)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "the container's process does not run");
+  if (!a->ready || a->shutting_down || a->n_net_requests || a->n_disk_requests || a->n_cgroup_requests || a->n_freezes || a->n_thaws || a->n_syncs)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "the guest's agent is at work for somebody else: try again");
+  code = rcvmi_link_send (&a->link, AGENT_QUIESCE, number, NULL, 0, err);
+  if (code < 0)
+    return code;
+  a->rest = QUIESCING;
+  for (struct process *p = a->processes; p; p = p->next)
+    rcvmi_streams_hold (p->streams);
+  return 0;
+}
+
+bool
+rcvmi_agent_is_asleep (const struct rcvmi_agent *a)
+{
+  return a->rest == ASLEEP;
+}
+
+int
+rcvmi_agent_reconnect (struct rcvmi_agent *a, int fd, rcvm_error **err)
+{
+  int code;
+
+  rcvmi_ev_remove (steal_ptr (a->source));
+  rcvmi_link_clear (&a->link);
+  a->greeted = false;
+  code = rcvmi_link_init (&a->link, fd, "the guest's agent", AGENT_DATA_MAX, err);
+  if (code < 0)
+    return code;
+  a->link.on_pending = on_link_pending;
+  a->link.user = a;
+  a->source = rcvmi_ev_add (a->ev, fd, EPOLLIN, on_link_ready, a, err);
+  return a->source ? 0 : RCVM_E_SYSTEM;
+}
+
+int
+rcvmi_agent_go_on_from (struct rcvmi_agent *a, uint32_t number, struct tlv_writer *record, rcvm_error **err)
+{
+  if (a->broken || a->rest != ASLEEP)
+    {
+      tlv_writer_free (record);
+      return rcvmi_fail (err, RCVM_E_STATE, 0, "the guest's agent does not wait to go on");
+    }
+  a->rest = WAKING;
+  return rcvmi_link_send_record (&a->link, AGENT_GO_ON, number, record, err);
+}
+
+void
+rcvmi_agent_save (struct rcvmi_agent *a, struct rcvmi_streams_saved *saved)
+{
+  struct process *p = find (a, RCVMI_AGENT_INIT);
+
+  *saved = (struct rcvmi_streams_saved){ 0 };
+  if (p)
+    rcvmi_streams_save (p->streams, saved);
+}
+
+void
+rcvmi_agent_expect_sleeper (struct rcvmi_agent *a)
+{
+  a->ready = true;
+  a->rest = ASLEEP;
+}
+
+int
+rcvmi_agent_adopt (struct rcvmi_agent *a, const struct rcvmi_streams_saved *saved, const int fds[3],
+                   const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
+{
+  struct process *p = calloc (1, sizeof *p);
+  int code;
+
+  if (!p)
+    {
+      for (int i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+          close (fds[i]);
+      return rcvmi_fail_nomem (err);
+    }
+  *p = (struct process){ .agent = a, .next = a->processes, .number = RCVMI_AGENT_INIT, .ops = ops, .user = user, .started = true };
+  a->processes = p;
+  a->n_processes++;
+  a->next_number = 1;
+  p->streams = rcvmi_streams_new (a->ev, &a->link, p->number, fds, err);
+  code = p->streams ? 0 : RCVM_E_NOMEM;
+  if (code == 0)
+    {
+      rcvmi_streams_set_handlers (p->streams, on_streams_broken, on_streams_done, p);
+      code = rcvmi_streams_adopt (p->streams, saved, err);
+    }
+  if (code < 0)
+    drop (p);
+  return code;
 }
 
 int

@@ -10,6 +10,7 @@
 
 #include "ev.h"
 #include "log.h"
+#include "stream.h"
 #include "tlv.h"
 
 enum
@@ -45,6 +46,10 @@ struct rcvmi_agent_ops
   void (*thawed) (void *user, uint32_t number, rcvm_error *err);
   /* There are changes in copies.  NULL: nobody waits for them. */
   void (*changed) (void *user);
+  /* What came of rcvmi_agent_quiesce, and of rcvmi_agent_go_on_from; in between `hello` is called once for each connection but the
+     first.  NULL: nobody asks. */
+  void (*quiesced) (void *user, rcvm_error *err);
+  void (*gone_on) (void *user, rcvm_error *err);
   /* The link is gone, or the guest broke the protocol.  Nothing else is called after it. */
   void (*broken) (void *user, rcvm_error *err);
 };
@@ -86,6 +91,21 @@ int rcvmi_agent_freeze (struct rcvmi_agent *agent, uint32_t number, rcvm_error *
 void rcvmi_agent_thaw (struct rcvmi_agent *agent, uint32_t number);
 void rcvmi_agent_name_answer (struct rcvmi_agent *agent, uint32_t number, const void *message, size_t len);
 int rcvmi_agent_shutdown (struct rcvmi_agent *agent, rcvm_error **err);
+
+/* The guest shall be quiet, with no process of the container running: RCVM_E_STATE where something else is under way.  When it is, its
+   connection may end, and another one take its place. */
+int rcvmi_agent_quiesce (struct rcvmi_agent *agent, uint32_t number, rcvm_error **err);
+bool rcvmi_agent_is_asleep (const struct rcvmi_agent *agent);
+/* Takes the fd over in any case; `hello` follows. */
+int rcvmi_agent_reconnect (struct rcvmi_agent *agent, int fd, rcvm_error **err);
+/* Frees the record. */
+int rcvmi_agent_go_on_from (struct rcvmi_agent *agent, uint32_t number, struct tlv_writer *record, rcvm_error **err);
+/* What another agent needs of the container's process, and that one, before its guest has said anything: the guest sleeps, and
+   has a process.  adopt takes the fds over in any case. */
+void rcvmi_agent_save (struct rcvmi_agent *agent, struct rcvmi_streams_saved *saved);
+void rcvmi_agent_expect_sleeper (struct rcvmi_agent *agent);
+int rcvmi_agent_adopt (struct rcvmi_agent *agent, const struct rcvmi_streams_saved *saved, const int fds[3],
+                       const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err);
 
 /* Starts a process; takes the three fds over in any case.  Returns its number, or a negative code. */
 int64_t rcvmi_agent_exec (struct rcvmi_agent *agent, const void *record, size_t len, const int fds[3],

@@ -285,6 +285,60 @@ rcvm_vm_start (rcvm_vm *vm, rcvm_error **err)
   return code;
 }
 
+static char *
+make_absolute (const char *dir, rcvm_error **err)
+{
+  autofree char *here = NULL;
+  char *path = NULL;
+
+  if (!dir || !*dir)
+    rcvmi_fail (err, RCVM_E_INVALID, 0, "the snapshot's directory is not named");
+  else if (dir[0] == '/' ? !(path = strdup (dir)) : !(here = getcwd (NULL, 0)) || asprintf (&path, "%s/%s", here, dir) < 0)
+    {
+      path = NULL;
+      rcvmi_fail_nomem (err);
+    }
+  for (size_t n = path ? strlen (path) : 0; n > 1 && path[n - 1] == '/'; n--)
+    path[n - 1] = 0;
+  return path;
+}
+
+RCVM_PUBLIC int
+rcvm_vm_snapshot (rcvm_vm *vm, const char *dir, int leave_running, rcvm_error **err)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  autofree char *path = make_absolute (dir, err);
+
+  if (!path)
+    return RCVM_E_INVALID;
+  tlv_put_str (&w, A_MESSAGE, path);
+  tlv_put_u32 (&w, A_ALL, leave_running != 0);
+  return rcvmi_handle_ask (vm, CONTROL_SNAPSHOT, &w, err);
+}
+
+RCVM_PUBLIC int
+rcvm_vm_restore (rcvm_vm *vm, const char *dir, rcvm_error **err)
+{
+  autofree char *path = NULL;
+  int code = check (vm, err);
+
+  if (code < 0)
+    return code;
+  path = make_absolute (dir, err);
+  if (!path)
+    return RCVM_E_INVALID;
+  rcvmi_handle_lock (vm);
+  if (vm->status != RCVM_STATUS_NEW)
+    code = rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s already", vm->id, rcvm_status_name (vm->status));
+  else
+    {
+      free (vm->options.snapshot);
+      vm->options.snapshot = steal_ptr (path);
+    }
+  rcvmi_handle_unlock (vm);
+  return code < 0 ? code : rcvm_vm_start (vm, err);
+}
+
 /* What rcvm_vm_wait returns for a VM that has stopped. */
 static int
 report (const rcvm_vm *vm, int *exit_code, rcvm_error **err)

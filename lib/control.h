@@ -36,6 +36,7 @@ enum rcvmi_control_frame
   CONTROL_UPDATE = 9,     /* A_MESSAGE: OCI resources as JSON */
   CONTROL_STATS = 10,     /* empty; a JSON frame comes before the OK */
   CONTROL_PROCESSES = 11, /* the same */
+  CONTROL_SNAPSHOT = 13,  /* A_MESSAGE: a directory; A_ALL: 1: it goes on then */
   CONTROL_FLUSH = 12,     /* empty: the root on the host shall be as it is in the VM */
   CONTROL_NET_SHOW = 20,   /* empty; a JSON frame comes before the OK */
   CONTROL_NET_ATTACH = 21, /* A_MESSAGE: name of an interface of the VM's network namespace */

@@ -39,6 +39,7 @@ drop (struct rcvmi_monitor_client *c)
     {
       rcvmi_run_forget_requests (m->run, c);
       rcvmi_run_flush_forget (m->run, c);
+      rcvmi_run_snapshot_forget (m->run, c);
     }
   if (c->waits_exec)
     {

@@ -324,55 +324,10 @@ do_figures (struct rcvmi_monitor_client *c)
   rcvmi_monitor_answer (c, e ? rcvm_error_get_code (e) : 0, e);
 }
 
-static int
-do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
-{
-  struct rcvmi_run *run = c->monitor->run;
-  autofree char *json = NULL;
-  const char *text = text_of (h, data);
-  int code;
-
-  if (!text || c->waits_request)
-    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
-  if (h->type == CONTROL_PROCESSES)
-    {
-      json = rcvmi_run_processes (run, err);
-      if (json)
-        on_request_done (c, json, NULL);
-      return json ? 0 : RCVM_E_SYSTEM;
-    }
-  c->waits_request = true;
-  code = h->type == CONTROL_STATS   ? rcvmi_run_stats (run, on_request_done, c, err)
-         : h->type == CONTROL_FLUSH ? rcvmi_run_flush (run, on_request_done, c, err)
-         : h->type == CONTROL_PAUSE ? rcvmi_run_pause (run, on_request_done, c, err)
-                                    : rcvmi_run_update (run, text, on_request_done, c, err);
-  if (code < 0)
-    c->waits_request = false;
-  return code;
-}
-
 struct numbers
 {
   uint32_t signum, all, rows, cols;
 };
-
-/* To the container, or on the connection of a further process to that one. */
-static int
-forward (struct rcvmi_monitor_client *c, uint16_t type, const struct numbers *n, rcvm_error **err)
-{
-  struct rcvmi_run *run = c->monitor->run;
-  struct rcvmi_agent *agent = rcvmi_run_agent (run);
-
-  if (c->waits_exec)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "the process has not started yet");
-  if (!c->is_exec)
-    return type == CONTROL_KILL ? rcvmi_run_kill (run, (int) n->signum, n->all, err)
-                                : rcvmi_run_resize (run, n->rows, n->cols, err);
-  if (!agent)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "the container has stopped");
-  return type == CONTROL_KILL ? rcvmi_agent_signal (agent, c->process, (int) n->signum, false, err)
-                              : rcvmi_agent_resize (agent, c->process, n->rows, n->cols, err);
-}
 
 static int
 parse_numbers (struct numbers *n, const void *data, size_t len, rcvm_error **err)
@@ -392,6 +347,53 @@ parse_numbers (struct numbers *n, const void *data, size_t len, rcvm_error **err
     else if (f.tag == A_COLS)
       n->cols = tlv_get_u32 (&r, &f);
   return r.bad ? rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed") : 0;
+}
+
+static int
+do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  autofree char *json = NULL;
+  const char *text = text_of (h, data);
+  struct numbers n;
+  int code;
+
+  if (!text || c->waits_request || parse_numbers (&n, data, h->len, NULL) < 0)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
+  if (h->type == CONTROL_PROCESSES)
+    {
+      json = rcvmi_run_processes (run, err);
+      if (json)
+        on_request_done (c, json, NULL);
+      return json ? 0 : RCVM_E_SYSTEM;
+    }
+  c->waits_request = true;
+  code = h->type == CONTROL_STATS   ? rcvmi_run_stats (run, on_request_done, c, err)
+         : h->type == CONTROL_SNAPSHOT ? rcvmi_run_snapshot (run, text, n.all, on_request_done, c, err)
+         : h->type == CONTROL_FLUSH ? rcvmi_run_flush (run, on_request_done, c, err)
+         : h->type == CONTROL_PAUSE ? rcvmi_run_pause (run, on_request_done, c, err)
+                                    : rcvmi_run_update (run, text, on_request_done, c, err);
+  if (code < 0)
+    c->waits_request = false;
+  return code;
+}
+
+/* To the container, or on the connection of a further process to that one. */
+static int
+forward (struct rcvmi_monitor_client *c, uint16_t type, const struct numbers *n, rcvm_error **err)
+{
+  struct rcvmi_run *run = c->monitor->run;
+  struct rcvmi_agent *agent = rcvmi_run_agent (run);
+
+  if (c->waits_exec)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "the process has not started yet");
+  if (!c->is_exec)
+    return type == CONTROL_KILL ? rcvmi_run_kill (run, (int) n->signum, n->all, err)
+                                : rcvmi_run_resize (run, n->rows, n->cols, err);
+  if (!agent)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "the container has stopped");
+  return type == CONTROL_KILL ? rcvmi_agent_signal (agent, c->process, (int) n->signum, false, err)
+                              : rcvmi_agent_resize (agent, c->process, n->rows, n->cols, err);
 }
 
 void
@@ -447,7 +449,7 @@ rcvmi_monitor_request (struct rcvmi_monitor_client *c, const struct agent_header
       do_figures (c);
       return;
     }
-  if ((h->type >= CONTROL_UPDATE && h->type <= CONTROL_FLUSH) || h->type == CONTROL_PAUSE)
+  if ((h->type >= CONTROL_UPDATE && h->type <= CONTROL_SNAPSHOT) || h->type == CONTROL_PAUSE)
     {
       code = do_request (c, h, payload, &e);
       if (code < 0)

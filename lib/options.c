@@ -74,6 +74,7 @@ static const struct option vm_options[] = {
   OPTION (rcvmi_options, 64, KIND_LIST, nics),
   OPTION (rcvmi_options, 65, KIND_LIST, ports),
   OPTION (rcvmi_options, 80, KIND_STR, cgroup_driver),
+  OPTION (rcvmi_options, 90, KIND_STR, snapshot),
 };
 
 static const struct option exec_options[] = {

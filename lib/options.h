@@ -54,6 +54,7 @@ struct rcvmi_options
   char **nics;
   char **ports;
   char *cgroup_driver; /* "cgroupfs", "systemd" */
+  char *snapshot;      /* absolute: the VM goes on from there */
 };
 
 /* A process to start in a running container. */

@@ -106,6 +106,8 @@ struct rcvmi_run
   struct rcvmi_run_request *requests; /* about limits and statistics */
   uint32_t request_number;
   struct rcvmi_run_template *template; /* NULL: none is wanted */
+  struct rcvmi_run_snapshot *snapshot; /* NULL: it is not being saved */
+  struct rcvmi_run_restore *restore;   /* NULL: it did not come from a snapshot, or goes on already */
   struct rcvmi_vmm vmm;
   bool takes_channels; /* the stage "kernel" has begun */
   int64_t boot_began_ms, boot_cpu_ms; /* CPU time of the VMM at the last look */
@@ -272,6 +274,9 @@ int rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err);
 /* Takes the socket of a client, for the server. */
 void rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd);
 
+/* The key of its handles; NULL: there is no server. */
+const uint8_t *rcvmi_run_volumes_key (const struct rcvmi_run *run);
+
 /* run-volumes-tcp.c */
 /* The network is there: for volumes by TCP, the guest is told where they are. */
 /* run-diod.c */
@@ -335,7 +340,36 @@ void rcvmi_run_tell_device (struct rcvmi_run *run, unsigned number, struct tlv_w
 bool rcvmi_run_blame_template (struct rcvmi_run *run, rcvm_error *err);
 void rcvmi_run_doubt_template (struct rcvmi_run *run);
 
+/* run-snapshot.c */
+
+/* The guest has connected once more. */
+void rcvmi_run_snapshot_returned (struct rcvmi_run *run);
+void rcvmi_run_undo_snapshot (struct rcvmi_run *run);
+/* What a guest that goes on is told in any case. */
+int rcvmi_run_put_moment (struct tlv_writer *w, rcvm_error **err);
+/* For the agent's ops. */
+void rcvmi_run_quiesced (void *user, rcvm_error *err);
+void rcvmi_run_gone_on (void *user, rcvm_error *err);
+
+/* run-restore.c */
+
+/* Where a snapshot is asked for: reads it, and makes the options those that it was made with. */
+int rcvmi_run_begin_restore (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_restore (struct rcvmi_run *run);
+/* The key of the volume server's handles; NULL: a new one. */
+const uint8_t *rcvmi_run_restore_key (const struct rcvmi_run *run);
+/* The MAC that the guest's interface has. */
+bool rcvmi_run_restore_mac (const struct rcvmi_run *run, unsigned number, uint8_t mac[6]);
+/* In the worker of stage "rootfs". */
+struct rcvmi_cache_entry;
+int rcvmi_run_restore_disks (struct rcvmi_run *run, struct rcvmi_cache_entry *base, rcvm_error **err);
+int rcvmi_run_put_restore (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err);
+int rcvmi_run_start_restored (struct rcvmi_run *run, const struct rcvmi_agent_process_ops *ops, rcvm_error **err);
+/* It goes on, or cannot. */
+void rcvmi_run_restored (struct rcvmi_run *run, rcvm_error *err);
+
 /* run-vmm.c */
+int rcvmi_run_configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err);
 int rcvmi_run_start_vmm (struct rcvmi_run *run, rcvm_error **err);
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;
 enum rcvmi_run_step rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err);
@@ -345,6 +379,8 @@ void rcvmi_run_undo_agent (struct rcvmi_run *run);
 enum rcvmi_run_step rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err);
 
 /* run-process.c */
+
+void rcvmi_run_process_started (struct rcvmi_run *run, uint32_t guest_pid);
 
 /* Starts it; the run fails if that does not work. */
 void rcvmi_run_start_process (struct rcvmi_run *run);

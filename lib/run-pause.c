@@ -69,6 +69,8 @@ rcvmi_run_pause (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is paused already", run->options.id);
   if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is not running", run->options.id);
+  if (run->snapshot)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is being saved: try again when that is done", run->options.id);
   /* Docker commits what it has paused. */
   if (rcvmi_run_flush_pauses (run))
     return rcvmi_run_flush_and_pause (run, done, user, err);

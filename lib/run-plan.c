@@ -18,6 +18,8 @@
 enum rcvmi_run_step
 rcvmi_run_begin_spec (struct rcvmi_run *run, rcvm_error **err)
 {
+  if (rcvmi_run_begin_restore (run, err) < 0)
+    return RCVMI_STEP_FAILED;
   run->spec = rcvmi_spec_load (&run->options, err);
   return run->spec ? RCVMI_STEP_DONE : RCVMI_STEP_FAILED;
 }
@@ -64,6 +66,10 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   if (plan->confinement == RCVMI_CONFINEMENT_JAILER && rcvmi_vmm_find_jailer (&run->vmm, err) < 0)
     return RCVMI_STEP_FAILED;
   run->vmm.confined = plan->confinement != RCVMI_CONFINEMENT_OFF && geteuid () == 0;
+  if (run->restore)
+    plan->from_template = RCVMI_PLAN_TEMPLATE_OFF;
+  if (run->restore && rcvmi_vmm_check_save (&run->vmm, err) < 0)
+    return RCVMI_STEP_FAILED;
   if (rcvmi_run_check_template (run, err) < 0)
     return RCVMI_STEP_FAILED;
   run->state.vmm = strdup (run->vmm.ops->name);

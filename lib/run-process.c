@@ -81,10 +81,9 @@ on_poststart_done (struct rcvmi_run *run, rcvm_error *err)
   rcvmi_run_end_after_hooks (run);
 }
 
-static void
-on_process_started (void *user, uint32_t guest_pid)
+void
+rcvmi_run_process_started (struct rcvmi_run *run, uint32_t guest_pid)
 {
-  struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
 
   rcvmi_run_add_phase (run, "process", rcvmi_clock_usec () - run->stage_start);
@@ -102,6 +101,12 @@ on_process_started (void *user, uint32_t guest_pid)
   run->hooks.guest_pid = guest_pid;
   if (!rcvmi_run_poststart (run, on_poststart_done))
     on_poststart_done (run, NULL);
+}
+
+static void
+on_process_started (void *user, uint32_t guest_pid)
+{
+  rcvmi_run_process_started (user, guest_pid);
 }
 
 static void
@@ -175,6 +180,15 @@ rcvmi_run_start (struct rcvmi_run *run, rcvm_error **err)
                        run->start_wanted && run->state.status == RCVM_STATUS_CREATED
                            ? "being started"
                            : rcvm_status_name (run->state.status));
+  if (run->restore)
+    {
+      run->start_wanted = true;
+      run->stage_start = rcvmi_clock_usec ();
+      waits = rcvmi_run_start_restored (run, &process_ops, err);
+      if (waits < 0)
+        rcvmi_run_stop (run);
+      return waits;
+    }
   /* What was put into the network namespace meanwhile is there before the process is. */
   waits = rcvmi_run_net_sync (run, err);
   if (waits < 0)

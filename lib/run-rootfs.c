@@ -228,6 +228,16 @@ build_disks (void *user, rcvm_error **err)
 
   if (r == 0)
     r = rcvmi_disks_settle (&run->disks, &e);
+  if (r == 0 && run->restore)
+    {
+      struct rcvmi_cache_entry base = RCVMI_CACHE_ENTRY_INIT;
+
+      r = rcvmi_run_restore_disks (run, &base, &e);
+      if (r == 0 && base.path)
+        r = report_base (&base, &e);
+      rcvmi_cache_entry_clear (&base);
+      return r < 0 ? rcvmi_error_pass (err, e) : 0;
+    }
   /* Before the root: the last thing that its stage does says that there is something to be written back. */
   if (r == 0)
     r = rcvmi_run_build_scratch (run, &e);

@@ -224,8 +224,9 @@ rcvmi_run_tell_device (struct rcvmi_run *run, unsigned number, struct tlv_writer
 {
   uint8_t mac[6];
 
-  if (!run->template)
+  if (run->template)
+    rcvmi_vmm_general_mac (number, mac);
+  else if (!rcvmi_run_restore_mac (run, number, mac))
     return;
-  rcvmi_vmm_general_mac (number, mac);
   tlv_put (w, N_DEVICE, mac, sizeof mac);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent-wire.h"
 #include "cleanup.h"
@@ -104,8 +105,8 @@ put_disks (struct rcvmi_run *run, struct rcvmi_vmm_config *config)
   config->n_disks = (size_t) (disk - config->disks);
 }
 
-static int
-configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err)
+int
+rcvmi_run_configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err)
 {
   *config = (struct rcvmi_vmm_config){
     .id = run->plan->id,
@@ -133,11 +134,14 @@ int
 rcvmi_run_start_vmm (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_vmm_config config;
-  int code = configure (run, &config, err);
+  int code = rcvmi_run_configure (run, &config, err);
 
   if (code < 0)
     return code;
   rcvmi_run_put_template (run, &config);
+  code = rcvmi_run_put_restore (run, &config, err);
+  if (code < 0)
+    return code;
   rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_vmm_timeout);
   code = rcvmi_vmm_start (&run->vmm, &config, err);
   if (code < 0)
@@ -154,7 +158,7 @@ rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err)
   enum rcvmi_run_step step = RCVMI_STEP_DONE;
   struct rcvmi_vmm_config config;
 
-  if (run->template && configure (run, &config, err) < 0)
+  if (run->template && rcvmi_run_configure (run, &config, err) < 0)
     return RCVMI_STEP_FAILED;
   if (run->template)
     step = rcvmi_run_begin_template (run, &config, err);
@@ -169,6 +173,7 @@ rcvmi_run_undo_vmm (struct rcvmi_run *run)
   rcvmi_vmm_stop (&run->vmm);
   rcvmi_run_undo_attach (run);
   rcvmi_run_undo_template (run);
+  rcvmi_run_undo_restore (run);
   run->state.vmm_pid = 0;
 }
 
@@ -235,6 +240,11 @@ on_hello (void *user, const char *kernel, uint64_t boot_usec)
   struct rcvmi_run *run = user;
 
   (void) boot_usec;
+  if (run->snapshot)
+    {
+      rcvmi_run_snapshot_returned (run);
+      return;
+    }
   free (run->state.kernel);
   run->state.kernel = strdup (kernel);
   rcvmi_run_advance (run);
@@ -307,6 +317,8 @@ static const struct rcvmi_agent_ops agent_ops = {
   .frozen = rcvmi_run_copies_frozen,
   .thawed = rcvmi_run_copies_thawed,
   .changed = rcvmi_run_copies_changed,
+  .quiesced = rcvmi_run_quiesced,
+  .gone_on = rcvmi_run_gone_on,
   .broken = on_agent_broken,
 };
 
@@ -316,11 +328,24 @@ take_channels (struct rcvmi_run *run, rcvm_error **err)
 {
   int fd = rcvmi_vmm_take_agent (&run->vmm);
 
-  if (fd >= 0)
+  if (fd >= 0 && run->agent)
+    {
+      /* Out of turn: a guest whose connection still holds. */
+      if (!rcvmi_agent_is_asleep (run->agent))
+        {
+          close (fd);
+          return rcvmi_fail_at (err, "agent", RCVM_E_PROTOCOL, 0, "the guest connected to the agent's channel twice");
+        }
+      if (rcvmi_agent_reconnect (run->agent, fd, err) < 0)
+        return RCVM_E_SYSTEM;
+    }
+  else if (fd >= 0)
     {
       run->agent = rcvmi_agent_new (run->ev, fd, run->log, &agent_ops, run, err);
       if (!run->agent)
         return RCVM_E_SYSTEM;
+      if (run->restore)
+        rcvmi_agent_expect_sleeper (run->agent);
     }
   return rcvmi_run_carry_volumes (run, err);
 }
@@ -348,6 +373,7 @@ rcvmi_run_begin_kernel (struct rcvmi_run *run, rcvm_error **err)
 void
 rcvmi_run_undo_agent (struct rcvmi_run *run)
 {
+  rcvmi_run_undo_snapshot (run);
   rcvmi_run_undo_net_ops (run);
   rcvmi_run_undo_attach_ops (run);
   rcvmi_run_undo_live (run);
@@ -386,6 +412,9 @@ rcvmi_run_begin_agent (struct rcvmi_run *run, rcvm_error **err)
       rcvmi_fail_errno (err, errno, "cannot draw random bytes for the guest");
       return RCVMI_STEP_FAILED;
     }
+  /* It has been set up, and the rest it learns when it is started. */
+  if (run->restore)
+    return RCVMI_STEP_DONE;
   put_guest_cpu (run);
   if (rcvmi_run_begin_live (run, err) < 0 || rcvmi_run_tell_template (run, err) < 0)
     return RCVMI_STEP_FAILED;

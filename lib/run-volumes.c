@@ -522,6 +522,8 @@ rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err)
       rcvmi_fail_errno (err, errno, "cannot draw a key for the volume server");
       return RCVMI_STEP_FAILED;
     }
+  if (rcvmi_run_restore_key (run))
+    memcpy (v->key, rcvmi_run_restore_key (run), sizeof v->key);
   if (rcvmi_run_start_diods (run, err) < 0)
     return RCVMI_STEP_FAILED;
   if (n == 0)
@@ -534,6 +536,12 @@ rcvmi_run_begin_volumes (struct rcvmi_run *run, rcvm_error **err)
       || (run->plan->unfsd ? rcvmi_run_start_unfsd (run, v->fds, err) : start_server (v, err)) < 0)
     return RCVMI_STEP_FAILED;
   return RCVMI_STEP_PENDING;
+}
+
+const uint8_t *
+rcvmi_run_volumes_key (const struct rcvmi_run *run)
+{
+  return run->volumes ? run->volumes->key : NULL;
 }
 
 void
@@ -618,6 +626,8 @@ rcvmi_run_carry_volumes (struct rcvmi_run *run, rcvm_error **err)
 
   if (fd < 0)
     return 0;
+  /* Once more, after a snapshot: the guest has forgotten the others. */
+  rcvmi_tunnels_free (steal_ptr (v->tunnels));
   v->tunnels = rcvmi_tunnels_new (run->ev, fd, &ops, v, err);
   return v->tunnels ? 0 : RCVM_E_SYSTEM;
 }

@@ -54,7 +54,7 @@ static const struct stage
   enum rcvmi_run_step (*begin) (struct rcvmi_run *run, rcvm_error **err);
   void (*undo) (struct rcvmi_run *run);
 } stages[] = {
-  { "spec", rcvmi_run_begin_spec, NULL },
+  { "spec", rcvmi_run_begin_spec, rcvmi_run_undo_restore },
   { "plan", rcvmi_run_begin_plan, rcvmi_run_undo_vmm },
   { "cgroup", rcvmi_run_begin_cgroup, rcvmi_run_undo_cgroup },
   { "netns", rcvmi_run_begin_netns, NULL },
@@ -227,7 +227,11 @@ rcvmi_run_advance (struct rcvmi_run *run)
           rcvmi_run_fail (run, e);
           return;
         }
-      rcvmi_run_watch_lookers (run);
+      /* Nothing is said to a guest that sleeps. */
+      if (run->restore)
+        rcvmi_run_net_hold (run);
+      else
+        rcvmi_run_watch_lookers (run);
       run->handler->status (run->user, RCVM_STATUS_CREATED);
       run->handler->created (run->user);
     }

@@ -87,6 +87,9 @@ void rcvmi_run_flush_forget (struct rcvmi_run *run, void *user);
 /* Whether the guest is to have first what others have put into its root; `done` follows then.  And who waits for that goes away. */
 bool rcvmi_run_puts_first (struct rcvmi_run *run, void (*done) (void *user), void *user);
 void rcvmi_run_puts_forget (struct rcvmi_run *run, void *user);
+/* Saves it into the directory, which is new or empty; then it goes on, or ends. */
+int rcvmi_run_snapshot (struct rcvmi_run *run, const char *dir, bool leave_running, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+void rcvmi_run_snapshot_forget (struct rcvmi_run *run, void *user);
 /* `json`: OCI resources. */
 int rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn done, void *user, rcvm_error **err);
 int rcvmi_run_stats (struct rcvmi_run *run, rcvmi_run_json_fn done, void *user, rcvm_error **err);

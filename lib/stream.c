@@ -20,6 +20,7 @@ struct output
   unsigned char *buf;             /* AGENT_WINDOW bytes, made when first needed */
   size_t start, used;
   uint32_t owed; /* bytes passed on and not yet given back as credit */
+  bool close_owed; /* the guest has to be told that the fd refused */
   bool ended;    /* the guest said so */
   bool broken;   /* the fd refused for good */
 };
@@ -40,6 +41,7 @@ struct rcvmi_streams
 
   struct output out[2];
   bool finished;
+  bool held; /* nothing may be sent now */
 };
 
 static void
@@ -85,7 +87,7 @@ give_credit (struct output *o, bool all, rcvm_error **err)
 {
   uint32_t owed = o->owed;
 
-  if (owed == 0 || o->ended || (!all && owed < AGENT_WINDOW / 4))
+  if (owed == 0 || o->ended || o->streams->held || (!all && owed < AGENT_WINDOW / 4))
     return 0;
   o->owed = 0;
   return send_stream_record (o->streams, AGENT_FRAME_WINDOW, o->frame, owed, err);
@@ -97,6 +99,11 @@ break_output (struct output *o, rcvm_error **err)
 {
   o->broken = true;
   end_output (o);
+  if (o->streams->held)
+    {
+      o->close_owed = true;
+      return 0;
+    }
   return o->ended ? 0 : send_stream_record (o->streams, AGENT_CLOSE, o->frame, 0, err);
 }
 
@@ -342,6 +349,71 @@ rcvmi_streams_frame (struct rcvmi_streams *s, const struct agent_header *header,
   if (stream != AGENT_STDIN)
     return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent closed a stream that is its own");
   return end_input (s, false, err);
+}
+
+void
+rcvmi_streams_hold (struct rcvmi_streams *s)
+{
+  s->held = true;
+  /* Not only without events: a writer that hangs up would be reported for ever. */
+  rcvmi_ev_remove (steal_ptr (s->in_source));
+}
+
+int
+rcvmi_streams_go_on (struct rcvmi_streams *s, rcvm_error **err)
+{
+  int code = 0;
+
+  s->held = false;
+  /* Who gives no input ends it. */
+  if (!s->in_ended && s->in.kind == RCVMI_USERFD_NONE)
+    code = end_input (s, true, err);
+  else if (!s->in_ended
+           && !(s->in_source = rcvmi_ev_add (s->ev, s->in.fd, s->in_credit ? EPOLLIN : 0, on_input_ready, s, err)))
+    code = RCVM_E_SYSTEM;
+  for (int i = 0; code == 0 && i < 2; i++)
+    {
+      struct output *o = &s->out[i];
+
+      if (o->close_owed && !o->ended)
+        code = send_stream_record (s, AGENT_CLOSE, o->frame, 0, err);
+      else
+        code = give_credit (o, o->used == 0, err);
+      o->close_owed = false;
+    }
+  return code;
+}
+
+void
+rcvmi_streams_save (const struct rcvmi_streams *s, struct rcvmi_streams_saved *saved)
+{
+  *saved = (struct rcvmi_streams_saved){ .in_credit = s->in_credit, .in_ended = s->in_ended };
+  for (int i = 0; i < 2; i++)
+    {
+      /* What is still here is the old reader's. */
+      saved->owed[i] = s->out[i].owed + (uint32_t) s->out[i].used;
+      saved->ended[i] = s->out[i].ended;
+      saved->broken[i] = s->out[i].broken && !s->out[i].close_owed;
+    }
+}
+
+int
+rcvmi_streams_adopt (struct rcvmi_streams *s, const struct rcvmi_streams_saved *saved, rcvm_error **err)
+{
+  if (saved->in_credit > AGENT_WINDOW || saved->owed[0] > AGENT_WINDOW || saved->owed[1] > AGENT_WINDOW)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the snapshot's streams have windows that cannot be");
+  s->held = true;
+  s->in_credit = saved->in_credit;
+  for (int i = 0; i < 2; i++)
+    {
+      s->out[i].owed = saved->owed[i];
+      s->out[i].ended = saved->ended[i];
+      s->out[i].broken = saved->broken[i];
+      if (saved->ended[i] || saved->broken[i])
+        end_output (&s->out[i]);
+    }
+  s->in_ended = saved->in_ended;
+  return s->in_ended ? end_input (s, false, err) : 0;
 }
 
 void

@@ -35,6 +35,18 @@ int rcvmi_streams_start (struct rcvmi_streams *s, rcvm_error **err);
 /* A STDOUT, STDERR, WINDOW or CLOSE frame of this process. */
 int rcvmi_streams_frame (struct rcvmi_streams *s, const struct agent_header *header,
                          const unsigned char *payload, rcvm_error **err);
+/* Nothing is sent, until it goes on; what comes is taken. */
+void rcvmi_streams_hold (struct rcvmi_streams *s);
+int rcvmi_streams_go_on (struct rcvmi_streams *s, rcvm_error **err);
+/* What another one needs to go on in its place. */
+struct rcvmi_streams_saved
+{
+  uint32_t in_credit, owed[2];
+  bool in_ended, ended[2], broken[2];
+};
+void rcvmi_streams_save (const struct rcvmi_streams *s, struct rcvmi_streams_saved *saved);
+/* In place of rcvmi_streams_start; it is held. */
+int rcvmi_streams_adopt (struct rcvmi_streams *s, const struct rcvmi_streams_saved *saved, rcvm_error **err);
 /* The process has ended, nothing more will come; `done` follows when the output is written out (perhaps
    at once). */
 void rcvmi_streams_finish (struct rcvmi_streams *s);

@@ -81,8 +81,8 @@ starts_with (const char *line, const char *word)
 }
 
 /* What the processor is, but not how fast it happens to be. */
-static int
-add_cpu (struct rcvmi_sha256 *sha, rcvm_error **err)
+int
+rcvmi_template_add_cpu (struct rcvmi_sha256 *sha, rcvm_error **err)
 {
   static const char *const told[] = { "vendor_id", "cpu family", "model", "stepping", "microcode", "flags", "CPU ", "Features" };
   autoclose int fd = open ("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
@@ -133,7 +133,7 @@ rcvmi_template_key (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *
   if (code == 0)
     code = add_file (&sha, config->initramfs, err);
   if (code == 0)
-    code = add_cpu (&sha, err);
+    code = rcvmi_template_add_cpu (&sha, err);
   if (code == 0)
     code = vmm->ops->shape (vmm, config, &sha, err);
   if (code < 0)
@@ -235,8 +235,8 @@ is_of_version (int fd, uint64_t size, unsigned version)
 }
 
 /* Where the guest has written nothing but zeros, the file needs no blocks. */
-static int
-dig_holes (int fd, uint64_t size)
+int
+rcvmi_template_dig_holes (int fd, uint64_t size)
 {
   static const char zeros[BLOCK];
   autofree char *chunk = malloc (CHUNK);
@@ -280,7 +280,7 @@ rcvmi_template_seal (const char *path, const char *state, unsigned version, rcvm
   text = malloc ((size_t) state_st.st_size);
   if (!text)
     return rcvmi_fail_nomem (err);
-  if (read_all (state_fd, text, (size_t) state_st.st_size, 0) < 0 || dig_holes (fd, (uint64_t) st.st_size) < 0)
+  if (read_all (state_fd, text, (size_t) state_st.st_size, 0) < 0 || rcvmi_template_dig_holes (fd, (uint64_t) st.st_size) < 0)
     return rcvmi_fail_errno (err, errno, "cannot read the new template '%.200s'", path);
   x.memory = htole64 ((uint64_t) st.st_size);
   x.state_len = htole64 ((uint64_t) state_st.st_size);

@@ -46,6 +46,11 @@ int rcvmi_template_check (int fd, uint64_t size, struct rcvmi_template *t, const
 /* Makes the file `path`, which has a guest's memory, and the file of the state one. */
 int rcvmi_template_seal (const char *path, const char *state, unsigned version, rcvm_error **err);
 
+/* What the processor and the kernel of this host are. */
+int rcvmi_template_add_cpu (struct rcvmi_sha256 *sha, rcvm_error **err);
+/* Blocks of zeros need no place; -1 and errno. */
+int rcvmi_template_dig_holes (int fd, uint64_t size);
+
 /* Makes it, unless another has meanwhile.  Takes as long as a boot, and changes the caller's network namespace: for a worker.
    `vmm` has been chosen, and `config` is of the VM that wants it. */
 int rcvmi_template_make (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, const char *key, rcvm_error **err);

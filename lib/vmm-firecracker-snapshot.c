@@ -57,7 +57,7 @@ load (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
     rcvmi_json_put (&b, o, "network_overrides", nics);
   else
     json_object_put (nics);
-  rcvmi_fc_add (r, "PUT", "/snapshot/load", whole (&b, o), "the template");
+  rcvmi_fc_add (r, "PUT", "/snapshot/load", whole (&b, o), c->from.what ? c->from.what : "the template");
 }
 
 /* The same file once more: that is what tells the guest's driver that its disk has another size now. */
@@ -110,6 +110,13 @@ rcvmi_fc_save (struct rcvmi_fc_requests *r, const char *memory, const char *stat
   rcvmi_json_put_str (&b, o, "snapshot_path", state);
   rcvmi_json_put_str (&b, o, "mem_file_path", memory);
   rcvmi_fc_add (r, "PUT", "/snapshot/create", whole (&b, o), "a snapshot");
+  return finish (r, err);
+}
+
+int
+rcvmi_fc_resume (struct rcvmi_fc_requests *r, rcvm_error **err)
+{
+  set_state (r, "Resumed", "to let the VM go on");
   return finish (r, err);
 }
 

@@ -51,6 +51,7 @@ struct firecracker
   struct rcvmi_fc_metrics metrics;
   struct rcvmi_proc warden; /* of a jailed one */
   int warden_error_fd;
+  bool has_volumes;
   bool has_pci;      /* so that NICs and disks can come and go */
   uint64_t net_bandwidth, disk_bandwidth, disk_ops; /* of those that come, too */
   bool async_io;
@@ -243,6 +244,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *asked, rcvm_error *
   f->worker = RCVMI_PROC_INIT;
   f->error_fd = -1;
   f->has_pci = config->hotplug;
+  f->has_volumes = config->volumes;
   f->net_bandwidth = config->tuning.net_bandwidth;
   f->disk_bandwidth = config->tuning.disk_bandwidth;
   f->disk_ops = config->tuning.disk_ops;
@@ -524,6 +526,79 @@ figures (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **
   return rcvmi_fc_metrics_text (&f->metrics, id, err);
 }
 
+/* A VM that runs is saved. */
+
+static const char *const offered[] = { RCVMI_FC_NEW_MEMORY, RCVMI_FC_NEW_STATE };
+
+static int
+offer (struct rcvmi_vmm *vmm, const char *memory, const char *state, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  int code = check_idle (f, err);
+
+  return code < 0 ? code : rcvmi_vmm_offer (vmm, f->dir_fd, offered, (const char *[]){ memory, state }, 2, err);
+}
+
+static void
+withdraw (struct rcvmi_vmm *vmm)
+{
+  struct firecracker *f = vmm->state;
+
+  if (f)
+    rcvmi_vmm_withdraw (vmm, f->dir_fd, offered, 2);
+}
+
+static int
+control (struct rcvmi_vmm *vmm)
+{
+  struct firecracker *f = vmm->state;
+
+  return f->dir_fd;
+}
+
+static int
+listen_again (struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  struct firecracker *f = vmm->state;
+  int code;
+
+  unlinkat (f->dir_fd, RCVMI_FC_AGENT_SOCKET, 0);
+  code = listen_for (vmm, RCVMI_VMM_AGENT, f->dir_fd, RCVMI_FC_AGENT_SOCKET, err);
+  if (code == 0 && f->has_volumes)
+    {
+      unlinkat (f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, 0);
+      code = listen_for (vmm, RCVMI_VMM_VOLUMES, f->dir_fd, RCVMI_FC_VOLUMES_SOCKET, err);
+    }
+  return code;
+}
+
+static int
+carry_out_here (struct rcvmi_fc_requests *r, int code, rcvm_error **err)
+{
+  if (code == 0)
+    code = rcvmi_fc_carry_out (RCVMI_PROC_FORK_FD, r, err);
+  rcvmi_fc_requests_clear (r);
+  return code;
+}
+
+static int
+save_running (rcvm_error **err)
+{
+  struct rcvmi_fc_requests r = { 0 };
+  int code = rcvmi_fc_save (&r, RCVMI_FC_NEW_MEMORY, RCVMI_FC_NEW_STATE, err);
+
+  return carry_out_here (&r, code, err);
+}
+
+static int
+go_on_running (rcvm_error **err)
+{
+  struct rcvmi_fc_requests r = { 0 };
+  int code = rcvmi_fc_resume (&r, err);
+
+  return carry_out_here (&r, code, err);
+}
+
 static void
 clear (struct rcvmi_vmm *vmm)
 {
@@ -569,5 +644,11 @@ const struct rcvmi_vmm_ops rcvmi_vmm_firecracker = {
   .figures = figures,
   .shape = rcvmi_fc_shape,
   .save = save,
+  .offer = offer,
+  .withdraw = withdraw,
+  .control = control,
+  .listen_again = listen_again,
+  .save_running = save_running,
+  .go_on_running = go_on_running,
   .clear = clear,
 };

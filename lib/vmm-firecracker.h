@@ -36,6 +36,9 @@ enum
 #define RCVMI_FC_HOT_DISK "/vm/hot%u"
 /* What is behind the device of one that has gone. */
 #define RCVMI_FC_NO_DISK "/dev/null"
+/* Of one that runs: in its working directory. */
+#define RCVMI_FC_NEW_MEMORY "memory.new"
+#define RCVMI_FC_NEW_STATE "state.new"
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
@@ -80,6 +83,7 @@ int rcvmi_fc_give_tap (const struct rcvmi_vmm *vmm, const char *name, rcvm_error
 /* vmm-firecracker-snapshot.c: all that makes one go on from config->from, and all that writes one that runs into two files. */
 int rcvmi_fc_restore (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version, rcvm_error **err);
 int rcvmi_fc_save (struct rcvmi_fc_requests *r, const char *memory, const char *state, rcvm_error **err);
+int rcvmi_fc_resume (struct rcvmi_fc_requests *r, rcvm_error **err);
 int rcvmi_fc_shape (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, struct rcvmi_sha256 *sha,
                     rcvm_error **err);
 /* Adds to vmm->confine what this VM needs; in `config`, paths become those that Firecracker sees, and dir_fd its working

@@ -50,6 +50,23 @@ rcvmi_vmm_generalise (struct rcvmi_vmm_config *config)
 }
 
 int
+rcvmi_vmm_check_save (const struct rcvmi_vmm *vmm, rcvm_error **err)
+{
+  if (!vmm->ops->save_running)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "the VMM driver '%s' cannot save or restore a container that runs (snapshots): firecracker can",
+                       vmm->ops->name);
+  if (!vmm->confined)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' saves and restores a container that runs only where it is confined: that takes root, and no --confine off",
+                       vmm->ops->name);
+  if (vmm->jailer)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "the VMM driver '%s' cannot save or restore a container that runs under Firecracker's jailer: use --confine own",
+                       vmm->ops->name);
+  return 0;
+}
+
+int
 rcvmi_vmm_check_restore (const struct rcvmi_vmm *vmm, const struct rcvmi_tuning *tuning, rcvm_error **err)
 {
   if (!vmm->ops->shape || !vmm->ops->save)

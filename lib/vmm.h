@@ -99,6 +99,7 @@ struct rcvmi_vmm_saved
   const char *state;            /* all the rest; to go on from it: NULL, and it is ... */
   int state_fd;                 /* ... in this file */
   uint64_t state_at, state_len; /* from here on */
+  const char *what;             /* "the template" in "Firecracker refused %s"; NULL: that */
 };
 
 struct rcvmi_vmm_config
@@ -225,6 +226,15 @@ struct rcvmi_vmm_ops
   int (*shape) (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, struct rcvmi_sha256 *sha, rcvm_error **err);
   /* Stops a machine and writes it into config->into of its start.  Blocks. */
   int (*save) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* A VM that runs is saved, and goes on.  In the monitor: these empty files of the host are the VMM's to write to, until they are
+     withdrawn; what the other two need, in a worker, as its RCVMI_PROC_FORK_FD; and the guest will connect once more. */
+  int (*offer) (struct rcvmi_vmm *vmm, const char *memory, const char *state, rcvm_error **err);
+  void (*withdraw) (struct rcvmi_vmm *vmm);
+  int (*control) (struct rcvmi_vmm *vmm);
+  int (*listen_again) (struct rcvmi_vmm *vmm, rcvm_error **err);
+  /* In a worker, and without a limit of time. */
+  int (*save_running) (rcvm_error **err);
+  int (*go_on_running) (rcvm_error **err);
   /* Lets go of what start made; the process is dead already. */
   void (*clear) (struct rcvmi_vmm *vmm);
 };
@@ -265,6 +275,11 @@ int rcvmi_vmm_remove_disk (struct rcvmi_vmm *vmm, unsigned slot, rcvm_error **er
 int rcvmi_vmm_save (struct rcvmi_vmm *vmm, rcvm_error **err);
 /* Whether VMs of it can go on from what others have saved.  RCVM_E_UNSUPPORTED, with a sentence. */
 int rcvmi_vmm_check_restore (const struct rcvmi_vmm *vmm, const struct rcvmi_tuning *tuning, rcvm_error **err);
+/* The same for one that runs a container, and can go on. */
+int rcvmi_vmm_check_save (const struct rcvmi_vmm *vmm, rcvm_error **err);
+/* vmm-offer.c: the files of the host appear in the VMM's working directory, over empty ones of these names; and go. */
+int rcvmi_vmm_offer (struct rcvmi_vmm *vmm, int dir_fd, const char *const *names, const char *const *files, size_t n, rcvm_error **err);
+void rcvmi_vmm_withdraw (struct rcvmi_vmm *vmm, int dir_fd, const char *const *names, size_t n);
 /* Takes out of a configuration what is one VM's own; seen[] holds what is put in its place. */
 void rcvmi_vmm_generalise (struct rcvmi_vmm_config *config);
 /* The MAC that a NIC has in the place of its own then. */

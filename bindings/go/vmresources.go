@@ -28,6 +28,24 @@ func (vm *VM) Resume() error {
 	return vm.call(func(p *C.rcvm_vm, e **C.rcvm_error) C.int { return C.rcvm_vm_resume(p, e) })
 }
 
+// Snapshot saves a running container with its VM into a directory that is new or empty; then it goes on, or ends.
+func (vm *VM) Snapshot(dir string, leaveRunning bool) error {
+	leave := C.int(0)
+	if leaveRunning {
+		leave = 1
+	}
+	return vm.callString(dir, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_snapshot(p, s, leave, e)
+	})
+}
+
+// Restore makes a VM of a handle that has none yet, which goes on where another one was saved.
+func (vm *VM) Restore(dir string) error {
+	return vm.callString(dir, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
+		return C.rcvm_vm_restore(p, s, e)
+	})
+}
+
 // Update sets new limits, from the text of an OCI linux.resources object.
 func (vm *VM) Update(resourcesJSON string) error {
 	return vm.callString(resourcesJSON, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {

@@ -1,62 +1,195 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* `checkpoint` and `restore`: with runc's options, for those who call them, and the reason why not. */
+/* `checkpoint` and `restore`, with runc's options; what these ask of CRIU and nothing here could mean is refused. */
 #include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 struct checkpoint_values
 {
-  const char *text;
-  int flag;
+  const char *image_path, *work_path, *parent_path, *status_fd, *page_server, *manage_cgroups, *empty_ns, *lsm_profile, *lsm_context;
+  int leave_running, pre_dump, lazy_pages, harmless;
+  /* of restore */
+  struct container container;
+  int detach, keep;
 };
 
-#define ANY_TEXT(name) { name, 0, TEXT, offsetof (struct checkpoint_values, text), "VALUE", "as runc's" }
-#define ANY_FLAG(name) { name, 0, FLAG, offsetof (struct checkpoint_values, flag), NULL, "as runc's" }
+#define AT(field) offsetof (struct checkpoint_values, field)
+#define AT_CONTAINER(field) offsetof (struct checkpoint_values, container.field)
 
 static const struct option_spec common_options[] = {
-  ANY_TEXT ("image-path"), ANY_TEXT ("work-path"), ANY_FLAG ("tcp-established"), ANY_FLAG ("ext-unix-sk"),
-  ANY_FLAG ("shell-job"), ANY_FLAG ("lazy-pages"), ANY_FLAG ("file-locks"), ANY_TEXT ("manage-cgroups-mode"),
-  ANY_TEXT ("empty-ns"), ANY_FLAG ("auto-dedup"), { NULL, 0, FLAG, 0, NULL, NULL },
+  { "image-path", 0, TEXT, AT (image_path), "DIR", "the snapshot's directory (default: ./checkpoint)" },
+  { "work-path", 0, TEXT, AT (work_path), "DIR", "no effect: nothing else is written" },
+  { "tcp-established", 0, FLAG, AT (harmless), NULL, "no effect: connections are in the guest's memory" },
+  { "ext-unix-sk", 0, FLAG, AT (harmless), NULL, "no effect" },
+  { "shell-job", 0, FLAG, AT (harmless), NULL, "no effect: the streams are those of who restores it" },
+  { "file-locks", 0, FLAG, AT (harmless), NULL, "no effect: locks are in the guest's memory" },
+  { "manage-cgroups-mode", 0, TEXT, AT (manage_cgroups), "MODE", "no effect: a restored VM has a cgroup of its own" },
+  { "empty-ns", 0, TEXT, AT (empty_ns), "NAMESPACE", "no effect: namespaces are the guest's" },
+  { "auto-dedup", 0, FLAG, AT (harmless), NULL, "no effect" },
+  { "lazy-pages", 0, FLAG, AT (lazy_pages), NULL, "refused" },
+  { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
 static const struct option_spec checkpoint_options[] = {
-  ANY_TEXT ("parent-path"), ANY_FLAG ("leave-running"), ANY_TEXT ("status-fd"), ANY_TEXT ("page-server"),
-  ANY_FLAG ("pre-dump"), { NULL, 0, FLAG, 0, NULL, NULL },
+  { "leave-running", 0, FLAG, AT (leave_running), NULL, "the container goes on" },
+  { "parent-path", 0, TEXT, AT (parent_path), "DIR", "refused: snapshots are whole" },
+  { "status-fd", 0, TEXT, AT (status_fd), "FD", "refused" },
+  { "page-server", 0, TEXT, AT (page_server), "ADDRESS", "refused" },
+  { "pre-dump", 0, FLAG, AT (pre_dump), NULL, "refused" },
+  { NULL, 0, FLAG, 0, NULL, NULL },
 };
 
 static const struct option_spec restore_options[] = {
-  ANY_TEXT ("console-socket"), { "bundle", 'b', TEXT, offsetof (struct checkpoint_values, text), "DIR", "as runc's" },
-  { "detach", 'd', FLAG, offsetof (struct checkpoint_values, flag), NULL, "as runc's" }, ANY_TEXT ("pid-file"),
-  ANY_FLAG ("no-subreaper"), ANY_FLAG ("no-pivot"), ANY_TEXT ("lsm-profile"), ANY_TEXT ("lsm-mount-context"),
+  { "bundle", 'b', TEXT, AT_CONTAINER (bundle), "DIR", "another bundle than the one that it was made from" },
+  { "detach", 'd', FLAG, AT (detach), NULL, "leave it running, without stdin" },
+  { "keep", 0, FLAG, AT (keep), NULL, "do not delete it when it has stopped" },
+  { "pid-file", 0, TEXT, AT_CONTAINER (pid_file), "FILE", "write the container's PID on the host to FILE" },
+  { "console-socket", 0, TEXT, AT_CONTAINER (console_socket), "SOCKET", "pass the master of its terminal to who listens there" },
+  { "hostname", 0, TEXT, AT_CONTAINER (hostname), "NAME", "another host name" },
+  { "netns", 0, TEXT, AT_CONTAINER (netns), "PATH|none|host", "another network, with as many interfaces" },
+  { "nic", 0, LIST, AT_CONTAINER (nics), "NAME,WHAT=VALUE...", "as of `runcvm run`" },
+  { "publish", 'p', LIST, AT_CONTAINER (ports), "[IP:]PORT:PORT[/udp]", "as of `runcvm run`" },
+  { "annotation", 0, LIST, AT_CONTAINER (annotations), "KEY=VALUE", "as of `runcvm run`" },
+  { "log-level", 0, TEXT, AT_CONTAINER (log_level), "LEVEL", "error, warning (default), info or debug" },
+  { "no-subreaper", 0, FLAG, AT (harmless), NULL, "no effect: no process is left to adopt" },
+  { "no-pivot", 0, FLAG, AT (harmless), NULL, "no effect: the VM has a root of its own" },
+  { "lsm-profile", 0, TEXT, AT (lsm_profile), "PROFILE", "no effect" },
+  { "lsm-mount-context", 0, TEXT, AT (lsm_context), "CONTEXT", "no effect" },
   { NULL, 0, FLAG, 0, NULL, NULL },
 };
+
+/* -1 has been reported. */
+static int
+check_refused (const struct command *command, const struct checkpoint_values *v)
+{
+  const char *what = v->parent_path ? "parent-path" : v->status_fd ? "status-fd" : v->page_server ? "page-server" : v->pre_dump ? "pre-dump" : v->lazy_pages ? "lazy-pages" : NULL;
+
+  return what ? usage_error (command, "--%s is of CRIU: a VM is saved as a whole, in one step", what), -1 : 0;
+}
+
+static const char *
+place (const struct checkpoint_values *v)
+{
+  return v->image_path ? v->image_path : "checkpoint";
+}
 
 static int
 checkpoint (const struct cli *cli, void *values, int argc, char **argv)
 {
-  (void) cli;
-  (void) values;
-  if (check_one_id (&cmd_checkpoint, argc, argv) < 0)
+  const struct checkpoint_values *v = values;
+  rcvm_error *err = NULL;
+  rcvm_vm *vm;
+  int code = 0;
+
+  if (check_one_id (&cmd_checkpoint, argc, argv) < 0 || check_refused (&cmd_checkpoint, v) < 0)
     return cmd_checkpoint.failure;
-  complain ("cli", "checkpoints are not supported: none of the VMMs' drivers saves a VM with a container's streams, volumes and connections "
-                   "yet; `runcvm pause %s` makes it stand still, and `runcvm template` saves machines before they have a container", argv[0]);
-  return cmd_checkpoint.failure;
+  vm = rcvm_vm_open (cli->root, argv[0], &err);
+  if (!vm || rcvm_vm_snapshot (vm, place (v), v->leave_running, &err) < 0)
+    code = fail_with (err, cmd_checkpoint.failure);
+  rcvm_vm_free (vm);
+  return code;
+}
+
+static int
+set_own (rcvm_vm *vm, const struct checkpoint_values *v, rcvm_error **err)
+{
+  const struct container *c = &v->container;
+  int slave, code;
+
+  if (rcvm_vm_set_log (vm, messages_level (), on_log, NULL, NULL, err) < 0
+      || rcvm_vm_set_stdio (vm, v->detach ? -1 : STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, err) < 0
+      || (c->bundle && rcvm_vm_set_bundle (vm, c->bundle, err) < 0)
+      || (c->hostname && rcvm_vm_set_hostname (vm, c->hostname, err) < 0) || (c->netns && rcvm_vm_set_network (vm, c->netns, err) < 0))
+    return -1;
+  for (size_t i = 0; i < c->nics.n; i++)
+    if (rcvm_vm_add_nic (vm, c->nics.items[i], err) < 0)
+      return -1;
+  for (size_t i = 0; i < c->ports.n; i++)
+    if (rcvm_vm_add_port (vm, c->ports.items[i], err) < 0)
+      return -1;
+  for (size_t i = 0; i < c->annotations.n; i++)
+    {
+      char *eq = strchr (c->annotations.items[i], '='), *key;
+
+      if (!eq)
+        return usage_error (&cmd_restore, "the annotation '%s' is not of the form KEY=VALUE", c->annotations.items[i]), -1;
+      key = strndup (c->annotations.items[i], (size_t) (eq - c->annotations.items[i]));
+      code = key ? rcvm_vm_set_annotation (vm, key, eq + 1, err) : -1;
+      free (key);
+      if (code < 0)
+        return -1;
+    }
+  if (!c->console_socket)
+    return 0;
+  slave = console_open (c->console_socket, 0, 0);
+  if (slave < 0)
+    return -1;
+  code = rcvm_vm_set_console (vm, slave, err);
+  close (slave);
+  return code;
+}
+
+static int
+go_on (rcvm_vm *vm, const struct checkpoint_values *v, int signal_fd)
+{
+  const struct target target = target_of_vm (vm);
+  rcvm_error *err = NULL;
+  int code;
+
+  if (set_own (vm, v, &err) < 0 || rcvm_vm_restore (vm, place (v), &err) < 0)
+    return err ? fail_with (err, cmd_restore.failure) : cmd_restore.failure;
+  if (v->container.pid_file && write_pid_file (v->container.pid_file, rcvm_vm_get_pid (vm)) < 0)
+    {
+      complain ("cli", "cannot write the PID file '%s': %s", v->container.pid_file, strerror (errno));
+      if (rcvm_vm_delete (vm, 1, &err) < 0)
+        fail_with (err, 1);
+      return cmd_restore.failure;
+    }
+  if (v->detach)
+    return 0;
+  code = foreground_wait (&target, signal_fd, &err);
+  code = code < 0 ? fail_with (err, 0) : code;
+  err = NULL;
+  if (!v->keep && rcvm_vm_delete (vm, rcvm_vm_get_status (vm) != RCVM_STATUS_STOPPED, &err) < 0)
+    code = fail_with (err, 0);
+  return code;
 }
 
 static int
 restore (const struct cli *cli, void *values, int argc, char **argv)
 {
-  (void) cli;
-  (void) values;
-  if (check_one_id (&cmd_restore, argc, argv) < 0)
+  const struct checkpoint_values *v = values;
+  rcvm_error *err = NULL;
+  int code, signal_fd;
+  rcvm_vm *vm;
+
+  if (check_one_id (&cmd_restore, argc, argv) < 0 || check_refused (&cmd_restore, v) < 0)
     return cmd_restore.failure;
-  complain ("cli", "checkpoints are not supported: none of the VMMs' drivers makes a VM of one that was saved with its container yet, "
-                   "and the images of CRIU are those of processes of the host");
-  return cmd_restore.failure;
+  if (v->container.log_level && messages_set_level (v->container.log_level) < 0)
+    return usage_error (&cmd_restore, "'%s' is no level for --log-level", v->container.log_level);
+  if (v->container.console_socket && !v->detach)
+    return usage_error (&cmd_restore, "--console-socket goes with --detach");
+  signal_fd = foreground_open ();
+  if (signal_fd < 0)
+    return cmd_restore.failure;
+  vm = rcvm_vm_new (cli->root, argv[0], &err);
+  code = vm ? go_on (vm, v, signal_fd) : fail_with (err, cmd_restore.failure);
+  rcvm_vm_free (vm);
+  close (signal_fd);
+  return code;
 }
 
 const struct command cmd_checkpoint = {
   .name = "checkpoint",
   .usage = "[OPTIONS] ID",
-  .summary = "refused: VMs cannot be saved yet",
+  .summary = "save a running container, with its VM (Firecracker)",
+  .details = "The container ends then, as by SIGKILL, unless it is left running.  `restore` makes VMs of what was\n"
+             "saved, as many as wanted, on this host.",
+  .examples = "  runcvm checkpoint --leave-running --image-path /srv/snapshots/web web\n"
+              "  runcvm restore --image-path /srv/snapshots/web --hostname web2 web2",
   .options = { common_options, checkpoint_options },
   .values_size = sizeof (struct checkpoint_values),
   .failure = 1,
@@ -66,7 +199,8 @@ const struct command cmd_checkpoint = {
 const struct command cmd_restore = {
   .name = "restore",
   .usage = "[OPTIONS] ID",
-  .summary = "refused: VMs cannot be saved yet",
+  .summary = "a new VM goes on where one was saved by `checkpoint`",
+  .details = "Its streams are those of this command; without --detach it is waited for, and its exit code returned.",
   .options = { common_options, restore_options },
   .values_size = sizeof (struct checkpoint_values),
   .failure = 1,

@@ -7,8 +7,9 @@
 fails "a container that is not there, in runc's words" 1 state "container does not exist" kill nobody 9
 fails "in an exec, too" 125 state "container does not exist" exec nobody true
 
-fails "checkpoint says what is missing" 1 cli "none of the VMMs' drivers saves a VM with a container's streams, volumes and connections" checkpoint --image-path /tmp x
-fails "restore, too" 1 cli "none of the VMMs' drivers makes a VM of one that was saved with its container" restore -d --bundle /tmp --pid-file p x
+fails "a checkpoint of nobody" 1 state "container does not exist" checkpoint --image-path "$work/none" nobody
+fails "what only CRIU could save" 1 cli "--parent-path is of CRIU: a VM is saved as a whole" checkpoint --parent-path /tmp x
+fails "a checkpoint that is none" 1 snapshot "cannot open '$work/none/index', which a snapshot has" restore -d --image-path "$work/none" --pid-file p x
 fails "open files for a VM" 125 cli "open files cannot be passed into a VM" run --preserve-fds 1 --rootfs / x -- true
 fails "and for an exec" 125 cli "open files cannot be passed into a VM" exec --preserve-fds 3 x true
 fails "no number of files" 1 cli "open files cannot be passed into a VM" create --preserve-fds many --rootfs / x -- true

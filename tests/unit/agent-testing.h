@@ -120,6 +120,24 @@ on_disk_answer (void *user, uint32_t number, rcvm_error *err)
     hear (user, "disk %u;", number);
 }
 
+static inline void
+on_quiesced (void *user, rcvm_error *err)
+{
+  if (err)
+    hear_error (user, "not quiesced", err);
+  else
+    hear (user, "quiesced;");
+}
+
+static inline void
+on_gone_on (void *user, rcvm_error *err)
+{
+  if (err)
+    hear_error (user, "not gone on", err);
+  else
+    hear (user, "gone on;");
+}
+
 static const struct rcvmi_agent_ops ops = { .hello = on_hello,
                                             .ready = on_ready,
                                             .setup_failed = on_setup_failed,
@@ -129,6 +147,8 @@ static const struct rcvmi_agent_ops ops = { .hello = on_hello,
                                             .thawed = on_thawed,
                                             .changed = on_changed,
                                             .disk_answer = on_disk_answer,
+                                            .quiesced = on_quiesced,
+                                            .gone_on = on_gone_on,
                                             .broken = on_broken };
 
 static inline void

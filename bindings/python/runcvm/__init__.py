@@ -451,6 +451,16 @@ class VM(_Options):
         with self._handle as vm:
             raw.rcvm_vm_resume(vm)
 
+    def snapshot(self, directory, leave_running=False):
+        """Saves a running container with its VM into a directory that is new or empty; then it goes on, or ends."""
+        with self._handle as vm:
+            raw.rcvm_vm_snapshot(vm, os.fspath(directory), int(leave_running))
+
+    def restore(self, directory):
+        """Of a VM that was not created yet: goes on where another one was saved."""
+        with self._handle as vm:
+            raw.rcvm_vm_restore(vm, os.fspath(directory))
+
     def update(self, resources):
         """New limits: an OCI linux.resources object as a dict, or its text."""
         with self._handle as vm:

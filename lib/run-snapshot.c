@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A container that runs is written into a directory, and goes on or ends (docs/snapshots.md).
+ *
+ *   the monitor   what can be refused is; a directory beside the place; its files are the VMM's to write to
+ *   the guest     is quiet: its processes stand still, and nothing is under way in the channels
+ *   a worker      pauses, saves, copies the disks, lets it go on; then writes the rest, and puts the directory in its place
+ *   the guest     connects once more, is told the time, and its processes go on
+ */
+#include "config.h"
+
+#define RCVMI_STAGE "snapshot"
+#include "run-parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent-wire.h"
+#include "cleanup.h"
+#include "err.h"
+#include "snapshot.h"
+
+enum
+{
+  ENTROPY_BYTES = 64
+};
+
+struct rcvmi_run_snapshot
+{
+  struct rcvmi_worker worker;
+  struct rcvmi_snapshot s;
+  char *place, *temp;
+  char *paths[RCVMI_VMM_DISKS]; /* of s.disks */
+  bool leave_running, saved, gone_on, answered;
+  rcvm_error *error;
+  rcvmi_run_json_fn done;
+  void *user;
+};
+
+static void
+finish (struct rcvmi_run *run)
+{
+  struct rcvmi_run_snapshot *n = steal_ptr (run->snapshot);
+
+  rcvmi_run_stop_worker (&n->worker);
+  if (n->error && n->temp)
+    rcvmi_snapshot_discard (n->temp);
+  if (n->done)
+    n->done (n->user, NULL, n->error);
+  else
+    rcvm_error_free (n->error);
+  for (size_t i = 0; i < RCVMI_VMM_DISKS; i++)
+    free (n->paths[i]);
+  free (n->place);
+  free (n->temp);
+  free (n);
+}
+
+void
+rcvmi_run_undo_snapshot (struct rcvmi_run *run)
+{
+  struct rcvmi_run_snapshot *n = run->snapshot;
+
+  if (!n)
+    return;
+  /* What is in its place by now stays there. */
+  if (!n->error && !n->saved)
+    rcvmi_fail (&n->error, RCVM_E_CANCELLED, 0, "VM '%s' has stopped before it was saved", run->options.id);
+  finish (run);
+}
+
+void
+rcvmi_run_snapshot_forget (struct rcvmi_run *run, void *user)
+{
+  if (run->snapshot && run->snapshot->user == user)
+    run->snapshot->done = NULL;
+}
+
+/* In the worker. */
+
+static int
+copy_disks (struct rcvmi_run_snapshot *n, rcvm_error **err)
+{
+  int code = 0;
+
+  for (size_t i = 0; code == 0 && i < n->s.n_disks; i++)
+    {
+      char name[RCVMI_SNAPSHOT_SERIAL + 8];
+      autofree char *path = NULL;
+
+      snprintf (name, sizeof name, "disk-%s", n->s.disks[i].serial);
+      path = rcvmi_snapshot_path (n->temp, name);
+      code = path ? rcvmi_snapshot_copy (n->paths[i], path, &n->s.disks[i].size, err) : rcvmi_fail_nomem (err);
+    }
+  return code;
+}
+
+/* Once: a VM that runs and is told to go on waits for its guest to take an event of vsock that never comes. */
+static int
+go_on (struct rcvmi_run *run, int code, rcvm_error **err)
+{
+  rcvm_error *e = NULL;
+  int after = run->vmm.ops->go_on_running (&e);
+
+  if (code == 0 && after < 0)
+    return rcvmi_error_pass (err, e);
+  rcvm_error_free (e);
+  return code;
+}
+
+static int
+save (void *user, rcvm_error **err)
+{
+  struct rcvmi_run *run = user;
+  struct rcvmi_run_snapshot *n = run->snapshot;
+  rcvm_error *e = NULL;
+  int code = run->vmm.ops->save_running (&e);
+  bool goes_on;
+
+  if (code == 0)
+    code = copy_disks (n, &e);
+  /* As soon as nothing of it is needed any more. */
+  goes_on = n->leave_running || code < 0;
+  if (goes_on)
+    code = go_on (run, code, &e);
+  if (code == 0)
+    code = rcvmi_snapshot_publish (&n->s, n->temp, n->place, &run->options, &e);
+  if (code < 0 && !goes_on)
+    code = go_on (run, code, &e);
+  return code < 0 ? rcvmi_error_pass (err, e) : 0;
+}
+
+/* In the monitor. */
+
+static void
+on_too_late (void *user, uint32_t events)
+{
+  rcvm_error *e = NULL;
+
+  (void) events;
+  rcvmi_fail_at (&e, "snapshot", RCVM_E_TIMEOUT, 0, "the VM did not go on within %d seconds after it had been saved",
+                 RCVMI_RUN_BOOT_TIMEOUT_MS / 1000);
+  rcvmi_run_fail (user, e);
+}
+
+static void
+check_all_done (struct rcvmi_run *run)
+{
+  struct rcvmi_run_snapshot *n = run->snapshot;
+
+  if (!n->saved || !n->gone_on)
+    return;
+  rcvmi_run_set_timer (run, 0, NULL);
+  finish (run);
+}
+
+static void
+on_saved (void *user, uint32_t events)
+{
+  struct rcvmi_run *run = user;
+  struct rcvmi_run_snapshot *n = run->snapshot;
+  int code;
+
+  (void) events;
+  code = rcvmi_run_end_worker (&n->worker, "the worker that saves the VM", &n->error);
+  run->vmm.ops->withdraw (&run->vmm);
+  n->saved = true;
+  if (code < 0 || n->leave_running)
+    {
+      check_all_done (run);
+      return;
+    }
+  rcvmi_run_set_timer (run, 0, NULL);
+  finish (run);
+  rcvmi_run_stop (run);
+}
+
+void
+rcvmi_run_quiesced (void *user, rcvm_error *err)
+{
+  struct rcvmi_run *run = user;
+  struct rcvmi_run_snapshot *n = run->snapshot;
+
+  if (!n)
+    {
+      rcvm_error_free (err);
+      return;
+    }
+  if (!err)
+    {
+      rcvmi_run_net_hold (run);
+      rcvmi_run_hold_requests (run);
+      rcvmi_run_hold_live (run);
+      rcvmi_agent_save (run->agent, &n->s.streams);
+      if (rcvmi_run_start_worker (run, &n->worker, save, run->vmm.ops->control (&run->vmm), on_saved, &err) == 0)
+        return;
+      /* Nobody has touched the connection. */
+      n->error = err;
+      n->saved = true;
+      rcvmi_run_snapshot_returned (run);
+      return;
+    }
+  rcvmi_run_set_timer (run, 0, NULL);
+  run->vmm.ops->withdraw (&run->vmm);
+  n->error = err;
+  finish (run);
+}
+
+int
+rcvmi_run_put_moment (struct tlv_writer *w, rcvm_error **err)
+{
+  unsigned char entropy[ENTROPY_BYTES];
+  struct timespec now;
+
+  if (getrandom (entropy, sizeof entropy, 0) != sizeof entropy)
+    return rcvmi_fail_errno (err, errno, "cannot draw random bytes for the guest");
+  clock_gettime (CLOCK_REALTIME, &now);
+  tlv_put_u64 (w, S_CLOCK_NSEC, (uint64_t) now.tv_sec * 1000000000 + (uint64_t) now.tv_nsec);
+  tlv_put (w, S_ENTROPY, entropy, sizeof entropy);
+  return 0;
+}
+
+void
+rcvmi_run_snapshot_returned (struct rcvmi_run *run)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  rcvm_error *e = NULL;
+
+  if (rcvmi_run_put_moment (&w, &e) < 0)
+    tlv_writer_free (&w);
+  else
+    rcvmi_agent_go_on_from (run->agent, 0, &w, &e);
+  if (e)
+    rcvmi_run_fail (run, e);
+}
+
+void
+rcvmi_run_gone_on (void *user, rcvm_error *err)
+{
+  struct rcvmi_run *run = user;
+
+  if (!err && rcvmi_run_net_go_on (run, &err) == 0 && rcvmi_run_go_on_with_live (run, &err) == 0)
+    rcvmi_run_go_on_with_requests (run, &err);
+  if (run->restore)
+    {
+      rcvmi_run_restored (run, err);
+      return;
+    }
+  if (err)
+    {
+      rcvmi_run_fail (run, err);
+      return;
+    }
+  run->snapshot->gone_on = true;
+  check_all_done (run);
+}
+
+/* What is not saved, or would not be there again. */
+static int
+check_kinds (const struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  const struct rcvmi_plan *plan = run->plan;
+
+  if (config->hotplug || config->more_memory)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "a VM to which devices or memory may come later cannot be saved with its container: RUNCVM_HOTPLUG=off does without, and "
+                       "so does no RUNCVM_MEMORY_MAX");
+  if (config->tuning.huge_pages)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a VM with huge pages cannot be restored, so it is not saved");
+  if (plan->n_diods || run->unfsd || config->n_shares)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "volumes by 9P, virtiofs or another NFS server do not outlive their connections, so the container cannot be saved");
+  if (rcvmi_plan_copies_go_back (plan))
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a container with copy volumes that are written back cannot be saved");
+  for (size_t i = 0; i < config->n_disks; i++)
+    if (!config->disks[i].own)
+      return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a container with disks of the host ('%.200s') cannot be saved, since these go on to change",
+                         config->disks[i].path);
+  for (size_t i = 0; i < plan->n_volumes; i++)
+    if (plan->volumes[i].tcp)
+      return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a container with volumes by TCP cannot be saved: use those through the tunnel");
+  return 0;
+}
+
+static int
+fill (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct rcvmi_run_snapshot *n = run->snapshot;
+  const uint8_t *key = rcvmi_run_volumes_key (run);
+  int code = rcvmi_snapshot_identify (&run->vmm, config, &n->s, err);
+
+  for (size_t i = 0; i < config->n_nics; i++)
+    {
+      n->s.nics[i].number = config->nics[i].number;
+      memcpy (n->s.nics[i].mac, config->nics[i].mac, sizeof n->s.nics[i].mac);
+      n->s.n_nics++;
+    }
+  for (size_t i = 0; code == 0 && i < config->n_disks; i++)
+    {
+      const struct rcvmi_vmm_disk *d = &config->disks[i];
+      const char *slash = strrchr (d->path, '/'), *dot;
+
+      if (d->readonly && strcmp (d->path, run->disks.root) != 0)
+        {
+          /* In the cache, under its key. */
+          dot = slash ? strrchr (slash, '.') : NULL;
+          if (!dot || (size_t) (dot - slash) > sizeof n->s.base)
+            code = rcvmi_fail (err, RCVM_E_SYSTEM, 0, "'%.200s' is no image of the cache", d->path);
+          else
+            snprintf (n->s.base, sizeof n->s.base, "%.*s", (int) (dot - slash - 1), slash + 1);
+          continue;
+        }
+      snprintf (n->s.disks[n->s.n_disks].serial, sizeof n->s.disks[0].serial, "%s", d->serial);
+      n->paths[n->s.n_disks] = strdup (d->path);
+      if (!n->paths[n->s.n_disks++])
+        code = rcvmi_fail_nomem (err);
+    }
+  n->s.guest_pid = run->hooks.guest_pid;
+  n->s.has_key = key != NULL;
+  if (key)
+    memcpy (n->s.key, key, sizeof n->s.key);
+  return code;
+}
+
+static int
+begin (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct rcvmi_run_snapshot *n = run->snapshot;
+  autofree char *memory = NULL, *state = NULL;
+  int code = fill (run, config, err);
+
+  if (code == 0)
+    code = rcvmi_snapshot_begin (n->place, &n->temp, err);
+  if (code < 0)
+    return code;
+  memory = rcvmi_snapshot_path (n->temp, "memory");
+  state = rcvmi_snapshot_path (n->temp, "state");
+  if (!memory || !state)
+    return rcvmi_fail_nomem (err);
+  code = run->vmm.ops->offer (&run->vmm, memory, state, err);
+  if (code < 0)
+    return code;
+  code = run->vmm.ops->listen_again (&run->vmm, err);
+  if (code == 0)
+    code = rcvmi_agent_quiesce (run->agent, 0, err);
+  if (code < 0)
+    run->vmm.ops->withdraw (&run->vmm);
+  return code;
+}
+
+int
+rcvmi_run_snapshot (struct rcvmi_run *run, const char *dir, bool leave_running, rcvmi_run_json_fn done, void *user, rcvm_error **err)
+{
+  struct rcvmi_vmm_config config;
+  struct rcvmi_run_snapshot *n;
+  int code;
+
+  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that runs can be saved", run->options.id,
+                       rcvm_status_name (run->state.status));
+  if (run->snapshot || rcvmi_run_is_flushing (run) || run->hooks.worker.proc.pid > 0)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is being saved or written back, or its hooks run: try again", run->options.id);
+  if (dir[0] != '/')
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.200s' is no absolute path", dir);
+  code = rcvmi_vmm_check_save (&run->vmm, err);
+  if (code == 0)
+    code = rcvmi_run_configure (run, &config, err);
+  if (code == 0)
+    code = check_kinds (run, &config, err);
+  if (code < 0)
+    return code;
+  n = run->snapshot = calloc (1, sizeof *n);
+  if (!n)
+    return rcvmi_fail_nomem (err);
+  *n = (struct rcvmi_run_snapshot){ .worker = { .proc = RCVMI_PROC_INIT, .error_fd = -1 }, .leave_running = leave_running };
+  n->place = strdup (dir);
+  code = n->place ? begin (run, &config, &n->error) : rcvmi_fail_nomem (&n->error);
+  if (code < 0)
+    {
+      rcvm_error *e = NULL;
+
+      e = steal_ptr (n->error);
+      rcvmi_fail (&n->error, RCVM_E_CANCELLED, 0, "not begun");
+      finish (run);
+      return rcvmi_error_pass (err, e);
+    }
+  n->done = done;
+  n->user = user;
+  rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_too_late);
+  return 0;
+}
