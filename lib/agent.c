@@ -2,7 +2,7 @@
 #include "config.h"
 
 #define RCVMI_STAGE "agent"
-#include "agent.h"
+#include "agent-parts.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent-record.h"
 #include "cleanup.h"
 #include "err.h"
 #include "link.h"
@@ -26,59 +25,22 @@ enum
   EXIT_NOT_FOUND = 127
 };
 
-struct process
-{
-  struct rcvmi_agent *agent;
-  struct process *next;
-  uint32_t number;
-  struct rcvmi_streams *streams;
-  const struct rcvmi_agent_process_ops *ops; /* NULL: forgotten */
-  void *user;
-  struct rcvmi_ev_source *timer; /* until the guest answers EXEC */
-  bool held;                     /* it had one when the guest was paused */
-  bool started, ended;
-  bool doomed; /* to be killed as soon as it has started */
-  int code, signum;
-};
-
-struct rcvmi_agent
-{
-  struct rcvmi_ev *ev;
-  struct rcvmi_ev_source *source;
-  struct rcvmi_link link;
-  const struct rcvmi_log *log;
-  const struct rcvmi_agent_ops *ops;
-  void *user;
-  struct process *processes;
-  unsigned n_processes;
-  uint32_t next_number;
-  unsigned n_net_requests, n_disk_requests, n_cgroup_requests, n_freezes, n_thaws, n_syncs; /* without an answer */
-  bool greeted, setup_failed, ready, shutting_down, gone, broken;
-  enum
-  {
-    AWAKE,
-    QUIESCING, /* nothing is said any more */
-    ASLEEP,    /* nor heard, but HELLO by a new connection */
-    WAKING
-  } rest;
-};
-
 /* Processes. */
 
-static struct process *
-find (struct rcvmi_agent *a, uint32_t number)
+struct rcvmi_agent_process *
+rcvmi_agent_find (struct rcvmi_agent *a, uint32_t number)
 {
-  struct process *p = a->processes;
+  struct rcvmi_agent_process *p = a->processes;
 
   while (p && p->number != number)
     p = p->next;
   return p;
 }
 
-static void
-drop (struct process *p)
+void
+rcvmi_agent_drop (struct rcvmi_agent_process *p)
 {
-  struct process **at = &p->agent->processes;
+  struct rcvmi_agent_process **at = &p->agent->processes;
 
   while (*at != p)
     at = &(*at)->next;
@@ -94,7 +56,7 @@ static void break_link (struct rcvmi_agent *a, rcvm_error *err);
 static void
 on_streams_broken (void *user, rcvm_error *err)
 {
-  struct process *p = user;
+  struct rcvmi_agent_process *p = user;
 
   break_link (p->agent, err);
 }
@@ -102,25 +64,40 @@ on_streams_broken (void *user, rcvm_error *err)
 static void
 on_streams_done (void *user)
 {
-  struct process *p = user;
+  struct rcvmi_agent_process *p = user;
   const struct rcvmi_agent_process_ops *ops = p->ops;
   void *owner = p->user;
   int code = p->code, signum = p->signum;
 
-  drop (p);
+  rcvmi_agent_drop (p);
   if (ops)
     ops->exited (owner, code, signum);
 }
 
-static int
-unexpected (const char *what, rcvm_error **err)
+int
+rcvmi_agent_add (struct rcvmi_agent_process *p, const int fds[3], rcvm_error **err)
+{
+  struct rcvmi_agent *a = p->agent;
+
+  p->next = a->processes;
+  a->processes = p;
+  a->n_processes++;
+  p->streams = rcvmi_streams_new (a->ev, &a->link, p->number, fds, err);
+  if (!p->streams)
+    return RCVM_E_NOMEM;
+  rcvmi_streams_set_handlers (p->streams, on_streams_broken, on_streams_done, p);
+  return 0;
+}
+
+int
+rcvmi_agent_unexpected (const char *what, rcvm_error **err)
 {
   return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "the guest's agent sent %s out of turn", what);
 }
 
 /* The sentence is the guest's; stage and code are ours. */
-static rcvm_error *
-guest_error (const struct rcvmi_agent_record *x, int code, const char *stage)
+rcvm_error *
+rcvmi_agent_guest_error (const struct rcvmi_agent_record *x, int code, const char *stage)
 {
   rcvm_error *e = NULL;
   char text[1200];
@@ -135,7 +112,7 @@ static int
 on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload,
                   rcvm_error **err)
 {
-  struct process *p = find (a, h->process);
+  struct rcvmi_agent_process *p = rcvmi_agent_find (a, h->process);
   struct rcvmi_agent_record x;
   int code;
 
@@ -149,7 +126,7 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
       || h->type == AGENT_CLOSE)
     {
       if (!p->started || p->ended)
-        return unexpected ("a stream", err);
+        return rcvmi_agent_unexpected ("a stream", err);
       return rcvmi_streams_frame (p->streams, h, payload, err);
     }
   code = rcvmi_agent_parse (&x, payload, h->len, err);
@@ -160,7 +137,7 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
     {
     case AGENT_STARTED:
       if (p->started || p->ended)
-        return unexpected ("STARTED", err);
+        return rcvmi_agent_unexpected ("STARTED", err);
       p->started = true;
       code = rcvmi_streams_start (p->streams, err);
       if (code == 0 && p->ops)
@@ -174,15 +151,15 @@ on_process_frame (struct rcvmi_agent *a, const struct agent_header *h, const uns
         void *owner = p->user;
 
         if (p->started || p->ended)
-          return unexpected ("FAILED", err);
-        drop (p);
+          return rcvmi_agent_unexpected ("FAILED", err);
+        rcvmi_agent_drop (p);
         if (ops)
-          ops->failed (owner, guest_error (&x, RCVM_E_PROCESS, "process"));
+          ops->failed (owner, rcvmi_agent_guest_error (&x, RCVM_E_PROCESS, "process"));
         return 0;
       }
     default: /* AGENT_EXIT */
       if (!p->started || p->ended || x.has_exit_code == x.has_signal)
-        return unexpected ("EXIT", err);
+        return rcvmi_agent_unexpected ("EXIT", err);
       p->ended = true;
       p->signum = (int) x.signum;
       p->code = x.has_signal ? 128 + (int) x.signum : (int) x.exit_code;
@@ -202,10 +179,10 @@ on_net_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsign
   if (code < 0)
     return code;
   if (!a->ready || a->n_net_requests == 0 || !a->ops->net_answer)
-    return unexpected ("an answer about the network", err);
+    return rcvmi_agent_unexpected ("an answer about the network", err);
   a->n_net_requests--;
   a->ops->net_answer (a->user, h->process, payload, h->len,
-                      x.message[0] ? guest_error (&x, RCVM_E_GUEST, "net") : NULL);
+                      x.message[0] ? rcvmi_agent_guest_error (&x, RCVM_E_GUEST, "net") : NULL);
   return 0;
 }
 
@@ -218,9 +195,9 @@ on_disk_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsig
   if (code < 0)
     return code;
   if (!a->ready || a->n_disk_requests == 0 || !a->ops->disk_answer)
-    return unexpected ("an answer about disks", err);
+    return rcvmi_agent_unexpected ("an answer about disks", err);
   a->n_disk_requests--;
-  a->ops->disk_answer (a->user, h->process, x.message[0] ? guest_error (&x, RCVM_E_GUEST, "volumes") : NULL);
+  a->ops->disk_answer (a->user, h->process, x.message[0] ? rcvmi_agent_guest_error (&x, RCVM_E_GUEST, "volumes") : NULL);
   return 0;
 }
 
@@ -233,7 +210,7 @@ on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
   int code = 0;
 
   if (!a->ready || a->n_cgroup_requests == 0 || !a->ops->cgroup_answer)
-    return unexpected ("an answer about the cgroup", err);
+    return rcvmi_agent_unexpected ("an answer about the cgroup", err);
   a->n_cgroup_requests--;
   /* K_NAME and K_VALUE have the numbers of other fields of an error's record, which starts with its stage. */
   tlv_reader_init (&r, payload, h->len);
@@ -242,7 +219,7 @@ on_cgroup_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
   if (code < 0)
     return code;
   a->ops->cgroup_answer (a->user, h->process, payload, h->len,
-                         x.message[0] ? guest_error (&x, RCVM_E_GUEST, "cgroup") : NULL);
+                         x.message[0] ? rcvmi_agent_guest_error (&x, RCVM_E_GUEST, "cgroup") : NULL);
   return 0;
 }
 
@@ -257,9 +234,9 @@ on_freeze_answer (struct rcvmi_agent *a, const struct agent_header *h, const uns
   if (code < 0)
     return code;
   if (*n == 0 || !a->ops->frozen || !a->ops->thawed)
-    return unexpected (h->type == AGENT_FROZEN ? "FROZEN" : "THAWED", err);
+    return rcvmi_agent_unexpected (h->type == AGENT_FROZEN ? "FROZEN" : "THAWED", err);
   --*n;
-  e = x.message[0] ? guest_error (&x, RCVM_E_GUEST, "volumes") : NULL;
+  e = x.message[0] ? rcvmi_agent_guest_error (&x, RCVM_E_GUEST, "volumes") : NULL;
   if (h->type == AGENT_THAWED)
     a->ops->thawed (a->user, h->process, e);
   else
@@ -279,50 +256,9 @@ on_synced (struct rcvmi_agent *a, const struct agent_header *h, const unsigned c
   if (code < 0)
     return code;
   if (!a->ready || a->n_syncs == 0 || !a->ops->synced)
-    return unexpected ("SYNCED", err);
+    return rcvmi_agent_unexpected ("SYNCED", err);
   a->n_syncs--;
-  a->ops->synced (a->user, h->process, x.clock_nsec, x.message[0] ? guest_error (&x, RCVM_E_GUEST, "agent") : NULL);
-  return 0;
-}
-
-/* Streams flow again. */
-static int
-wake (struct rcvmi_agent *a, rcvm_error **err)
-{
-  int code = 0;
-
-  a->rest = AWAKE;
-  for (struct process *p = a->processes; code == 0 && p; p = p->next)
-    code = rcvmi_streams_go_on (p->streams, err);
-  return code;
-}
-
-static int
-on_rest_answer (struct rcvmi_agent *a, const struct agent_header *h, const unsigned char *payload, rcvm_error **err)
-{
-  bool quiesced = h->type == AGENT_QUIESCED;
-  struct rcvmi_agent_record x;
-  int code = rcvmi_agent_parse (&x, payload, h->len, err);
-  rcvm_error *e;
-
-  if (code < 0)
-    return code;
-  if (a->rest != (quiesced ? QUIESCING : WAKING) || !a->ops->quiesced || !a->ops->gone_on)
-    return unexpected (quiesced ? "QUIESCED" : "GONE_ON", err);
-  e = x.message[0] ? guest_error (&x, RCVM_E_GUEST, "snapshot") : NULL;
-  if (quiesced && !e)
-    a->rest = ASLEEP;
-  else if (quiesced || !e)
-    code = wake (a, err);
-  if (code < 0)
-    {
-      rcvm_error_free (e);
-      return code;
-    }
-  if (quiesced)
-    a->ops->quiesced (a->user, e);
-  else
-    a->ops->gone_on (a->user, e);
+  a->ops->synced (a->user, h->process, x.clock_nsec, x.message[0] ? rcvmi_agent_guest_error (&x, RCVM_E_GUEST, "agent") : NULL);
   return 0;
 }
 
@@ -335,12 +271,12 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
 
   /* A guest that sleeps says no more than HELLO. */
   if (a->rest == ASLEEP && (h->type != AGENT_HELLO || a->greeted))
-    return unexpected ("a frame after QUIESCED", err);
+    return rcvmi_agent_unexpected ("a frame after QUIESCED", err);
   switch (h->type)
     {
     case AGENT_QUIESCED:
     case AGENT_GONE_ON:
-      return on_rest_answer (a, h, payload, err);
+      return rcvmi_agent_on_rest (a, h, payload, err);
     case AGENT_STARTED:
     case AGENT_EXIT:
     case AGENT_STDOUT:
@@ -369,7 +305,7 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return on_freeze_answer (a, h, payload, err);
     case AGENT_CHANGED:
       if (!a->greeted)
-        return unexpected ("CHANGED", err);
+        return rcvmi_agent_unexpected ("CHANGED", err);
       if (a->ops->changed)
         a->ops->changed (a->user);
       return 0;
@@ -377,7 +313,7 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return on_synced (a, h, payload, err);
     case AGENT_NAME_QUERY:
       if (!a->ready || h->len < AGENT_NAME_QUERY_MIN || h->len > AGENT_NAME_QUERY_MAX)
-        return unexpected ("a question for a name", err);
+        return rcvmi_agent_unexpected ("a question for a name", err);
       if (a->ops->name_query)
         a->ops->name_query (a->user, h->process, payload, h->len);
       return 0;
@@ -393,7 +329,7 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
     {
     case AGENT_HELLO:
       if (a->greeted)
-        return unexpected ("HELLO", err);
+        return rcvmi_agent_unexpected ("HELLO", err);
       a->greeted = true;
       if (x.version != AGENT_VERSION)
         return rcvmi_fail (err, RCVM_E_GUEST, 0,
@@ -404,19 +340,19 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return 0;
     case AGENT_READY:
       if (!a->greeted || a->setup_failed || a->ready)
-        return unexpected ("READY", err);
+        return rcvmi_agent_unexpected ("READY", err);
       a->ready = true;
       a->ops->ready (a->user);
       return 0;
     case AGENT_FAILED:
       if (!a->greeted || a->setup_failed)
-        return unexpected ("FAILED", err);
+        return rcvmi_agent_unexpected ("FAILED", err);
       a->setup_failed = true;
       /* One failure is not the guest's: there is no such program. */
       if (x.has_exit_code && x.exit_code == EXIT_NOT_FOUND)
-        a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_PROCESS, "process"));
+        a->ops->setup_failed (a->user, rcvmi_agent_guest_error (&x, RCVM_E_PROCESS, "process"));
       else
-        a->ops->setup_failed (a->user, guest_error (&x, RCVM_E_GUEST, "agent"));
+        a->ops->setup_failed (a->user, rcvmi_agent_guest_error (&x, RCVM_E_GUEST, "agent"));
       return 0;
     case AGENT_LOG:
       rcvmi_log_at (a->log, x.level > RCVM_LOG_DEBUG ? RCVM_LOG_DEBUG : (int) x.level, "agent", "%s",
@@ -424,13 +360,13 @@ on_frame (struct rcvmi_agent *a, const struct agent_header *h, const unsigned ch
       return 0;
     case AGENT_OOM:
       if (!a->greeted)
-        return unexpected ("OOM", err);
+        return rcvmi_agent_unexpected ("OOM", err);
       if (a->ops->oom)
         a->ops->oom (a->user, x.count);
       return 0;
     default: /* AGENT_GOODBYE */
       if (!a->shutting_down || a->gone)
-        return unexpected ("GOODBYE", err);
+        return rcvmi_agent_unexpected ("GOODBYE", err);
       a->gone = true;
       a->ops->goodbye (a->user);
       return 0;
@@ -448,7 +384,7 @@ break_link (struct rcvmi_agent *a, rcvm_error *err)
   a->broken = true;
   rcvmi_ev_remove (steal_ptr (a->source));
   a->rest = AWAKE;
-  for (struct process *p = a->processes; p; p = p->next)
+  for (struct rcvmi_agent_process *p = a->processes; p; p = p->next)
     rcvmi_streams_abandon (p->streams);
   a->ops->broken (a->user, err);
 }
@@ -500,6 +436,19 @@ on_link_pending (void *user)
   watch (a);
 }
 
+int
+rcvmi_agent_connect (struct rcvmi_agent *a, int fd, rcvm_error **err)
+{
+  int code = rcvmi_link_init (&a->link, fd, "the guest's agent", AGENT_DATA_MAX, err);
+
+  if (code < 0)
+    return code;
+  a->link.on_pending = on_link_pending;
+  a->link.user = a;
+  a->source = rcvmi_ev_add (a->ev, fd, EPOLLIN, on_link_ready, a, err);
+  return a->source ? 0 : RCVM_E_SYSTEM;
+}
+
 struct rcvmi_agent *
 rcvmi_agent_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_log *log,
                  const struct rcvmi_agent_ops *ops, void *user, rcvm_error **err)
@@ -513,15 +462,12 @@ rcvmi_agent_new (struct rcvmi_ev *ev, int fd, const struct rcvmi_log *log,
       return NULL;
     }
   *a = (struct rcvmi_agent){ .ev = ev, .log = log, .ops = ops, .user = user };
-  if (rcvmi_link_init (&a->link, fd, "the guest's agent", AGENT_DATA_MAX, err) < 0
-      || !(a->source = rcvmi_ev_add (ev, fd, EPOLLIN, on_link_ready, a, err)))
+  if (rcvmi_agent_connect (a, fd, err) < 0)
     {
       rcvmi_link_clear (&a->link);
       free (a);
       return NULL;
     }
-  a->link.on_pending = on_link_pending;
-  a->link.user = a;
   return a;
 }
 
@@ -531,126 +477,18 @@ rcvmi_agent_free (struct rcvmi_agent *a)
   if (!a)
     return;
   while (a->processes)
-    drop (a->processes);
+    rcvmi_agent_drop (a->processes);
   rcvmi_ev_remove (a->source);
   rcvmi_link_clear (&a->link);
   free (a);
 }
 
-static int
-check_link (struct rcvmi_agent *a, rcvm_error **err)
+int
+rcvmi_agent_check (struct rcvmi_agent *a, rcvm_error **err)
 {
   if (a->broken)
     return rcvmi_fail (err, RCVM_E_GUEST, 0, "the guest's agent is gone");
   return a->rest == AWAKE ? 0 : rcvmi_fail (err, RCVM_E_STATE, 0, "the VM is being saved: try again when that is done");
-}
-
-int
-rcvmi_agent_quiesce (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
-{
-  int code = check_link (a, err);
-
-  if (code < 0)
-    return code;
-  for (const struct process *p = a->processes; p; p = p->next)
-    if (p->number != RCVMI_AGENT_INIT)
-      return rcvmi_fail (err, RCVM_E_STATE, 0,
-                         "processes that were started in the container (exec) run there: a container is saved without any, so end them or wait");
-    else if (!p->started || p->ended)
-      return rcvmi_fail (err, RCVM_E_STATE, 0, "the container's process does not run");
-  if (!a->processes)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "the container's process does not run");
-  if (!a->ready || a->shutting_down || a->n_net_requests || a->n_disk_requests || a->n_cgroup_requests || a->n_freezes || a->n_thaws || a->n_syncs)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "the guest's agent is at work for somebody else: try again");
-  code = rcvmi_link_send (&a->link, AGENT_QUIESCE, number, NULL, 0, err);
-  if (code < 0)
-    return code;
-  a->rest = QUIESCING;
-  for (struct process *p = a->processes; p; p = p->next)
-    rcvmi_streams_hold (p->streams);
-  return 0;
-}
-
-bool
-rcvmi_agent_is_asleep (const struct rcvmi_agent *a)
-{
-  return a->rest == ASLEEP;
-}
-
-int
-rcvmi_agent_reconnect (struct rcvmi_agent *a, int fd, rcvm_error **err)
-{
-  int code;
-
-  rcvmi_ev_remove (steal_ptr (a->source));
-  rcvmi_link_clear (&a->link);
-  a->greeted = false;
-  code = rcvmi_link_init (&a->link, fd, "the guest's agent", AGENT_DATA_MAX, err);
-  if (code < 0)
-    return code;
-  a->link.on_pending = on_link_pending;
-  a->link.user = a;
-  a->source = rcvmi_ev_add (a->ev, fd, EPOLLIN, on_link_ready, a, err);
-  return a->source ? 0 : RCVM_E_SYSTEM;
-}
-
-int
-rcvmi_agent_go_on_from (struct rcvmi_agent *a, uint32_t number, struct tlv_writer *record, rcvm_error **err)
-{
-  if (a->broken || a->rest != ASLEEP)
-    {
-      tlv_writer_free (record);
-      return rcvmi_fail (err, RCVM_E_STATE, 0, "the guest's agent does not wait to go on");
-    }
-  a->rest = WAKING;
-  return rcvmi_link_send_record (&a->link, AGENT_GO_ON, number, record, err);
-}
-
-void
-rcvmi_agent_save (struct rcvmi_agent *a, struct rcvmi_streams_saved *saved)
-{
-  struct process *p = find (a, RCVMI_AGENT_INIT);
-
-  *saved = (struct rcvmi_streams_saved){ 0 };
-  if (p)
-    rcvmi_streams_save (p->streams, saved);
-}
-
-void
-rcvmi_agent_expect_sleeper (struct rcvmi_agent *a)
-{
-  a->ready = true;
-  a->rest = ASLEEP;
-}
-
-int
-rcvmi_agent_adopt (struct rcvmi_agent *a, const struct rcvmi_streams_saved *saved, const int fds[3],
-                   const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
-{
-  struct process *p = calloc (1, sizeof *p);
-  int code;
-
-  if (!p)
-    {
-      for (int i = 0; i < 3; i++)
-        if (fds[i] >= 0)
-          close (fds[i]);
-      return rcvmi_fail_nomem (err);
-    }
-  *p = (struct process){ .agent = a, .next = a->processes, .number = RCVMI_AGENT_INIT, .ops = ops, .user = user, .started = true };
-  a->processes = p;
-  a->n_processes++;
-  a->next_number = 1;
-  p->streams = rcvmi_streams_new (a->ev, &a->link, p->number, fds, err);
-  code = p->streams ? 0 : RCVM_E_NOMEM;
-  if (code == 0)
-    {
-      rcvmi_streams_set_handlers (p->streams, on_streams_broken, on_streams_done, p);
-      code = rcvmi_streams_adopt (p->streams, saved, err);
-    }
-  if (code < 0)
-    drop (p);
-  return code;
 }
 
 int
@@ -662,7 +500,7 @@ rcvmi_agent_setup (struct rcvmi_agent *a, struct tlv_writer *record, rcvm_error 
 int
 rcvmi_agent_net (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
 {
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     {
@@ -676,7 +514,7 @@ rcvmi_agent_net (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct t
 int
 rcvmi_agent_disk (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
 {
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     {
@@ -690,7 +528,7 @@ rcvmi_agent_disk (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct 
 int
 rcvmi_agent_freeze (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
 {
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     return code;
@@ -702,14 +540,14 @@ rcvmi_agent_freeze (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
 void
 rcvmi_agent_thaw (struct rcvmi_agent *a, uint32_t number)
 {
-  if (check_link (a, NULL) == 0)
+  if (rcvmi_agent_check (a, NULL) == 0)
     rcvmi_link_send (&a->link, AGENT_THAW, number, NULL, 0, NULL);
 }
 
 int
 rcvmi_agent_shutdown (struct rcvmi_agent *a, rcvm_error **err)
 {
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     return code;
@@ -720,7 +558,7 @@ rcvmi_agent_shutdown (struct rcvmi_agent *a, rcvm_error **err)
 static void
 on_no_answer (void *user, uint32_t events)
 {
-  struct process *p = user;
+  struct rcvmi_agent_process *p = user;
   rcvm_error *e = NULL;
 
   (void) events;
@@ -734,14 +572,14 @@ on_no_answer (void *user, uint32_t events)
 void
 rcvmi_agent_name_answer (struct rcvmi_agent *a, uint32_t number, const void *message, size_t len)
 {
-  if (check_link (a, NULL) == 0 && rcvmi_link_pending (&a->link) < AGENT_WINDOW)
+  if (rcvmi_agent_check (a, NULL) == 0 && rcvmi_link_pending (&a->link) < AGENT_WINDOW)
     rcvmi_link_send (&a->link, AGENT_NAME_ANSWER, number, message, len, NULL);
 }
 
 int
 rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struct tlv_writer *record, rcvm_error **err)
 {
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     {
@@ -755,7 +593,7 @@ rcvmi_agent_cgroup (struct rcvmi_agent *a, uint16_t type, uint32_t number, struc
 int
 rcvmi_agent_sync (struct rcvmi_agent *a, uint32_t number, rcvm_error **err)
 {
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     return code;
@@ -768,7 +606,7 @@ rcvmi_agent_set_clock (struct rcvmi_agent *a, rcvm_error **err)
 {
   struct tlv_writer w = TLV_WRITER_INIT;
   struct timespec now;
-  int code = check_link (a, err);
+  int code = rcvmi_agent_check (a, err);
 
   if (code < 0)
     return code;
@@ -780,7 +618,7 @@ rcvmi_agent_set_clock (struct rcvmi_agent *a, rcvm_error **err)
 void
 rcvmi_agent_hold (struct rcvmi_agent *a)
 {
-  for (struct process *p = a->processes; p; p = p->next)
+  for (struct rcvmi_agent_process *p = a->processes; p; p = p->next)
     {
       p->held = p->timer != NULL;
       rcvmi_ev_remove (steal_ptr (p->timer));
@@ -790,7 +628,7 @@ rcvmi_agent_hold (struct rcvmi_agent *a)
 int
 rcvmi_agent_go_on (struct rcvmi_agent *a, rcvm_error **err)
 {
-  for (struct process *p = a->processes; p; p = p->next)
+  for (struct rcvmi_agent_process *p = a->processes; p; p = p->next)
     if (p->held && !p->started)
       {
         p->held = false;
@@ -805,8 +643,8 @@ int64_t
 rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const int fds[3],
                   const struct rcvmi_agent_process_ops *ops, void *user, rcvm_error **err)
 {
-  struct process *p = NULL;
-  int code = check_link (a, err);
+  struct rcvmi_agent_process *p = NULL;
+  int code = rcvmi_agent_check (a, err);
 
   if (code == 0 && a->n_processes >= RCVMI_AGENT_PROCESS_MAX)
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "%d processes run already; wait for one to end",
@@ -826,27 +664,21 @@ rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const i
   /* Numbers wrap after 2^32 processes: one that is still in use is passed over, and so is 0. */
   do
     p->number = a->next_number++;
-  while (find (a, p->number) || (p->number == RCVMI_AGENT_INIT && a->next_number != 1));
-  p->next = a->processes;
-  a->processes = p;
-  a->n_processes++;
-  p->streams = rcvmi_streams_new (a->ev, &a->link, p->number, fds, err);
-  if (!p->streams)
-    code = RCVM_E_NOMEM;
-  else
+  while (rcvmi_agent_find (a, p->number) || (p->number == RCVMI_AGENT_INIT && a->next_number != 1));
+  code = rcvmi_agent_add (p, fds, err);
+  if (code == 0)
     {
-      rcvmi_streams_set_handlers (p->streams, on_streams_broken, on_streams_done, p);
       p->timer = rcvmi_ev_add_timer (a->ev, ANSWER_TIMEOUT_MS, on_no_answer, p, err);
       if (!p->timer)
         {
-          drop (p);
+          rcvmi_agent_drop (p);
           return RCVM_E_SYSTEM;
         }
       code = rcvmi_link_send (&a->link, AGENT_EXEC, p->number, record, len, err);
     }
   if (code < 0)
     {
-      drop (p);
+      rcvmi_agent_drop (p);
       return code;
     }
   return p->number;
@@ -855,7 +687,7 @@ rcvmi_agent_exec (struct rcvmi_agent *a, const void *record, size_t len, const i
 void
 rcvmi_agent_forget (struct rcvmi_agent *a, uint32_t process, bool kill)
 {
-  struct process *p = find (a, process);
+  struct rcvmi_agent_process *p = rcvmi_agent_find (a, process);
 
   if (!p)
     return;
@@ -869,8 +701,8 @@ static int
 send_to_process (struct rcvmi_agent *a, uint16_t type, uint32_t process, struct tlv_writer *w,
                  rcvm_error **err)
 {
-  struct process *p = find (a, process);
-  int code = check_link (a, err);
+  struct rcvmi_agent_process *p = rcvmi_agent_find (a, process);
+  int code = rcvmi_agent_check (a, err);
 
   if (code == 0 && (!p || !p->started || p->ended))
     code = rcvmi_fail (err, RCVM_E_STATE, 0, "the process does not run");
@@ -895,7 +727,7 @@ rcvmi_agent_signal (struct rcvmi_agent *a, uint32_t process, int signum, bool al
 void
 rcvmi_agent_notify (struct rcvmi_agent *a, const void *record, size_t len)
 {
-  if (check_link (a, NULL) == 0 && !a->shutting_down && rcvmi_link_pending (&a->link) == 0)
+  if (rcvmi_agent_check (a, NULL) == 0 && !a->shutting_down && rcvmi_link_pending (&a->link) == 0)
     rcvmi_link_send (&a->link, AGENT_NOTIFY, 0, record, len, NULL);
 }
 
