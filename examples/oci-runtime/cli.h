@@ -227,6 +227,9 @@ rcvm_vm *container_new (const struct cli *cli, const struct command *command,
                         const struct container *c, int argc, char **argv, int need_id,
                         int *exit_code);
 
+/* Of these options, the network, and the annotations; -1 without an error: that has been reported. */
+int container_set_network (rcvm_vm *vm, const struct container *c, rcvm_error **err);
+int container_set_annotations (rcvm_vm *vm, const struct container *c, rcvm_error **err);
 /* Whether its process has a terminal, by --tty or by config.json. */
 int container_has_terminal (const struct container *c);
 /* With --console-socket: a new terminal becomes the process's.  -1 has been reported. */

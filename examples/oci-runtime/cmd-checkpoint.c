@@ -102,26 +102,9 @@ set_own (rcvm_vm *vm, const struct checkpoint_values *v, rcvm_error **err)
   if (rcvm_vm_set_log (vm, messages_level (), on_log, NULL, NULL, err) < 0
       || rcvm_vm_set_stdio (vm, v->detach ? -1 : STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, err) < 0
       || (c->bundle && rcvm_vm_set_bundle (vm, c->bundle, err) < 0)
-      || (c->hostname && rcvm_vm_set_hostname (vm, c->hostname, err) < 0) || (c->netns && rcvm_vm_set_network (vm, c->netns, err) < 0))
+      || (c->hostname && rcvm_vm_set_hostname (vm, c->hostname, err) < 0) || container_set_network (vm, c, err) < 0
+      || container_set_annotations (vm, c, err) < 0)
     return -1;
-  for (size_t i = 0; i < c->nics.n; i++)
-    if (rcvm_vm_add_nic (vm, c->nics.items[i], err) < 0)
-      return -1;
-  for (size_t i = 0; i < c->ports.n; i++)
-    if (rcvm_vm_add_port (vm, c->ports.items[i], err) < 0)
-      return -1;
-  for (size_t i = 0; i < c->annotations.n; i++)
-    {
-      char *eq = strchr (c->annotations.items[i], '='), *key;
-
-      if (!eq)
-        return usage_error (&cmd_restore, "the annotation '%s' is not of the form KEY=VALUE", c->annotations.items[i]), -1;
-      key = strndup (c->annotations.items[i], (size_t) (eq - c->annotations.items[i]));
-      code = key ? rcvm_vm_set_annotation (vm, key, eq + 1, err) : -1;
-      free (key);
-      if (code < 0)
-        return -1;
-    }
   if (!c->console_socket)
     return 0;
   slave = console_open (c->console_socket, 0, 0);

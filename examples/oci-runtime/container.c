@@ -129,8 +129,8 @@ set_bundle (rcvm_vm *vm, const struct container *c, rcvm_error **err)
   return code;
 }
 
-static int
-set_network (rcvm_vm *vm, const struct container *c, rcvm_error **err)
+int
+container_set_network (rcvm_vm *vm, const struct container *c, rcvm_error **err)
 {
   unsigned dhcp = c->dhcp_timeout ? c->dhcp_timeout : c->dhcp ? DHCP_SECONDS : 0;
 
@@ -143,6 +143,15 @@ set_network (rcvm_vm *vm, const struct container *c, rcvm_error **err)
       return -1;
   for (size_t i = 0; i < c->ports.n; i++)
     if (rcvm_vm_add_port (vm, c->ports.items[i], err) < 0)
+      return -1;
+  return 0;
+}
+
+int
+container_set_annotations (rcvm_vm *vm, const struct container *c, rcvm_error **err)
+{
+  for (size_t i = 0; i < c->annotations.n; i++)
+    if (add_annotation (vm, c->annotations.items[i], err) < 0)
       return -1;
   return 0;
 }
@@ -171,7 +180,7 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
       || (c->initramfs && rcvm_vm_set_initramfs (vm, c->initramfs, err) < 0)
       || (c->kernel_args && rcvm_vm_set_kernel_args (vm, c->kernel_args, err) < 0)
       || (c->template && rcvm_vm_set_annotation (vm, "org.runcvm.template", c->template, err) < 0)
-      || set_network (vm, c, err) < 0 || attach_volumes (vm, &c->volumes, &c->mounts, err) < 0)
+      || container_set_network (vm, c, err) < 0 || attach_volumes (vm, &c->volumes, &c->mounts, err) < 0)
     return -1;
   for (size_t i = 0; i < c->env.n; i++)
     if (add_env (vm, c->env.items[i], err) < 0)
@@ -179,10 +188,7 @@ set_all (rcvm_vm *vm, const struct container *c, char **command, rcvm_error **er
   for (size_t i = 0; i < c->rootfs_digests.n; i++)
     if (rcvm_vm_add_rootfs_digest (vm, c->rootfs_digests.items[i], err) < 0)
       return -1;
-  for (size_t i = 0; i < c->annotations.n; i++)
-    if (add_annotation (vm, c->annotations.items[i], err) < 0)
-      return -1;
-  return 0;
+  return container_set_annotations (vm, c, err);
 }
 
 /* Splits [ID] [-- COMMAND...]; -1 has been reported. */
