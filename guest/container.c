@@ -31,6 +31,7 @@
 #include "mounts.h"
 #include "net.h"
 #include "netmounts.h"
+#include "netspace.h"
 #include "program.h"
 #include "request.h"
 #include "resolv.h"
@@ -348,7 +349,7 @@ check_ready (void)
 void
 container_network_ready (void)
 {
-  netmounts_go (net_namespace ());
+  netmounts_go (netspace_container ());
   check_ready ();
 }
 

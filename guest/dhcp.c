@@ -19,7 +19,7 @@
 #include "log.h"
 #include "loop.h"
 #include "machine.h"
-#include "net.h"
+#include "netspace.h"
 
 #ifndef SOL_PACKET
 #define SOL_PACKET 263
@@ -103,7 +103,7 @@ open_packets (struct dhcp *d)
   if (d->packets.fd >= 0)
     return 0;
   /* Protocol 0: nothing comes before the filter is there. */
-  fd = net_socket (AF_PACKET, SOCK_DGRAM, 0);
+  fd = netspace_socket (AF_PACKET, SOCK_DGRAM, 0);
   if (fd < 0)
     return -1;
   if (set_filter (fd) < 0 || setsockopt (fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) < 0
@@ -130,7 +130,7 @@ open_udp (struct dhcp *d)
 
   if (d->udp >= 0)
     return;
-  d->udp = net_socket (AF_INET, SOCK_DGRAM, 0);
+  d->udp = netspace_socket (AF_INET, SOCK_DGRAM, 0);
   if (d->udp < 0)
     return;
   setsockopt (d->udp, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -11,7 +11,7 @@
 #include "channel.h"
 #include "log.h"
 #include "loop.h"
-#include "net.h"
+#include "netspace.h"
 
 enum
 {
@@ -53,7 +53,7 @@ void
 names_start (void)
 {
   struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons (PORT) };
-  int fd = net_socket (AF_INET, SOCK_DGRAM, 0);
+  int fd = netspace_socket (AF_INET, SOCK_DGRAM, 0);
 
   inet_pton (AF_INET, AGENT_NAME_SERVER, &at.sin_addr);
   if (fd < 0 || bind (fd, (struct sockaddr *) &at, sizeof at) < 0 || loop_add (&the.watch, fd, EPOLLIN) < 0)

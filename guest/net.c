@@ -2,7 +2,6 @@
 #include "net.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +19,13 @@
 #include "container.h"
 #include "dhcp.h"
 #include "hotplug.h"
-#include "kernel.h"
 #include "lease.h"
 #include "log.h"
 #include "loop.h"
 #include "modules.h"
 #include "net-record.h"
 #include "netif.h"
+#include "netspace.h"
 #include "resolv.h"
 #include "rtnl.h"
 #include "sysctl.h"
@@ -56,7 +55,6 @@ static void link_news (struct watch *w, uint32_t events);
 
 static struct
 {
-  int own, container;           /* namespaces */
   int own_rtnl, container_rtnl;
   struct watch news; /* of links in our own namespace */
   struct nic *nics;
@@ -66,47 +64,10 @@ static struct
   bool resolv_from_dhcp;
   bool ready, failed;
 } the = {
-  .own = -1,
-  .container = -1,
   .own_rtnl = -1,
   .container_rtnl = -1,
   .news = { .fd = -1, .ready = link_news },
 };
-
-/* The container's namespace */
-
-static int
-enter (void)
-{
-  if (the.container < 0)
-    {
-      errno = ESRCH;
-      return -1;
-    }
-  return k_setns (the.container, K_CLONE_NEWNET);
-}
-
-static void
-leave (void)
-{
-  int saved = errno;
-
-  if (k_setns (the.own, K_CLONE_NEWNET) < 0)
-    fatal ("cannot return to the network namespace: %s", strerror (errno));
-  errno = saved;
-}
-
-int
-net_socket (int domain, int type, int protocol)
-{
-  int fd;
-
-  if (enter () < 0)
-    return -1;
-  fd = socket (domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-  leave ();
-  return fd;
-}
 
 static int
 apply_sysctls (struct failure *f)
@@ -116,10 +77,10 @@ apply_sysctls (struct failure *f)
 
   if (!the.n_sysctls)
     return 0;
-  if (enter () < 0)
+  if (netspace_enter () < 0)
     return fail (f, "net", errno, "cannot enter the container's network namespace");
   result = sysctl_apply (&s, true, f);
-  leave ();
+  netspace_leave ();
   return result;
 }
 
@@ -401,7 +362,7 @@ nic_try (struct nic *n)
   if (!here)
     return;
   loop_close (&n->deadline);
-  there = netif_move (the.own_rtnl, here, the.container, the.container_rtnl, n->wanted.name, &f);
+  there = netif_move (the.own_rtnl, here, netspace_container (), the.container_rtnl, n->wanted.name, &f);
   if (there > 0)
     n->index = there;
   if (there > 0 && n->wanted.has_device && netif_set_mac (the.container_rtnl, there, n->wanted.mac) < 0)
@@ -547,10 +508,8 @@ net_begin (int namespace_fd)
   struct nic *next;
   int lo;
 
-  the.container = namespace_fd;
-  the.own = open ("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
   the.own_rtnl = rtnl_open (0);
-  if (the.own < 0 || the.own_rtnl < 0 || enter () < 0)
+  if (netspace_begin (namespace_fd) < 0 || the.own_rtnl < 0 || netspace_enter () < 0)
     {
       the.failed = true;
       fail (&f, "net", errno, "cannot enter the container's network namespace");
@@ -558,7 +517,7 @@ net_begin (int namespace_fd)
       return;
     }
   the.container_rtnl = rtnl_open (0);
-  leave ();
+  netspace_leave ();
   lo = the.container_rtnl < 0 ? 0 : netif_find (the.container_rtnl, NULL, "lo");
   if (!lo || netif_up (the.container_rtnl, lo, true) < 0)
     log_write (LOG_WARNING, "cannot bring the loopback interface up: %s", strerror (errno));
@@ -574,12 +533,6 @@ bool
 net_is_ready (void)
 {
   return the.ready;
-}
-
-int
-net_namespace (void)
-{
-  return the.container;
 }
 
 void
@@ -715,7 +668,7 @@ nic_detach (struct nic *n, uint32_t number)
   dhcp_free (steal_ptr (n->dhcp), true);
   n->lease.type = 0;
   netif_up (the.container_rtnl, n->index, false);
-  index = netif_move (the.container_rtnl, n->index, the.own, the.own_rtnl, name, &f);
+  index = netif_move (the.container_rtnl, n->index, netspace_own (), the.own_rtnl, name, &f);
   n->index = 0;
   n->removal = index < 0 ? -1 : hotplug_remove (name);
   if (index > 0 && n->removal < 0)

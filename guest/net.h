@@ -22,8 +22,6 @@ int net_setup (struct setup *s, struct failure *f);
    container_network_failed follows, perhaps at once. */
 void net_begin (int namespace_fd);
 bool net_is_ready (void);
-/* The container's; -1: not known yet. */
-int net_namespace (void);
 /* Of a machine that goes on as another one: a record of an interface, which it has by its N_DEVICE. */
 int net_exchange (struct tlv_reader record, struct failure *f);
 /* Gives leases back: the machine goes down. */
@@ -36,8 +34,5 @@ void net_reaped (pid_t pid, int status);
 void net_add (uint32_t number, const void *record, size_t len);
 void net_del (uint32_t number, const void *record, size_t len);
 void net_query (uint32_t number);
-
-/* socket(2) in the container's network namespace; close-on-exec, non-blocking. */
-int net_socket (int domain, int type, int protocol);
 
 #endif
