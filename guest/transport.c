@@ -32,18 +32,39 @@ struct port
   int fd;
 };
 
-/* Opens the port whose name file says so. */
-/* Why a device is not there, after it has been waited for. */
+static bool
+has_mmio (void)
+{
+  return access ("/sys/bus/platform/drivers/virtio-mmio", F_OK) == 0;
+}
+
+/* Whether there is anything to be waited for: drivers find their devices when they are loaded, and that has been done. */
+static bool
+has_bus (void)
+{
+  DIR *dir = has_mmio () ? NULL : opendir ("/sys/bus/virtio/devices");
+  struct dirent *entry;
+  bool found = has_mmio ();
+
+  while (dir && !found && (entry = readdir (dir)))
+    found = entry->d_name[0] != '.';
+  if (dir)
+    closedir (dir);
+  return found;
+}
+
+/* Why a device is not there. */
 static const char *
 reason (void)
 {
   int saved = errno;
 
-  if (access ("/sys/bus/platform/drivers/virtio-mmio", F_OK) < 0)
+  if (!has_mmio ())
     return "this kernel has no driver for virtio over MMIO (CONFIG_VIRTIO_MMIO), neither built in nor in the initramfs";
   return strerror (saved);
 }
 
+/* Opens the port whose name file says so. */
 static bool
 find_port (void *data)
 {
@@ -81,7 +102,7 @@ open_port (const char *name)
 {
   struct port p = { name, -1 };
 
-  if (uevent_wait (find_port, &p, WAIT_MS) < 0)
+  if (!has_bus () || uevent_wait (find_port, &p, WAIT_MS) < 0)
     fatal ("there is no virtio-serial port %s: %s", name, reason ());
   return p.fd;
 }
@@ -111,7 +132,7 @@ open_vsock (unsigned port)
   socklen_t len = sizeof error;
 
   modules_load ("vmw_vsock_virtio_transport");
-  if (uevent_wait (has_vsock_device, NULL, WAIT_MS) < 0)
+  if (!has_bus () || uevent_wait (has_vsock_device, NULL, WAIT_MS) < 0)
     fatal ("there is no virtio-vsock device: %s", reason ());
   p.fd = socket (AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (p.fd < 0)
