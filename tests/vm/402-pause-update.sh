@@ -62,7 +62,11 @@ runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" gone -- sleep 
 like "$(call gone pause)" 'RCVM_E_STATE.*not running' "one that was not started cannot be paused"
 runcvm start gone
 call gone pause >/dev/null
-succeeds "one that is paused can be deleted" runcvm delete --force gone
+runcvm delete gone 2>/dev/null
+is $? 1 "one that runs or is paused is not deleted without --force"
+succeeds "but with it" runcvm delete --force gone
+runcvm create --memory 160M --log-level error --rootfs "$BUSYBOX" created -- true
+succeeds "one that is created is, without" runcvm delete created
 
 # The VMM is killed while its guest stands still.
 runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" shot -- sleep 1000 >"$work/shot" 2>&1 </dev/null &
