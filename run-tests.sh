@@ -84,8 +84,10 @@ make_workloads
 make_busybox
 export TOP=$top BUILD=$build BUSYBOX=$build/busybox DEBIAN=$build/debian PROGRAMS=$build/programs
 
-# The bindings' tests boot VMs where these say what.
-export ROOTFS=$BUSYBOX KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
+# The bindings' tests boot VMs where these say what.  What these change in their root stays in it.
+rm -rf "$build/bindings-root"
+cp -a "$BUSYBOX" "$build/bindings-root"
+export ROOTFS=$build/bindings-root KERNEL=$guest/vmlinuz INITRAMFS=$guest/initramfs
 
 # One of the trees that are read is this machine's /usr.
 export PYTHONDONTWRITEBYTECODE=1
