@@ -33,7 +33,8 @@ enum
   DIRENTS_SIZE = 65536,
   /* Directories that are open at once; the others are opened again through "..". */
   OPEN_LEVELS = 48,
-  TRIES = 4
+  TRIES = 4,
+  LATE_TICKS = 250
 };
 
 struct entry
@@ -475,22 +476,35 @@ nanoseconds_until (const struct timespec *from, const struct timespec *to)
   return ((int64_t) to->tv_sec - from->tv_sec) * 1000000000 + to->tv_nsec - from->tv_nsec;
 }
 
+static struct timespec
+later (struct timespec t, long nanoseconds)
+{
+  t.tv_nsec += nanoseconds;
+  if (t.tv_nsec >= 1000000000)
+    {
+      t.tv_sec++;
+      t.tv_nsec -= 1000000000;
+    }
+  return t;
+}
+
 /* The clock's next tick after `newest` is a moment that is known, and that nothing announces.  It comes
-   late if the machine is busy: another tick is allowed for that. */
+   late if the machine is busy: it is looked for again after each further one. */
 static void
 await_tick (struct timespec newest)
 {
-  struct timespec tick = { .tv_nsec = 10000000 };
+  struct timespec tick = { .tv_nsec = 10000000 }, now, until;
 
   clock_getres (CLOCK_REALTIME_COARSE, &tick);
-  newest.tv_nsec += 2 * tick.tv_nsec;
-  if (newest.tv_nsec >= 1000000000)
+  until = newest;
+  for (int i = 0; i < LATE_TICKS; i++)
     {
-      newest.tv_sec++;
-      newest.tv_nsec -= 1000000000;
+      until = later (until, tick.tv_nsec);
+      while (clock_nanosleep (CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
+        continue;
+      if (clock_gettime (CLOCK_REALTIME_COARSE, &now) < 0 || nanoseconds_until (&now, &newest) < 0)
+        return;
     }
-  while (clock_nanosleep (CLOCK_REALTIME, TIMER_ABSTIME, &newest, NULL) == EINTR)
-    continue;
 }
 
 int
