@@ -56,6 +56,14 @@ void check_error_at (rcvm_error **err, int code, const char *stage, const char *
   check_error_at (err, code, stage, part, __FILE__, __LINE__)
 /* The call succeeded: 0 (or more), and no error was made. */
 void check_ok_at (int64_t result, const rcvm_error *err, const char *file, int line);
-#define check_ok(result, err) check_ok_at (result, err, __FILE__, __LINE__)
+/* The result first: it sets `err`. */
+#define check_ok(result, err)                                                                     \
+  do                                                                                              \
+    {                                                                                             \
+      int64_t check_ok_result = (result);                                                         \
+                                                                                                  \
+      check_ok_at (check_ok_result, err, __FILE__, __LINE__);                                     \
+    }                                                                                             \
+  while (0)
 
 #endif
