@@ -4,8 +4,8 @@
  *
  * A round: a worker looks for what has changed since our own last write-back, and sends it, through the agent, to a process in the
  * guest that puts it there.  There is a round when somebody has written to the overlay and has stopped doing so (fanotify),
- * shortly after somebody has looked at the container's files (for directories and symlinks make no event there), and before anything that has
- * to see it: a further process, a write-back.
+ * shortly after somebody has looked at the container's files (for directories and symlinks make no event there), then less and less
+ * often for a minute (they may take their time), and before anything that has to see it: a further process, a write-back.
  *
  * While changes are written back, none are looked for: both would have the same time.
  */
@@ -34,7 +34,8 @@ enum
 {
   QUIET_MS = 50,     /* who writes has stopped for so long */
   LOOKED_MS = 300,   /* who has looked may have put something there by then ... */
-  LOOKED_FOR_MS = 60000, /* ... and may still, so long that everything that has to see it looks again */
+  LOOKED_FOR_MS = 60000, /* ... and may still, so long that everything that has to see it looks again, */
+  LOOKED_TIMES = 2,      /* and else when so many times the time has passed that has passed already */
   ROUND_MS = 120000,
   WAITERS_MAX = 64,
 
@@ -64,6 +65,7 @@ struct rcvmi_run_put
   struct timespec since;
   bool written;      /* there were events */
   int64_t looked_at; /* ms; 0: nobody has */
+  int64_t due_at;    /* ms: when the last timer for that ends */
   /* A round. */
   bool busy;
   struct rcvmi_worker worker;
@@ -117,6 +119,17 @@ static bool
 is_wanted (const struct rcvmi_run_put *p)
 {
   return p->written || (p->looked_at && rcvmi_clock_ms () - p->looked_at < LOOKED_FOR_MS);
+}
+
+/* How long from now until somebody who has looked may have put something there; 0: not any more. */
+static unsigned
+due_ms (const struct rcvmi_run_put *p)
+{
+  int64_t passed = p->looked_at ? rcvmi_clock_ms () - p->looked_at : LOOKED_FOR_MS;
+
+  if (passed * (1 + LOOKED_TIMES) > LOOKED_FOR_MS)
+    return 0;
+  return passed * LOOKED_TIMES > LOOKED_MS ? (unsigned) passed * LOOKED_TIMES : LOOKED_MS;
 }
 
 static void
@@ -399,9 +412,18 @@ void
 rcvmi_run_puts_go_on (struct rcvmi_run *run)
 {
   struct rcvmi_run_put *p = run->put;
+  unsigned due;
 
-  if (p && !p->busy && !p->timer && (p->next.n || p->written))
+  if (!p || p->busy || p->timer)
+    return;
+  due = due_ms (p);
+  if (p->next.n || p->written)
     set_timer (p, &p->timer, p->next.n ? 0 : QUIET_MS, on_begin);
+  else if (due)
+    {
+      p->due_at = rcvmi_clock_ms () + due;
+      set_timer (p, &p->timer, due, on_begin);
+    }
 }
 
 bool
@@ -446,8 +468,10 @@ rcvmi_run_puts_looked (struct rcvmi_run *run)
   if (!p)
     return;
   p->looked_at = rcvmi_clock_ms ();
-  if (!p->timer)
-    set_timer (p, &p->timer, LOOKED_MS, on_begin);
+  /* That for somebody who looked before may be far away. */
+  if (!p->written && !p->next.n && p->due_at > p->looked_at + LOOKED_MS)
+    rcvmi_ev_remove (steal_ptr (p->timer));
+  rcvmi_run_puts_go_on (run);
 }
 
 bool
