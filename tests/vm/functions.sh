@@ -55,18 +55,21 @@ runcvm() { "$BUILD/run" runcvm "$@"; }
 # run_busybox ID COMMAND...: in the busybox tree.
 busybox_run() { local id=$1; shift; runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" "$id" -- "$@"; }
 
-# What of ours is running: monitors and VMMs of this test's state root, and what serves their volumes.
+# What of ours is running: monitors and VMMs of this test's state root, and what serves their volumes.  All processes at once: in the
+# lab each that is started to look at one costs as much as a hundred do elsewhere.
 our_processes() {
-  local p
-  for p in /proc/[0-9]*; do
-    # A zombie has no command line: it is its parent's business.
-    # A VMM's names no path; but it has disks open, or, where it is confined, mounted.  Servers of volumes have neither: they
+  local mine="$work/(state|data/vms)|/${work##*/}/data/[v]ms" p line
+  {
+    # A VMM's command line names no path; but it has disks open, or, where it is confined, mounted.  Servers of volumes have neither: they
     # have the environment of who started the VM.
-    { tr '\0' ' ' 2>/dev/null <"$p/cmdline"; readlink "$p/cwd"; readlink "$p"/fd/* 2>/dev/null; cat "$p/mountinfo"
-      case $(cat "$p/comm" 2>/dev/null) in runcvm-volumes | virtiofsd | unfsd) tr '\0' ' ' 2>/dev/null <"$p/environ" ;; esac
-    } 2>/dev/null | grep -qE "$work/(state|data/vms)|/${work##*/}/data/vms" && [ "${p#/proc/}" != $$ ] &&
-      [ -s "$p/cmdline" ] && echo "${p#/proc/}: $(tr '\0' ' ' <"$p/cmdline" | cut -c1-120)"
-  done 2>/dev/null
+    grep -aslE -- "$mine" /proc/[0-9]*/cmdline /proc/[0-9]*/mountinfo
+    grep -slxE 'runcvm-volumes|virtiofsd|unfsd' /proc/[0-9]*/comm | sed 's/comm$/environ/' | xargs -r grep -aslE -- "$mine"
+    find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -type l -printf '%p %l\n' 2>/dev/null | grep -E -- " .*($mine)"
+  } | cut -d/ -f3 | sort -u | while read -r p; do
+    # A zombie has no command line: it is its parent's business.
+    line=$(tr '\0' ' ' 2>/dev/null <"/proc/$p/cmdline" | cut -c1-120)
+    [ "$p" = $$ ] || [ -z "$line" ] || echo "$p: $line"
+  done
   return 0
 }
 # Mounts, TAPs, cgroups and namespaces of before and after are compared whole.
@@ -81,8 +84,12 @@ world_before=$(world)
 
 # no_leaks [NAME]: nothing of the VMs is left but what ls shows as stopped.
 no_leaks() {
-  local left files
-  left=$(our_processes)
+  local left files i
+  for i in $(seq 50); do
+    left=$(our_processes)
+    [ -n "$left" ] || break
+    sleep 0.1 # on its way
+  done
   files=$(find "$work/state" "$work/data/vms" -mindepth 1 ! -name .lock 2>/dev/null)
   if [ -n "$left$files" ]; then
     not_ok "${1:-nothing is left}"
