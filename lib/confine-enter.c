@@ -78,11 +78,6 @@ open_trees (struct child *k)
           k->trees[i] = e->fd;
           continue;
         }
-      if (e->owners >= 0)
-        {
-          attr.attr_set |= MOUNT_ATTR_IDMAP;
-          attr.userns_fd = (uint64_t) e->owners;
-        }
       if (e->kind != RCVMI_CONFINE_WRITABLE)
         attr.attr_set |= MOUNT_ATTR_RDONLY;
       if (e->kind != RCVMI_CONFINE_PROGRAM)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A VMM that runs gets a file more to see: a child enters its mount namespace and mounts it over a place that was made for that at
- * the start.  What it shall see there is made on this side, so that nothing of the VMM's has a say in it.
+ * A VMM that runs gets a file more to see: a child enters its mount namespace and mounts it over a place that was made for
+ * that.  What it shall see there is made on this side, so that nothing of the VMM's has a say in it.
  */
 #include "config.h"
 
@@ -64,7 +64,7 @@ carry_out (void *user, rcvm_error **err)
   if (m->shows)
     return move_mount (tree, "", AT_FDCWD, m->target, MOVE_MOUNT_F_EMPTY_PATH) == 0
                ? 0
-               : rcvmi_fail_errno (err, errno, "cannot mount the disk at '/%s' in the VMM's root", m->target);
+               : rcvmi_fail_errno (err, errno, "cannot mount what is shown to the VMM at '/%s' in its root", m->target);
   if (umount2 (m->target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL)
     return rcvmi_fail_errno (err, errno, "cannot unmount '/%s' in the VMM's root", m->target);
   return 0;
@@ -138,6 +138,14 @@ rcvmi_confine_show (const struct rcvmi_confine *c, pid_t pid, int fd, bool read_
     }
   tree = make_file (c, fd, &st, read_only, path, err);
   return tree < 0 ? tree : run (&m, pid, tree, err);
+}
+
+int
+rcvmi_confine_show_tree (pid_t pid, int tree, const char *target, rcvm_error **err)
+{
+  struct move m = { .target = target + 1, .shows = true };
+
+  return run (&m, pid, tree, err);
 }
 
 int

@@ -43,7 +43,6 @@ rcvmi_confine_clear (struct rcvmi_confine *c)
       free (c->list[i].source);
       free (c->list[i].target);
       cleanup_close (&c->list[i].fd);
-      cleanup_close (&c->list[i].owners);
     }
   free (c->list);
   free (c->dir);
@@ -89,18 +88,27 @@ rcvmi_confine_add (struct rcvmi_confine *c, enum rcvmi_confine_kind kind, const 
 {
   return add (c,
               &(struct rcvmi_confine_entry){
-                  .kind = kind, .source = (char *) source, .target = (char *) target, .fd = -1, .owners = -1 },
+                  .kind = kind, .source = (char *) source, .target = (char *) target, .fd = -1 },
               err);
 }
 
-/* Whether the new root can have it under another owner's name. */
-static bool
-can_map (const char *source, int owners)
+/* A mount of the source, as the new root has it; with `owners`, under another owner's name.  It is made on this side: what leads to the
+   source may be an fd of this process, which is of a mount that the child has not. */
+static int
+make_tree (enum rcvmi_confine_kind kind, const char *source, int owners)
 {
-  struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t) owners };
+  struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME | MOUNT_ATTR_NOEXEC,
+                             .attr_clr = MOUNT_ATTR__ATIME };
   autoclose int tree = open_tree (AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
-  return tree >= 0 && mount_setattr (tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0;
+  if (kind != RCVMI_CONFINE_WRITABLE)
+    attr.attr_set |= MOUNT_ATTR_RDONLY;
+  if (owners >= 0)
+    {
+      attr.attr_set |= MOUNT_ATTR_IDMAP;
+      attr.userns_fd = (uint64_t) owners;
+    }
+  return tree < 0 || mount_setattr (tree, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0 ? -1 : steal_fd (&tree);
 }
 
 int
@@ -108,8 +116,8 @@ rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind kind
                            rcvm_error **err)
 {
   mode_t wanted = kind == RCVMI_CONFINE_WRITABLE ? S_IROTH | S_IWOTH : S_IROTH;
-  struct rcvmi_confine_entry e
-      = { .kind = kind, .source = (char *) source, .target = (char *) target, .fd = -1, .owners = -1 };
+  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .fd = -1 };
+  autoclose int owners = -1;
   struct stat st;
   int code;
 
@@ -117,19 +125,22 @@ rcvmi_confine_add_foreign (struct rcvmi_confine *c, enum rcvmi_confine_kind kind
     return rcvmi_fail_errno (err, errno, "cannot look at '%.200s'", source);
   if ((st.st_mode & wanted) != wanted)
     {
-      e.owners = rcvmi_confine_map_owner (st.st_uid, st.st_gid, c->id, err);
-      if (e.owners < 0)
-        return e.owners;
+      owners = rcvmi_confine_map_owner (st.st_uid, st.st_gid, c->id, err);
+      if (owners < 0)
+        return owners;
     }
-  if (e.owners >= 0 && ((st.st_mode & wanted << 6) != wanted << 6 || !can_map (source, e.owners)))
-    code = rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+  if (owners < 0 || (st.st_mode & wanted << 6) == wanted << 6)
+    e.fd = make_tree (kind, source, owners);
+  if (e.fd < 0 && owners >= 0)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "a confined VMM cannot open '%.200s', whose mode keeps others out and whose file system does not map owners: "
                        "chmod it, use QEMU, or start the VM with --confine off",
                        source);
-  else
-    code = add (c, &e, err);
+  if (e.fd < 0)
+    return rcvmi_fail_errno (err, errno, "cannot make a mount of '%.200s' for the VMM", source);
+  code = add (c, &e, err);
   if (code < 0)
-    cleanup_close (&e.owners);
+    close (e.fd);
   return code;
 }
 
@@ -137,7 +148,7 @@ static int
 add_place (struct rcvmi_confine *c, const char *target, const char *room, const char *files, unsigned flags, int *dir_fd,
            rcvm_error **err)
 {
-  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .fd = -1, .owners = -1 };
+  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .fd = -1 };
   autoclose int fs = fsopen ("tmpfs", FSOPEN_CLOEXEC), dir = -1;
   char id[24];
   int code;
@@ -208,7 +219,7 @@ rcvmi_confine_add_jail (struct rcvmi_confine *c, const char *program, const char
 int
 rcvmi_confine_add_tree (struct rcvmi_confine *c, int fd, bool read_only, const char *target, rcvm_error **err)
 {
-  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target, .owners = -1 };
+  struct rcvmi_confine_entry e = { .kind = RCVMI_CONFINE_MOUNT, .target = (char *) target };
   struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
   int code;
 
@@ -237,7 +248,6 @@ rcvmi_confine_add_device (struct rcvmi_confine *c, const char *source, const cha
               &(struct rcvmi_confine_entry){ .kind = RCVMI_CONFINE_DEVICE,
                                              .target = (char *) target,
                                              .fd = -1,
-                                             .owners = -1,
                                              .type = st.st_mode & S_IFMT,
                                              .device = st.st_rdev },
               err);

@@ -28,7 +28,7 @@ enum rcvmi_confine_kind
   RCVMI_CONFINE_FILE,    /* or directory, to be read */
   RCVMI_CONFINE_PROGRAM, /* the same, and may be executed or mapped so */
   RCVMI_CONFINE_WRITABLE,
-  RCVMI_CONFINE_MOUNT, /* a file system that is mounted nowhere yet */
+  RCVMI_CONFINE_MOUNT, /* of a file system or a file, and nowhere yet */
   RCVMI_CONFINE_EMPTY, /* an empty file, over which something may be mounted later (rcvmi_confine_show) */
   RCVMI_CONFINE_DEVICE /* a node of the confined user's own */
 };
@@ -38,7 +38,6 @@ struct rcvmi_confine_entry
   enum rcvmi_confine_kind kind;
   char *source; /* on the host; NULL: MOUNT, DEVICE */
   int fd;       /* MOUNT: of that */
-  int owners;   /* a user namespace that maps the source's owner to the confined user; -1: none is needed */
   char *target; /* absolute, in the new root */
   mode_t type;  /* DEVICE: S_IFCHR or S_IFBLK */
   dev_t device;
@@ -98,6 +97,8 @@ int rcvmi_confine_check_readable (const char *what, const char *path, rcvm_error
    its own; `path` is for messages.  RCVM_E_UNSUPPORTED as rcvmi_confine_add_foreign. */
 int rcvmi_confine_show (const struct rcvmi_confine *c, pid_t pid, int fd, bool read_only, const char *path, const char *target,
                         rcvm_error **err);
+/* The same of a detached mount as it is (open_tree), which stays the caller's; the place is any file of the VMM's. */
+int rcvmi_confine_show_tree (pid_t pid, int tree, const char *target, rcvm_error **err);
 /* And not any more. */
 int rcvmi_confine_hide (pid_t pid, const char *target, rcvm_error **err);
 

@@ -272,11 +272,11 @@ run (struct rcvmi_confine *c, const char *script)
 TEST (test_files)
 {
   int fds = count_fds ();
-  char *dir, *readable = NULL, *foreign = NULL, *text;
+  char *dir, *readable = NULL, *foreign = NULL, *text, by_fd[40];
   struct rcvmi_confine c;
   rcvm_error *e = NULL;
   struct stat st;
-  int place = -1, fd, code;
+  int place = -1, fd, found, code;
   bool mapped;
 
   NEEDS_ROOT ();
@@ -307,13 +307,17 @@ TEST (test_files)
   prepare (&c);
   check_ok (rcvmi_confine_add_place (&c, "/run", 0, &place, &e), e);
   assert_non_null (c.dir = strdup ("/run"));
+  /* What was found by an fd has no other name that could be relied on. */
+  found = open (foreign, O_RDWR | O_CLOEXEC);
+  snprintf (by_fd, sizeof by_fd, "/proc/%d/fd/%d", (int) getpid (), found);
   if (mapped)
-    check_ok (rcvmi_confine_add_foreign (&c, RCVMI_CONFINE_WRITABLE, foreign, "/vm/foreign", &e), e);
+    check_ok (rcvmi_confine_add_foreign (&c, RCVMI_CONFINE_WRITABLE, by_fd, "/vm/foreign", &e), e);
   assert_int_equal (run (&c, mapped ? "echo more >>/vm/foreign && echo made >file" : "echo made >file"), 0);
   fd = openat (place, "file", O_RDONLY | O_CLOEXEC);
   assert_int_equal (fstat (fd, &st), 0);
   assert_int_equal (st.st_uid, c.id);
   close (fd);
+  close (found);
   assert_int_equal (stat (foreign, &st), 0);
   assert_int_equal (st.st_uid, SOMEBODY);
   assert_int_equal (st.st_mode & 07777, 0600);
@@ -412,7 +416,7 @@ TEST (test_show)
     }
   /* There is no such place, and nobody's namespace. */
   assert_int_equal (rcvmi_confine_show (&c, proc.pid, fd, true, file, "/vm/hot9", &e), RCVM_E_NOT_FOUND);
-  check_error (&e, RCVM_E_NOT_FOUND, "vmm", "cannot mount the disk at '/vm/hot9'");
+  check_error (&e, RCVM_E_NOT_FOUND, "vmm", "cannot mount what is shown to the VMM at '/vm/hot9'");
   rcvmi_proc_kill (&proc);
   close (fd);
   close (out);
