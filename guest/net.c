@@ -571,6 +571,13 @@ nic_change (struct nic *n, struct net_interface *i, struct failure *f)
   return netif_configure (the.container_rtnl, n->index, &n->wanted, f);
 }
 
+void
+net_set_hostname (const char *name)
+{
+  free (the.hostname);
+  the.hostname = *name ? strdup (name) : NULL;
+}
+
 int
 net_exchange (struct tlv_reader record, struct failure *f)
 {

@@ -24,6 +24,8 @@ void net_begin (int namespace_fd);
 bool net_is_ready (void);
 /* Of a machine that goes on as another one: a record of an interface, which it has by its N_DEVICE. */
 int net_exchange (struct tlv_reader record, struct failure *f);
+/* What DHCP says of it from now on. */
+void net_set_hostname (const char *name);
 /* Gives leases back: the machine goes down. */
 void net_release (void);
 

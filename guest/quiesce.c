@@ -195,12 +195,15 @@ become (const void *record, size_t len, struct failure *f)
           fail (f, "snapshot", 0, "the random number generator cannot be seeded anew, which a VM from a snapshot needs");
         break;
       case S_HOSTNAME:
+        net_set_hostname (tlv_get_str (&r, &t));
         container_rename (tlv_get_str (&r, &t), f);
         break;
-      case S_NETWORK:
-        net_exchange (tlv_get_record (&t), f);
-        break;
       }
+  /* Those whose addresses come by DHCP ask for them in the new name. */
+  tlv_reader_init (&r, record, len);
+  while (!f->message[0] && tlv_next (&r, &t))
+    if (t.tag == S_NETWORK)
+      net_exchange (tlv_get_record (&t), f);
   if (r.bad)
     fatal ("the agent channel is corrupt (GO_ON)");
 }
