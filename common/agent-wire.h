@@ -217,8 +217,12 @@ enum agent_setup_tag
                         where no mount covers that path */
   S_SERVER = 41,     /* str: an address that the container's network leads to: there volumes "tcp:NAME" are served ... */
   S_SERVER_PORT = 42, /* u32: ... at this port */
-  S_PROGRAM = 43      /* record: E_ARG, E_CWD, E_ENV of the container's process, as far as the program is found by them: FAILED
+  S_PROGRAM = 43,     /* record: E_ARG, E_CWD, E_ENV of the container's process, as far as the program is found by them: FAILED
                          (A_EXIT_CODE 127) in place of READY where it is not there */
+  S_LINK = 44,       /* record: enum agent_net_tag: an interface of the agent's own, which leads to the host and no further: there
+                        volumes "volume:NAME" are served in the place of the tunnel, ... */
+  S_LINK_SERVER = 45, /* str: ... at this address ... */
+  S_LINK_PORT = 46   /* u32: ... and this port */
 };
 
 /*

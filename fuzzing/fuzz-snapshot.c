@@ -32,6 +32,9 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
       for (size_t i = 0; i < s.n_disks; i++)
         if (memchr (s.disks[i].serial, 0, sizeof s.disks[i].serial) == NULL || strchr (s.disks[i].serial, '/'))
           abort ();
+      if (s.depth > RCVMI_SNAPSHOT_DEEP || (s.depth > 0) != (s.parent[0] != 0) || s.parent[0] == '/'
+          || !memchr (s.parent, 0, sizeof s.parent))
+        abort ();
       if (s.n_disks > RCVMI_VMM_DISKS || s.n_nics > RCVMI_VMM_NICS)
         abort ();
     }

@@ -24,6 +24,7 @@
 #include "handoff.h"
 #include "idmap.h"
 #include "kernel.h"
+#include "link.h"
 #include "log.h"
 #include "loop.h"
 #include "machine.h"
@@ -246,10 +247,10 @@ setup_failed (const struct failure *f)
 }
 
 static bool
-volumes_are_wanted (const struct setup *s)
+tunnels_are_wanted (const struct setup *s)
 {
   for (size_t i = 0; i < s->n_mounts; i++)
-    if (mount_is_volume (&s->mounts[i]) || mount_is_share (&s->mounts[i]))
+    if ((mount_is_volume (&s->mounts[i]) && !s->link_server) || mount_is_share (&s->mounts[i]))
       return true;
   return false;
 }
@@ -286,7 +287,7 @@ set_up (struct setup *s, struct failure *f)
   machine_bring_up_loopback ();
   if (await_disks (s, f) < 0)
     return -1;
-  if (volumes_are_wanted (s) && volumes_start (f) < 0)
+  if ((tunnels_are_wanted (s) && volumes_start (f) < 0) || (s->link_server && link_bring_up (&s->link, f) < 0))
     return -1;
   if (cgroup_make (s, f) < 0 || net_setup (s, f) < 0)
     return -1;

@@ -357,7 +357,8 @@ mount_prepare (const struct setup *s, struct setup_mount *m, struct failure *f)
         return fail (f, "mount", EINVAL, "\"%s\" is no place to mount at", m->destination);
       snprintf (dir, sizeof dir, STAGE "/%s", m->destination + 6);
       if (mount_is_volume (m))
-        return mount_volume (dir, m, "127.0.0.1", (unsigned) volumes_port (), f); /* the tunnel's end */
+        return s->link_server ? mount_volume (dir, m, s->link_server, s->link_port, f)
+                              : mount_volume (dir, m, "127.0.0.1", (unsigned) volumes_port (), f); /* the tunnel's end */
       if (mount_needs_network (s, m))
         return mount_volume (dir, m, s->server ? s->server : "", s->server_port, f);
       if (strncmp (m->source, "copy:", 5) == 0)

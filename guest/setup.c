@@ -215,6 +215,15 @@ parse_field (struct setup *s, struct tlv_reader *r, const struct tlv_field *f)
       return parse_idmap (&s->gid_map, &s->n_gid_map, tlv_get_record (f));
     case S_NETWORK:
       return parse_interface (s, tlv_get_record (f));
+    case S_LINK:
+      net_interface_free (&s->link);
+      return net_interface_parse (&s->link, tlv_get_record (f));
+    case S_LINK_SERVER:
+      s->link_server = tlv_get_str (r, f);
+      return true;
+    case S_LINK_PORT:
+      s->link_port = tlv_get_u32 (r, f);
+      return true;
     case S_FILE_STAGE:
       return parse_string (&s->file_stages, &s->n_file_stages, tlv_get_str (r, f));
     case S_MEMORY_COMES:
@@ -299,6 +308,7 @@ setup_free (struct setup *s)
   for (size_t i = 0; i < s->n_interfaces; i++)
     net_interface_free (&s->interfaces[i]);
   free (s->interfaces);
+  net_interface_free (&s->link);
   free (s->mounts);
   free (s->devices);
   free (s->sysctls);

@@ -67,6 +67,9 @@ struct setup
   struct setup_idmap *uid_map;
   struct setup_idmap *gid_map;
   struct net_interface *interfaces;
+  struct net_interface link; /* to the volumes; without a server there is none */
+  const char *link_server;
+  uint32_t link_port;
   const char *server; /* where volumes by TCP are served; NULL: there are none */
   uint32_t server_port;
   const unsigned char *program; /* a record of EXEC's fields: what has to be there; or NULL */

@@ -304,15 +304,20 @@ make_absolute (const char *dir, rcvm_error **err)
 }
 
 RCVM_PUBLIC int
-rcvm_vm_snapshot (rcvm_vm *vm, const char *dir, int leave_running, rcvm_error **err)
+rcvm_vm_snapshot (rcvm_vm *vm, const char *dir, const char *parent, unsigned flags, rcvm_error **err)
 {
   struct tlv_writer w = TLV_WRITER_INIT;
-  autofree char *path = make_absolute (dir, err);
+  autofree char *path = NULL, *below = NULL;
 
-  if (!path)
+  if (flags & ~(unsigned) RCVM_SNAPSHOT_LEAVE_RUNNING)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "the flags %#x of a snapshot are not known", flags);
+  path = make_absolute (dir, err);
+  if (!path || (parent && !(below = make_absolute (parent, err))))
     return RCVM_E_INVALID;
   tlv_put_str (&w, A_MESSAGE, path);
-  tlv_put_u32 (&w, A_ALL, leave_running != 0);
+  tlv_put_u32 (&w, A_ALL, flags & RCVM_SNAPSHOT_LEAVE_RUNNING ? 1 : 0);
+  if (below)
+    tlv_put_str (&w, CONTROL_PARENT, below);
   return rcvmi_handle_ask (vm, CONTROL_SNAPSHOT, &w, err);
 }
 

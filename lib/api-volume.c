@@ -105,7 +105,7 @@ rcvm_volume_options_set_transport (rcvm_volume_options *options, const char *tra
     return code;
   if (transport && (!*transport || strlen (transport) > 31 || strchr (transport, ',')))
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
-                       "'%.60s' is no way to a volume: there are tunnel, tcp and tcp:FIRST-LAST (two ports)", transport);
+                       "'%.60s' is no way to a volume: there are link, tunnel, tcp and tcp:FIRST-LAST (two ports)", transport);
   if (transport && !(copy = strdup (transport)))
     return rcvmi_fail_nomem (err);
   free (options->transport);

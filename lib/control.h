@@ -36,7 +36,7 @@ enum rcvmi_control_frame
   CONTROL_UPDATE = 9,     /* A_MESSAGE: OCI resources as JSON */
   CONTROL_STATS = 10,     /* empty; a JSON frame comes before the OK */
   CONTROL_PROCESSES = 11, /* the same */
-  CONTROL_SNAPSHOT = 13,  /* A_MESSAGE: a directory; A_ALL: 1: it goes on then */
+  CONTROL_SNAPSHOT = 13,  /* A_MESSAGE: a directory; A_ALL: 1: it goes on then; CONTROL_PARENT */
   CONTROL_FLUSH = 12,     /* empty: the root on the host shall be as it is in the VM */
   CONTROL_NET_SHOW = 20,   /* empty; a JSON frame comes before the OK */
   CONTROL_NET_ATTACH = 21, /* A_MESSAGE: name of an interface of the VM's network namespace */
@@ -61,6 +61,11 @@ enum rcvmi_control_disk_tag
   CD_TARGET = 2,   /* str: in the container */
   CD_FSTYPE = 3,   /* str; absent: what is found */
   CD_READONLY = 4  /* u32 */
+};
+
+enum rcvmi_control_snapshot_tag
+{
+  CONTROL_PARENT = 80 /* str: the directory of a snapshot, to which the new one is a difference */
 };
 
 enum rcvmi_control_error_tag

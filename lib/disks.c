@@ -529,7 +529,7 @@ remove_images (const struct rcvmi_disks *d, rcvm_error **err)
   static const char *const names[]
       = { "upper.img",  "upper.img.write-back", "upper.img.known", "upper.img.known.begun", "upper.img.known.new",
           "root.img",   "binds.img",            "copies.json",     "disks.json.new",        "disks.json",
-          RCVMI_PUT_FILE };
+          "memory.img", RCVMI_PUT_FILE };
 
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
     if (unlinkat (d->dir_fd, names[i], 0) < 0 && errno != ENOENT)

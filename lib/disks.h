@@ -11,6 +11,7 @@
  *   copies.img   those of copy volumes, and what the container changes of them
  *   copies.json  where these changes belong
  *   scratch*.img disks that are empty at first
+ *   memory.img   what it has as memory that goes on from a snapshot which is a difference
  *
  * They lie in the data directory, not beside the state: that is a tmpfs, and it does not survive the host's power
  * failure, which the changes do.

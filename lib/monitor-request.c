@@ -350,6 +350,24 @@ parse_numbers (struct numbers *n, const void *data, size_t len, rcvm_error **err
 }
 
 static int
+do_snapshot (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, bool leave_running, rcvm_error **err)
+{
+  struct rcvmi_run_snapshot_order o = { .dir = "", .leave_running = leave_running };
+  struct tlv_reader r;
+  struct tlv_field f;
+
+  tlv_reader_init (&r, data, h->len);
+  while (tlv_next (&r, &f))
+    if (f.tag == A_MESSAGE)
+      o.dir = tlv_get_str (&r, &f);
+    else if (f.tag == CONTROL_PARENT)
+      o.parent = tlv_get_str (&r, &f);
+  if (r.bad)
+    return rcvmi_fail (err, RCVM_E_PROTOCOL, 0, "a request is malformed");
+  return rcvmi_run_snapshot (c->monitor->run, &o, on_request_done, c, err);
+}
+
+static int
 do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const void *data, rcvm_error **err)
 {
   struct rcvmi_run *run = c->monitor->run;
@@ -369,7 +387,7 @@ do_request (struct rcvmi_monitor_client *c, const struct agent_header *h, const 
     }
   c->waits_request = true;
   code = h->type == CONTROL_STATS   ? rcvmi_run_stats (run, on_request_done, c, err)
-         : h->type == CONTROL_SNAPSHOT ? rcvmi_run_snapshot (run, text, n.all, on_request_done, c, err)
+         : h->type == CONTROL_SNAPSHOT ? do_snapshot (c, h, data, n.all, err)
          : h->type == CONTROL_FLUSH ? rcvmi_run_flush (run, on_request_done, c, err)
          : h->type == CONTROL_PAUSE ? rcvmi_run_pause (run, on_request_done, c, err)
                                     : rcvmi_run_update (run, text, on_request_done, c, err);

@@ -23,6 +23,7 @@ rcvmi_net_link_parse (struct nlmsghdr *h, struct rcvmi_net_link *link, unsigned 
 {
   struct nlattr *a[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
   const struct ifinfomsg *m = NLMSG_DATA (h);
+  struct rtnl_link_stats64 stats;
 
   if (h->nlmsg_type != RTM_NEWLINK || nlmsg_parse (h, sizeof *m, a, IFLA_MAX, NULL) < 0 || !a[IFLA_IFNAME])
     return false;
@@ -36,6 +37,11 @@ rcvmi_net_link_parse (struct nlmsghdr *h, struct rcvmi_net_link *link, unsigned 
     link->mtu = nla_get_u32 (a[IFLA_MTU]);
   if (a[IFLA_MASTER])
     link->master = (int) nla_get_u32 (a[IFLA_MASTER]);
+  if (a[IFLA_STATS64] && nla_len (a[IFLA_STATS64]) >= (int) sizeof stats)
+    {
+      memcpy (&stats, nla_data (a[IFLA_STATS64]), sizeof stats);
+      link->received = stats.rx_bytes;
+    }
   if (a[IFLA_IFALIAS])
     nla_strlcpy (link->alias, a[IFLA_IFALIAS], sizeof link->alias);
   if (a[IFLA_LINKINFO] && nla_parse_nested (info, IFLA_INFO_MAX, a[IFLA_LINKINFO], NULL) == 0

@@ -20,6 +20,7 @@ struct rcvmi_net_link
   uint32_t mtu;
   unsigned flags;
   int master;
+  uint64_t received; /* bytes, by the link */
 };
 
 int rcvmi_net_link_get (struct rcvmi_nl *nl, int index, const char *name, struct rcvmi_net_link *link);

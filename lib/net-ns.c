@@ -44,7 +44,7 @@ struct answer
 
 struct child
 {
-  int ns;
+  int ns; /* -1: a new one */
   int socket;
   int (*fn) (void *user, int *fds);
   void *user;
@@ -163,7 +163,7 @@ child_main (void *user)
 
   for (int i = 0; i < RCVMI_NETNS_FDS; i++)
     fds[i] = -1;
-  if (setns (c->ns, CLONE_NEWNET) < 0)
+  if ((c->ns < 0 ? unshare (CLONE_NEWNET) : setns (c->ns, CLONE_NEWNET)) < 0)
     answer.entered = errno;
   else
     answer.result = c->fn (c->user, fds);
@@ -228,11 +228,11 @@ start (struct child *c, void *stack)
   return pid;
 }
 
-int
-rcvmi_netns_run (const struct rcvmi_netns *ns, int (*fn) (void *user, int *fds), void *user, int *fds,
-                 rcvm_error **err)
+/* As rcvmi_netns_run, in the namespace that `ns` is open at; -1: in a new one. */
+static int
+run_in_child (int ns, int (*fn) (void *user, int *fds), void *user, int *fds, rcvm_error **err)
 {
-  struct child c = { .ns = ns->fd, .fn = fn, .user = user };
+  struct child c = { .ns = ns, .fn = fn, .user = user };
   struct answer answer = { 0 };
   int pair[2], errnum;
   void *stack;
@@ -240,8 +240,6 @@ rcvmi_netns_run (const struct rcvmi_netns *ns, int (*fn) (void *user, int *fds),
 
   for (int i = 0; i < RCVMI_NETNS_FDS; i++)
     fds[i] = -1;
-  if (ns->own)
-    return fn (user, fds);
   stack = mmap (NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED)
     return -rcvmi_fail_nomem (err);
@@ -271,10 +269,43 @@ rcvmi_netns_run (const struct rcvmi_netns *ns, int (*fn) (void *user, int *fds),
     }
   if (answer.entered == EPERM)
     return -rcvmi_fail (err, RCVM_E_PERMISSION, EPERM,
-                        "entering a network namespace needs CAP_SYS_ADMIN, which this process has not");
+                        "making or entering a network namespace needs CAP_SYS_ADMIN, which this process has not");
   if (answer.entered)
     return -rcvmi_fail_errno (err, answer.entered, "cannot enter the network namespace");
   return answer.result;
+}
+
+int
+rcvmi_netns_run (const struct rcvmi_netns *ns, int (*fn) (void *user, int *fds), void *user, int *fds,
+                 rcvm_error **err)
+{
+  if (!ns->own)
+    return run_in_child (ns->fd, fn, user, fds, err);
+  for (int i = 0; i < RCVMI_NETNS_FDS; i++)
+    fds[i] = -1;
+  return fn (user, fds);
+}
+
+static int
+open_own (void *user, int *fds)
+{
+  (void) user;
+  fds[0] = open ("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  return fds[0] < 0 ? -errno : 0;
+}
+
+int
+rcvmi_netns_new (struct rcvmi_netns *ns, rcvm_error **err)
+{
+  int fds[RCVMI_NETNS_FDS], code;
+  int r = run_in_child (-1, open_own, NULL, fds, err);
+
+  *ns = RCVMI_NETNS_INIT;
+  if (r != 0)
+    return r > 0 ? -r : rcvmi_fail_errno (err, -r, "cannot open a network namespace that was just made");
+  code = rcvmi_netns_open (ns, NULL, 0, fds[0], err);
+  close (fds[0]);
+  return code;
 }
 
 struct socket_args

@@ -20,6 +20,8 @@ struct rcvmi_netns
 
 /* The first that is set counts: fd >= 0, pid > 0, path; else it is the calling thread's own. */
 int rcvmi_netns_open (struct rcvmi_netns *ns, const char *path, pid_t pid, int fd, rcvm_error **err);
+/* One that nobody else is in, and that is gone when nothing holds it any more. */
+int rcvmi_netns_new (struct rcvmi_netns *ns, rcvm_error **err);
 void rcvmi_netns_close (struct rcvmi_netns *ns);
 
 enum

@@ -345,7 +345,7 @@ put_bind_of_disk (struct rcvmi_plan *plan, const struct parsed *p, const char *p
 static int
 plan_live (struct rcvmi_plan *plan, const struct parsed *p, const char *source, rcvm_error **err)
 {
-  struct rcvmi_volume_flags flags = { .read_only = p->flags & MS_RDONLY, .tcp = plan->binds_by_tcp };
+  struct rcvmi_volume_flags flags = { .read_only = p->flags & MS_RDONLY, .transport = plan->binds_transport };
   char stage[48];
   int rc = rcvmi_plan_add_volume (plan, source, p->destination, &flags, stage, err);
 

@@ -22,7 +22,9 @@ int rcvmi_plan_check_record (const struct tlv_writer *w, const char *what, rcvm_
 int rcvmi_plan_warn (struct rcvmi_plan *plan, rcvm_error **err, const char *fmt, ...)
     __attribute__ ((format (printf, 3, 4)));
 
-/* plan-machine.c: hypervisor, kernel, memory, cpus, root disk size, log level. */
+/* plan-root.c */
+int rcvmi_plan_root (struct rcvmi_plan *plan, const struct rcvmi_options *options, rcvm_error **err);
+/* plan-machine.c: hypervisor, kernel, memory, cpus, log level, and the root. */
 int rcvmi_plan_machine (struct rcvmi_plan *plan, const struct rcvmi_options *options,
                         const struct rcvmi_defaults *defaults, rcvm_error **err);
 
@@ -51,17 +53,25 @@ int rcvmi_plan_mounts (struct rcvmi_plan *plan, const struct rcvmi_options *opti
                        rcvm_error **err);
 
 /* plan-volume.c */
+enum rcvmi_transport
+{
+  RCVMI_TRANSPORT_AUTO, /* the link where the VMM and the host's rights allow one, else the tunnel */
+  RCVMI_TRANSPORT_TUNNEL,
+  RCVMI_TRANSPORT_LINK,
+  RCVMI_TRANSPORT_TCP
+};
+
 struct rcvmi_volume_flags
 {
   bool read_only, squash, notify;
   uint32_t uid, gid, cached;
-  bool transport, tcp; /* whether it says one, and which */
+  enum rcvmi_transport transport;
   uint16_t first_port, last_port;
   bool unfsd; /* serves them, and with them all */
 };
 /* "ro,squash=1000:1000,cached=5" */
 int rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, rcvm_error **err);
-/* "tunnel", "tcp", "tcp:1000-1050"; sets the last three. */
+/* "tunnel", "link", "tcp", "tcp:1000-1050"; sets the transport and the ports. */
 bool rcvmi_plan_parse_transport (const char *text, struct rcvmi_volume_flags *flags);
 /* "own", "unfsd". */
 bool rcvmi_plan_parse_server (const char *text, bool *unfsd);

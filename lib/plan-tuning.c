@@ -131,6 +131,8 @@ rcvmi_plan_tuning (struct rcvmi_plan *plan, const struct rcvmi_defaults *default
     rc = plan_hotplug (plan, err);
   if (rc == 0)
     rc = rcvmi_plan_switch (plan, "RUNCVM_HUGE_PAGES", &t->huge_pages, err);
+  if (rc == 0)
+    rc = rcvmi_plan_switch (plan, "RUNCVM_TRACK_MEMORY", &t->track_memory, err);
   if (rc == 0 && t->huge_pages)
     plan->memory = (plan->memory + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
   if (rc == 0)

@@ -47,8 +47,11 @@ rcvmi_plan_parse_transport (const char *text, struct rcvmi_volume_flags *f)
   const char *rest;
 
   f->first_port = f->last_port = 0;
-  f->transport = f->tcp = strncmp (text, "tcp", 3) == 0;
-  if (f->tcp && text[3] == ':')
+  f->transport = strncmp (text, "tcp", 3) == 0       ? RCVMI_TRANSPORT_TCP
+                 : strcmp (text, "tunnel") == 0 ? RCVMI_TRANSPORT_TUNNEL
+                 : strcmp (text, "link") == 0   ? RCVMI_TRANSPORT_LINK
+                                                : RCVMI_TRANSPORT_AUTO;
+  if (f->transport == RCVMI_TRANSPORT_TCP && text[3] == ':')
     {
       if (!parse_number (text + 4, '-', &first, &rest) || !parse_number (rest, 0, &last, &rest) || first == 0
           || first > last || last > UINT16_MAX)
@@ -57,9 +60,7 @@ rcvmi_plan_parse_transport (const char *text, struct rcvmi_volume_flags *f)
       f->last_port = (uint16_t) last;
       return true;
     }
-  if (f->tcp)
-    return !text[3];
-  return f->transport = strcmp (text, "tunnel") == 0;
+  return f->transport == RCVMI_TRANSPORT_TCP ? !text[3] : f->transport != RCVMI_TRANSPORT_AUTO;
 }
 
 /* One server, one port. */
@@ -130,7 +131,7 @@ rcvmi_plan_parse_volume (const char *options, struct rcvmi_volume_flags *flags, 
     if (!parse_option (o, flags))
       return rcvmi_fail (err, RCVM_E_INVALID, 0,
                          "a volume has no option '%.60s': there are ro, rw, squash=UID:GID, preserve, cached=SECONDS, "
-                         "strict, notify, transport=tunnel, tcp or tcp:FIRST-LAST, and server=own or unfsd",
+                         "strict, notify, transport=link, tunnel, tcp or tcp:FIRST-LAST, and server=own or unfsd",
                          o);
   if (flags->notify && flags->read_only)
     return rcvmi_fail (err, RCVM_E_INVALID, 0,
@@ -146,16 +147,24 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
   struct tlv_writer *w = &plan->setup;
   char name[32], data[128];
   size_t mark;
+  bool tcp = flags->transport == RCVMI_TRANSPORT_TCP;
   int code = rcvmi_plan_take_ports (plan, flags, err);
 
   if (code < 0)
     return code;
   plan->unfsd = plan->unfsd || flags->unfsd;
-  plan->tcp = plan->tcp || flags->tcp;
-  if (plan->unfsd && plan->tcp)
+  plan->tcp = plan->tcp || tcp;
+  plan->link = plan->link || flags->transport == RCVMI_TRANSPORT_LINK;
+  plan->tunnel = plan->tunnel || flags->transport == RCVMI_TRANSPORT_TUNNEL;
+  if (plan->unfsd && (plan->tcp || plan->link))
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "a VM whose volumes unfsd serves reaches them through the tunnel, and not by TCP: leave out "
-                       "'transport=tcp' or 'server=unfsd'");
+                       "a VM whose volumes unfsd serves reaches them through the tunnel, and not by %s: leave out "
+                       "'transport=%s' or 'server=unfsd'",
+                       plan->tcp ? "TCP" : "a link", plan->tcp ? "tcp" : "link");
+  if (plan->link && plan->tunnel)
+    return rcvmi_fail (err, RCVM_E_INVALID, 0,
+                       "the volumes of a VM go through the tunnel or over the link, and not some of them so: leave out "
+                       "'transport=tunnel' or 'transport=link'");
   if (plan->n_volumes == VOLUMES_MAX)
     return rcvmi_fail (err, RCVM_E_SPEC, 0, "a VM can have %d volumes and live bind mounts at most", VOLUMES_MAX);
   all = reallocarray (plan->volumes, plan->n_volumes + 1, sizeof *all);
@@ -164,13 +173,13 @@ rcvmi_plan_add_volume (struct rcvmi_plan *plan, const char *source, const char *
   plan->volumes = all;
   v = &all[plan->n_volumes];
   snprintf (stage, 48, RCVMI_PLAN_VOLUME_STAGE, plan->n_volumes);
-  snprintf (name, sizeof name, "%s:/%zu", flags->tcp ? "tcp" : "volume", plan->n_volumes);
+  snprintf (name, sizeof name, "%s:/%zu", tcp ? "tcp" : "volume", plan->n_volumes);
   *v = (struct rcvmi_plan_volume){ .source = strdup (source),
                                    .destination = strdup (destination),
                                    .read_only = flags->read_only,
                                    .squash = flags->squash,
                                    .notify = flags->notify,
-                                   .tcp = flags->tcp,
+                                   .tcp = tcp,
                                    .uid = flags->uid,
                                    .gid = flags->gid,
                                    .cached = flags->cached };

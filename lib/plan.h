@@ -213,8 +213,9 @@ struct rcvmi_plan
   size_t n_diods;
   struct rcvmi_plan_volume *volumes;
   size_t n_volumes;
-  bool binds_by_tcp;
+  unsigned binds_transport; /* enum rcvmi_transport, of bind mounts */
   bool tcp;   /* there are some by TCP */
+  bool link, tunnel; /* there are some for which that was asked */
   bool unfsd; /* serves them, in place of our own server */
   uint16_t first_port, last_port; /* where the volume server listens for those by TCP; 0: the kernel chooses */
 

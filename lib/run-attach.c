@@ -338,6 +338,17 @@ add_op (struct rcvmi_run *run, struct op *op, rcvm_error **err)
   return 0;
 }
 
+/* Takes what was made; `whole`: there was memory for all of it. */
+static int
+begin (struct rcvmi_run *run, struct op *op, bool whole, rcvm_error **err)
+{
+  int code = whole ? add_op (run, op, err) : rcvmi_fail_nomem (err);
+
+  if (code < 0 && op)
+    free_op (op);
+  return code;
+}
+
 int
 rcvmi_run_disk_attach (struct rcvmi_run *run, const struct rcvmi_run_disk_order *o, rcvmi_run_net_fn done, void *user, rcvm_error **err)
 {
@@ -361,13 +372,8 @@ rcvmi_run_disk_attach (struct rcvmi_run *run, const struct rcvmi_run_disk_order 
                                      .read_only = o->read_only,
                                      .host = RCVMI_HOST_DISK_INIT };
     }
-  if (!op || !op->disk || !op->target || !op->disk->source || !op->disk->target || (o->fstype && !op->disk->fstype))
-    code = rcvmi_fail_nomem (err);
-  else
-    code = add_op (run, op, err);
-  if (code < 0 && op)
-    free_op (op);
-  return code;
+  return begin (run, op,
+                op && op->disk && op->target && op->disk->source && op->disk->target && (!o->fstype || op->disk->fstype), err);
 }
 
 int
@@ -381,13 +387,7 @@ rcvmi_run_disk_detach (struct rcvmi_run *run, const char *target, rcvmi_run_net_
   op = calloc (1, sizeof *op);
   if (op)
     *op = (struct op){ .target = strdup (target), .done = done, .user = user };
-  if (!op || !op->target)
-    code = rcvmi_fail_nomem (err);
-  else
-    code = add_op (run, op, err);
-  if (code < 0 && op)
-    free_op (op);
-  return code;
+  return begin (run, op, op && op->target, err);
 }
 
 void

@@ -275,6 +275,8 @@ rcvmi_run_begin_net (struct rcvmi_run *run, rcvm_error **err)
 
   if (code == 0)
     code = rcvmi_run_listen_volumes (run, err);
+  if (code == 0)
+    code = rcvmi_run_make_link (run, err);
   return code < 0 ? RCVMI_STEP_FAILED : RCVMI_STEP_DONE;
 }
 

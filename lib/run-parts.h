@@ -6,6 +6,8 @@
 #ifndef RCVM_LIB_RUN_PARTS_H
 #define RCVM_LIB_RUN_PARTS_H
 
+#include <netinet/in.h>
+
 #include "run.h"
 
 #include "cgroup.h"
@@ -14,6 +16,7 @@
 #include "plan.h"
 #include "proc.h"
 #include "rootfs.h"
+#include "snapshot.h"
 #include "spec.h"
 #include "template.h"
 #include "vmm.h"
@@ -92,6 +95,7 @@ struct rcvmi_run
   struct rcvmi_run_unfsd *unfsd;      /* NULL: our own server, if any */
   struct rcvmi_run_volumes *volumes; /* NULL: none */
   struct rcvmi_run_listener *listener; /* NULL: none is by TCP */
+  struct rcvmi_run_link *link;         /* NULL: they are by the tunnel, or by TCP */
   int64_t shutdown_extended;         /* ms */
   bool names;                      /* the guest may ask the namespace's name server */
   struct rcvmi_run_query *queries; /* run-names.c */
@@ -107,6 +111,8 @@ struct rcvmi_run
   uint32_t request_number;
   struct rcvmi_run_template *template; /* NULL: none is wanted */
   struct rcvmi_run_snapshot *snapshot; /* NULL: it is not being saved */
+  char machine[RCVMI_SNAPSHOT_ID + 1];     /* of its snapshots; "": not drawn yet */
+  char noted_since[RCVMI_SNAPSHOT_ID + 1]; /* the snapshot since which the VMM notes what changes, if it does; "": none */
   struct rcvmi_run_restore *restore;   /* NULL: it did not come from a snapshot, or goes on already */
   struct rcvmi_vmm vmm;
   bool takes_channels; /* the stage "kernel" has begun */
@@ -277,8 +283,6 @@ void rcvmi_run_volumes_admit (struct rcvmi_run_volumes *v, int fd);
 /* The key of its handles; NULL: there is no server. */
 const uint8_t *rcvmi_run_volumes_key (const struct rcvmi_run *run);
 
-/* run-volumes-tcp.c */
-/* The network is there: for volumes by TCP, the guest is told where they are. */
 /* run-diod.c */
 int rcvmi_run_start_diods (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_diods (struct rcvmi_run *run);
@@ -291,11 +295,22 @@ void rcvmi_run_undo_unfsd (struct rcvmi_run *run);
 /* A connection to it; -1. */
 int rcvmi_run_connect_unfsd (struct rcvmi_run *run);
 
-
-int rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err);
+/* run-listener.c: `fd`, which it takes, listens for IPv4. */
+typedef bool (*rcvmi_run_peer_fn) (const struct rcvmi_run *run, const struct in_addr *peer);
+struct rcvmi_run_listener *rcvmi_run_listener_new (struct rcvmi_run *run, int fd, rcvmi_run_peer_fn is_the_vms, rcvm_error **err);
 /* How many connections came from others than the VM. */
-uint64_t rcvmi_run_refused_by_listener (const struct rcvmi_run *run);
-void rcvmi_run_undo_listener (struct rcvmi_run *run);
+uint64_t rcvmi_run_listener_refused (const struct rcvmi_run_listener *l);
+void rcvmi_run_listener_free (struct rcvmi_run_listener *l);
+
+/* run-volumes-tcp.c: the network is there: for volumes by TCP, the guest is told where they are. */
+int rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err);
+
+/* run-volumes-link.c: an interface for the VM that leads to the volumes and nowhere else, where there can be one. */
+int rcvmi_run_make_link (struct rcvmi_run *run, rcvm_error **err);
+void rcvmi_run_undo_link (struct rcvmi_run *run);
+void rcvmi_run_put_link (const struct rcvmi_run *run, struct rcvmi_vmm_config *config);
+/* Whether the guest has sent anything by it since it was last asked. */
+bool rcvmi_run_link_is_used (struct rcvmi_run *run);
 
 /* run-net.c */
 /* The monitor moves into the container's network namespace, so that others find that by its PID. */
@@ -370,6 +385,7 @@ void rcvmi_run_restored (struct rcvmi_run *run, rcvm_error *err);
 
 /* run-vmm.c */
 int rcvmi_run_configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcvm_error **err);
+int rcvmi_run_choose_vmm (struct rcvmi_run *run, rcvm_error **err);
 int rcvmi_run_start_vmm (struct rcvmi_run *run, rcvm_error **err);
 extern const struct rcvmi_vmm_handler rcvmi_run_vmm_handler;
 enum rcvmi_run_step rcvmi_run_begin_vmm (struct rcvmi_run *run, rcvm_error **err);

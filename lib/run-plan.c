@@ -54,7 +54,7 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   run->state.memory = plan->memory;
   run->state.cpus = plan->cpus;
   /* Before the long work: what cannot boot is said at once, and no image is built for it. */
-  if (rcvmi_vmm_choose (&run->vmm, plan->hypervisor, rcvmi_plan_expects_nics (plan), err) < 0
+  if (rcvmi_run_choose_vmm (run, err) < 0
       || rcvmi_vmm_check_files (plan->kernel, plan->initramfs, plan->memory, err) < 0)
     return RCVMI_STEP_FAILED;
   if ((plan->confinement == RCVMI_CONFINEMENT_OWN || plan->confinement == RCVMI_CONFINEMENT_JAILER) && geteuid () != 0)

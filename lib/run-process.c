@@ -33,10 +33,18 @@ shutdown_timeout (const struct rcvmi_run *run)
 static void
 on_shutdown_timeout (void *user, uint32_t events)
 {
+  struct rcvmi_run *run = user;
+
   (void) events;
-  rcvmi_log_at (((struct rcvmi_run *) user)->log, RCVM_LOG_WARNING, "agent",
-                "the guest did not shut down within %u seconds and is killed", shutdown_timeout (user) / 1000);
-  rcvmi_run_finish_shutdown (user);
+  /* It writes to its volumes yet. */
+  if (rcvmi_run_link_is_used (run))
+    {
+      rcvmi_run_set_timer (run, RCVMI_RUN_SHUTDOWN_TIMEOUT_MS, on_shutdown_timeout);
+      return;
+    }
+  rcvmi_log_at (run->log, RCVM_LOG_WARNING, "agent", "the guest did not shut down within %u seconds and is killed",
+                shutdown_timeout (run) / 1000);
+  rcvmi_run_finish_shutdown (run);
 }
 
 void
@@ -47,6 +55,7 @@ rcvmi_run_begin_shutdown (struct rcvmi_run *run)
   if (run->state.status == RCVM_STATUS_PAUSED)
     rcvmi_run_resume (run, NULL);
   rcvmi_run_undo_live (run);
+  rcvmi_run_link_is_used (run);
   rcvmi_run_set_timer (run, shutdown_timeout (run), on_shutdown_timeout);
   if (rcvmi_agent_shutdown (run->agent, NULL) < 0)
     rcvmi_run_finish_shutdown (run);

@@ -109,6 +109,11 @@ rcvmi_run_begin_restore (struct rcvmi_run *run, rcvm_error **err)
   r->dir = steal_ptr (run->options.snapshot);
   code = rcvmi_snapshot_read (&r->s, r->dir, &made, err);
   if (code == 0)
+    {
+      snprintf (run->machine, sizeof run->machine, "%s", r->s.machine);
+      snprintf (run->noted_since, sizeof run->noted_since, "%s", r->s.id);
+    }
+  if (code == 0)
     code = merge (run, &made, err);
   rcvmi_options_clear (&made);
   return code;
@@ -175,6 +180,22 @@ restore_disk (struct rcvmi_run *run, const char *serial, rcvm_error **err)
   return from ? rcvmi_snapshot_copy (from, to, NULL, err) : rcvmi_fail_nomem (err);
 }
 
+/* That of a difference is put together, for this VM alone. */
+static char *
+memory_path (const struct rcvmi_run *run)
+{
+  return run->restore->s.depth ? rcvmi_snapshot_path (run->disks.dir, "memory.img") : rcvmi_snapshot_path (run->restore->dir, "memory");
+}
+
+static int
+restore_memory (struct rcvmi_run *run, rcvm_error **err)
+{
+  const struct rcvmi_run_restore *r = run->restore;
+  autofree char *path = memory_path (run);
+
+  return path ? rcvmi_snapshot_memory_put (r->dir, r->s.digest, path, O_CREAT | O_EXCL, err) : rcvmi_fail_nomem (err);
+}
+
 int
 rcvmi_run_restore_disks (struct rcvmi_run *run, struct rcvmi_cache_entry *base, rcvm_error **err)
 {
@@ -186,6 +207,8 @@ rcvmi_run_restore_disks (struct rcvmi_run *run, struct rcvmi_cache_entry *base, 
 
   for (size_t i = 0; code == 0 && i < s->n_disks; i++)
     code = restore_disk (run, s->disks[i].serial, err);
+  if (code == 0 && s->depth)
+    code = restore_memory (run, err);
   if (code < 0 || run->plan->root_disk == RCVMI_ROOT_SINGLE)
     return code;
   if (!s->base[0])
@@ -225,7 +248,7 @@ rcvmi_run_put_restore (struct rcvmi_run *run, struct rcvmi_vmm_config *config, r
   if (code < 0)
     return code;
   free (r->memory);
-  r->memory = rcvmi_snapshot_path (r->dir, "memory");
+  r->memory = memory_path (run);
   state = rcvmi_snapshot_path (r->dir, "state");
   if (!r->memory || !state)
     return rcvmi_fail_nomem (err);

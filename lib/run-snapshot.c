@@ -2,7 +2,9 @@
 /*
  * A container that runs is written into a directory, and goes on or ends (docs/snapshots.md).
  *
- *   the monitor   what can be refused is; a directory beside the place; its files are the VMM's to write to
+ *   the monitor   what can be refused is; a directory beside the place
+ *   a worker      for a difference of which the VMM knows what has changed: the memory of the snapshot below is copied there
+ *   the monitor   its files are the VMM's to write to
  *   the guest     is quiet: its processes stand still, and nothing is under way in the channels
  *   a worker      pauses, saves, copies the disks, lets it go on; then writes the rest, and puts the directory in its place
  *   the guest     connects once more, is told the time, and its processes go on
@@ -12,6 +14,7 @@
 #define RCVMI_STAGE "snapshot"
 #include "run-parts.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,12 +37,26 @@ struct rcvmi_run_snapshot
   struct rcvmi_worker worker;
   struct rcvmi_snapshot s;
   char *place, *temp;
+  char *parent; /* NULL: it is whole */
+  bool noted;   /* the VMM has noted what has changed since the parent, and no more than that is written */
   char *paths[RCVMI_VMM_DISKS]; /* of s.disks */
   bool leave_running, saved, gone_on, answered;
   rcvm_error *error;
   rcvmi_run_json_fn done;
   void *user;
 };
+
+/* Whoever buries a dead monitor removes what it had begun. */
+static int
+remember_temp (struct rcvmi_run *run, const char *temp, rcvm_error **err)
+{
+  bool had = run->state.saving != NULL;
+
+  free (steal_ptr (run->state.saving));
+  if (temp && !(run->state.saving = strdup (temp)))
+    return rcvmi_fail_nomem (err);
+  return had || temp ? rcvmi_run_save (run, err) : 0;
+}
 
 static void
 finish (struct rcvmi_run *run)
@@ -49,6 +66,7 @@ finish (struct rcvmi_run *run)
   rcvmi_run_stop_worker (&n->worker);
   if (n->error && n->temp)
     rcvmi_snapshot_discard (n->temp);
+  remember_temp (run, NULL, NULL);
   if (n->done)
     n->done (n->user, NULL, n->error);
   else
@@ -56,6 +74,7 @@ finish (struct rcvmi_run *run)
   for (size_t i = 0; i < RCVMI_VMM_DISKS; i++)
     free (n->paths[i]);
   free (n->place);
+  free (n->parent);
   free (n->temp);
   free (n);
 }
@@ -99,6 +118,16 @@ copy_disks (struct rcvmi_run_snapshot *n, rcvm_error **err)
   return code;
 }
 
+static int
+copy_parent (void *user, rcvm_error **err)
+{
+  const struct rcvmi_run *run = user;
+  const struct rcvmi_run_snapshot *n = run->snapshot;
+  autofree char *path = rcvmi_snapshot_path (n->temp, "memory");
+
+  return path ? rcvmi_snapshot_memory_put (n->parent, n->s.parent_digest, path, 0, err) : rcvmi_fail_nomem (err);
+}
+
 /* Once: a VM that runs and is told to go on waits for its guest to take an event of vsock that never comes. */
 static int
 go_on (struct rcvmi_run *run, int code, rcvm_error **err)
@@ -118,7 +147,7 @@ save (void *user, rcvm_error **err)
   struct rcvmi_run *run = user;
   struct rcvmi_run_snapshot *n = run->snapshot;
   rcvm_error *e = NULL;
-  int code = run->vmm.ops->save_running (&e);
+  int code = run->vmm.ops->save_running (n->noted, &e);
   bool goes_on;
 
   if (code == 0)
@@ -128,7 +157,7 @@ save (void *user, rcvm_error **err)
   if (goes_on)
     code = go_on (run, code, &e);
   if (code == 0)
-    code = rcvmi_snapshot_publish (&n->s, n->temp, n->place, &run->options, &e);
+    code = rcvmi_snapshot_publish (&n->s, n->temp, n->place, n->parent, &run->options, &e);
   if (code < 0 && !goes_on)
     code = go_on (run, code, &e);
   return code < 0 ? rcvmi_error_pass (err, e) : 0;
@@ -169,6 +198,8 @@ on_saved (void *user, uint32_t events)
   code = rcvmi_run_end_worker (&n->worker, "the worker that saves the VM", &n->error);
   run->vmm.ops->withdraw (&run->vmm);
   n->saved = true;
+  if (code == 0)
+    snprintf (run->noted_since, sizeof run->noted_since, "%s", n->s.id);
   if (code < 0 || n->leave_running)
     {
       check_all_done (run);
@@ -196,6 +227,8 @@ rcvmi_run_quiesced (void *user, rcvm_error *err)
       rcvmi_run_hold_requests (run);
       rcvmi_run_hold_live (run);
       rcvmi_agent_save (run->agent, &n->s.streams);
+      /* What was noted is forgotten once it is written, whatever becomes of that. */
+      run->noted_since[0] = 0;
       if (rcvmi_run_start_worker (run, &n->worker, save, run->vmm.ops->control (&run->vmm), on_saved, &err) == 0)
         return;
       /* Nobody has touched the connection. */
@@ -319,6 +352,13 @@ fill (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error *
       if (!n->paths[n->s.n_disks++])
         code = rcvmi_fail_nomem (err);
     }
+  if (!run->machine[0])
+    rcvmi_snapshot_draw_id (run->machine);
+  snprintf (n->s.machine, sizeof n->s.machine, "%s", run->machine);
+  rcvmi_snapshot_draw_id (n->s.id);
+  if (code == 0 && n->parent)
+    code = rcvmi_snapshot_descend (&n->s, n->place, n->parent, err);
+  n->noted = n->parent && config->tuning.track_memory && strcmp (run->noted_since, n->s.parent_id) == 0;
   n->s.guest_pid = run->hooks.guest_pid;
   n->s.has_key = key != NULL;
   if (key)
@@ -327,18 +367,23 @@ fill (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error *
 }
 
 static int
-begin (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error **err)
+check_state (const struct rcvmi_run *run, rcvm_error **err)
+{
+  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that runs can be saved", run->options.id,
+                       rcvm_status_name (run->state.status));
+  if (rcvmi_run_is_flushing (run) || run->hooks.worker.proc.pid > 0)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is being written back, or its hooks run: try again", run->options.id);
+  return 0;
+}
+
+static int
+begin_quiesce (struct rcvmi_run *run, rcvm_error **err)
 {
   struct rcvmi_run_snapshot *n = run->snapshot;
-  autofree char *memory = NULL, *state = NULL;
-  int code = fill (run, config, err);
+  autofree char *memory = rcvmi_snapshot_path (n->temp, "memory"), *state = rcvmi_snapshot_path (n->temp, "state");
+  int code;
 
-  if (code == 0)
-    code = rcvmi_snapshot_begin (n->place, &n->temp, err);
-  if (code < 0)
-    return code;
-  memory = rcvmi_snapshot_path (n->temp, "memory");
-  state = rcvmi_snapshot_path (n->temp, "state");
   if (!memory || !state)
     return rcvmi_fail_nomem (err);
   code = run->vmm.ops->offer (&run->vmm, memory, state, err);
@@ -349,23 +394,64 @@ begin (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error 
     code = rcvmi_agent_quiesce (run->agent, 0, err);
   if (code < 0)
     run->vmm.ops->withdraw (&run->vmm);
+  else
+    rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_too_late);
   return code;
 }
 
+static void
+on_parent_copied (void *user, uint32_t events)
+{
+  struct rcvmi_run *run = user;
+  struct rcvmi_run_snapshot *n = run->snapshot;
+  int code = rcvmi_run_end_worker (&n->worker, "the worker that copies the snapshot below", &n->error);
+
+  (void) events;
+  if (code == 0)
+    code = check_state (run, &n->error);
+  if (code == 0)
+    code = begin_quiesce (run, &n->error);
+  if (code < 0)
+    finish (run);
+}
+
+static int
+begin (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error **err)
+{
+  struct rcvmi_run_snapshot *n = run->snapshot;
+  int code = fill (run, config, err);
+
+  if (code == 0)
+    code = rcvmi_snapshot_name (n->place, &n->temp, err);
+  if (code == 0)
+    code = remember_temp (run, n->temp, err);
+  if (code == 0)
+    code = rcvmi_snapshot_begin (n->temp, err);
+  if (code < 0)
+    return code;
+  if (n->parent)
+    rcvmi_log_at (run->log, RCVM_LOG_INFO, "snapshot", n->noted ? "the VMM writes what it has noted as changed since '%s'"
+                                                                : "the VMM has not noted what has changed since '%s': all is written, and compared",
+                  n->parent);
+  if (n->noted)
+    return rcvmi_run_start_worker (run, &n->worker, copy_parent, -1, on_parent_copied, err);
+  return begin_quiesce (run, err);
+}
+
 int
-rcvmi_run_snapshot (struct rcvmi_run *run, const char *dir, bool leave_running, rcvmi_run_json_fn done, void *user, rcvm_error **err)
+rcvmi_run_snapshot (struct rcvmi_run *run, const struct rcvmi_run_snapshot_order *order, rcvmi_run_json_fn done, void *user, rcvm_error **err)
 {
   struct rcvmi_vmm_config config;
   struct rcvmi_run_snapshot *n;
   int code;
 
-  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that runs can be saved", run->options.id,
-                       rcvm_status_name (run->state.status));
-  if (run->snapshot || rcvmi_run_is_flushing (run) || run->hooks.worker.proc.pid > 0)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is being saved or written back, or its hooks run: try again", run->options.id);
-  if (dir[0] != '/')
-    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.200s' is no absolute path", dir);
+  if (run->snapshot)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is being saved: try again when that is done", run->options.id);
+  code = check_state (run, err);
+  if (code < 0)
+    return code;
+  if (order->dir[0] != '/' || (order->parent && order->parent[0] != '/'))
+    return rcvmi_fail (err, RCVM_E_INVALID, 0, "'%.200s' is no absolute path", order->dir[0] != '/' ? order->dir : order->parent);
   code = rcvmi_vmm_check_save (&run->vmm, err);
   if (code == 0)
     code = rcvmi_run_configure (run, &config, err);
@@ -376,9 +462,10 @@ rcvmi_run_snapshot (struct rcvmi_run *run, const char *dir, bool leave_running, 
   n = run->snapshot = calloc (1, sizeof *n);
   if (!n)
     return rcvmi_fail_nomem (err);
-  *n = (struct rcvmi_run_snapshot){ .worker = { .proc = RCVMI_PROC_INIT, .error_fd = -1 }, .leave_running = leave_running };
-  n->place = strdup (dir);
-  code = n->place ? begin (run, &config, &n->error) : rcvmi_fail_nomem (&n->error);
+  *n = (struct rcvmi_run_snapshot){ .worker = { .proc = RCVMI_PROC_INIT, .error_fd = -1 }, .leave_running = order->leave_running };
+  n->place = strdup (order->dir);
+  n->parent = order->parent ? strdup (order->parent) : NULL;
+  code = n->place && (n->parent || !order->parent) ? begin (run, &config, &n->error) : rcvmi_fail_nomem (&n->error);
   if (code < 0)
     {
       rcvm_error *e = NULL;
@@ -390,6 +477,5 @@ rcvmi_run_snapshot (struct rcvmi_run *run, const char *dir, bool leave_running, 
     }
   n->done = done;
   n->user = user;
-  rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_too_late);
   return 0;
 }

@@ -37,6 +37,17 @@ on_vmm_running (void *user)
   rcvmi_run_advance (user);
 }
 
+int
+rcvmi_run_choose_vmm (struct rcvmi_run *run, rcvm_error **err)
+{
+  const struct rcvmi_plan *plan = run->plan;
+
+  return rcvmi_vmm_choose (&run->vmm, plan->hypervisor,
+                           (rcvmi_plan_expects_nics (plan) ? RCVMI_VMM_NEEDS_MORE_NICS : 0)
+                               | (plan->n_shares ? RCVMI_VMM_NEEDS_VIRTIOFS : 0) | (plan->link ? RCVMI_VMM_NEEDS_LINK : 0),
+                           err);
+}
+
 /* What the template could not, another process of the VMM does from the beginning. */
 static void
 boot_after_all (struct rcvmi_run *run)
@@ -44,7 +55,7 @@ boot_after_all (struct rcvmi_run *run)
   rcvm_error *e = NULL;
 
   rcvmi_vmm_stop (&run->vmm);
-  if (rcvmi_vmm_choose (&run->vmm, run->plan->hypervisor, rcvmi_plan_expects_nics (run->plan), &e) < 0 || rcvmi_run_start_vmm (run, &e) < 0)
+  if (rcvmi_run_choose_vmm (run, &e) < 0 || rcvmi_run_start_vmm (run, &e) < 0)
     rcvmi_run_fail (run, e);
 }
 
@@ -119,7 +130,7 @@ rcvmi_run_configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcv
     .cpus = run->plan->cpus,
     .balloon = run->plan->balloon,
     .tuning = run->plan->tuning,
-    .volumes = run->plan->n_volumes + run->plan->n_diods > 0,
+    .volumes = (run->link ? 0 : run->plan->n_volumes) + run->plan->n_diods > 0,
     .verbose = run->options.log_level >= RCVM_LOG_DEBUG,
   };
 
@@ -127,6 +138,7 @@ rcvmi_run_configure (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rcv
     return RCVM_E_HOST;
   put_disks (run, config);
   rcvmi_run_put_shares (run, config);
+  rcvmi_run_put_link (run, config);
   return rcvmi_run_net_config (run, config, err);
 }
 
@@ -180,12 +192,13 @@ rcvmi_run_undo_vmm (struct rcvmi_run *run)
 /* Stage "kernel": boots until the agent says hello. */
 
 static void
-on_boot_timeout (void *user)
+on_boot_timeout (void *user, uint32_t events)
 {
   struct rcvmi_run *run = user;
   rcvm_error *e = NULL;
   char line[400];
 
+  (void) events;
   rcvmi_run_doubt_template (run);
   rcvmi_vmm_last_words (&run->vmm, line, sizeof line);
   rcvmi_fail_at (&e, "agent", RCVM_E_TIMEOUT, 0, "the guest's agent said nothing for %d seconds%s%s",
@@ -218,7 +231,7 @@ on_boot_look (void *user, uint32_t events)
   if (rcvmi_clock_ms () - run->boot_began_ms >= RCVMI_RUN_BOOT_TIMEOUT_MS
       || (used <= STANDSTILL_MS && run->boot_resets == MAX_RESETS))
     {
-      on_boot_timeout (run);
+      on_boot_timeout (run, 0);
       return;
     }
   if (used <= STANDSTILL_MS && run->vmm.ops->reset && strcmp (run->vmm.accel, "tcg") == 0)
@@ -238,6 +251,7 @@ static void
 on_hello (void *user, const char *kernel, uint64_t boot_usec)
 {
   struct rcvmi_run *run = user;
+  int64_t left;
 
   (void) boot_usec;
   if (run->snapshot)
@@ -245,6 +259,9 @@ on_hello (void *user, const char *kernel, uint64_t boot_usec)
       rcvmi_run_snapshot_returned (run);
       return;
     }
+  /* It has booted, and may wait for something else. */
+  left = run->boot_began_ms + RCVMI_RUN_BOOT_TIMEOUT_MS - rcvmi_clock_ms ();
+  rcvmi_run_set_timer (run, left > 0 ? (unsigned) left : 1, on_boot_timeout);
   free (run->state.kernel);
   run->state.kernel = strdup (kernel);
   rcvmi_run_advance (run);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Volumes by TCP: the monitor listens at the address at which the guest reaches this host over its network, and
- * passes the connections of the VM's own kernel on to the volume server, which has no socket that others could find.
+ * Volumes by TCP: the monitor listens at the address at which the guest reaches this host over its network, for connections of the
+ * VM's own kernel.
  */
 #include "config.h"
 
@@ -11,7 +11,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -23,62 +22,19 @@
 #include "err.h"
 #include "net-ns.h"
 
-struct rcvmi_run_listener
-{
-  struct rcvmi_run *run;
-  int fd;
-  struct rcvmi_ev_source *source;
-  uint64_t refused;
-};
-
-/* Who asks. */
-
 static bool
-is_the_vms (const struct rcvmi_run *run, const struct sockaddr_in *peer)
+is_the_vms (const struct rcvmi_run *run, const struct in_addr *peer)
 {
-  /* A port that takes privileges: the kernel's client has one, an ordinary process of the container has not. */
-  if (peer->sin_family != AF_INET || ntohs (peer->sin_port) >= IPPORT_RESERVED)
-    return false;
   for (size_t i = 0; run->net && i < rcvmi_net_count (run->net); i++)
     {
       const struct rcvmi_net_if *guest = &rcvmi_net_get (run->net, i)->guest;
 
       for (size_t k = 0; k < guest->n_addrs; k++)
-        if (guest->addrs[k].ip.family == AF_INET && memcmp (guest->addrs[k].ip.bytes, &peer->sin_addr, 4) == 0)
+        if (guest->addrs[k].ip.family == AF_INET && memcmp (guest->addrs[k].ip.bytes, peer, 4) == 0)
           return true;
     }
   return false;
 }
-
-static void
-on_connection (void *user, uint32_t events)
-{
-  struct rcvmi_run_listener *l = user;
-  struct sockaddr_in peer = { 0 };
-  socklen_t len = sizeof peer;
-  char text[INET_ADDRSTRLEN] = "";
-  int fd = accept4 (l->fd, (struct sockaddr *) &peer, &len, SOCK_CLOEXEC), one = 1;
-
-  (void) events;
-  if (fd < 0)
-    return;
-  if (is_the_vms (l->run, &peer))
-    {
-      setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-      setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-      rcvmi_run_volumes_admit (l->run->volumes, fd);
-      return;
-    }
-  close (fd);
-  /* Once: whoever knocks is not to fill the log. */
-  if (l->refused++ == 0)
-    rcvmi_log_at (l->run->log, RCVM_LOG_WARNING, "volumes",
-                  "a connection to the volumes from %s, port %u, which is not this VM's kernel, was refused; "
-                  "others will be, too",
-                  inet_ntop (AF_INET, &peer.sin_addr, text, sizeof text), (unsigned) ntohs (peer.sin_port));
-}
-
-/* Where. */
 
 static const struct rcvmi_net_ip *
 first_ipv4 (const struct rcvmi_net_if *i)
@@ -199,7 +155,6 @@ rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err)
 {
   struct tlv_writer *w = &run->plan->setup;
   struct sockaddr_in at = { .sin_family = AF_INET };
-  struct rcvmi_run_listener *l;
   char text[INET_ADDRSTRLEN];
   size_t i = 0;
   int fd;
@@ -211,38 +166,12 @@ rcvmi_run_listen_volumes (struct rcvmi_run *run, rcvm_error **err)
   fd = listen_there (run, run->plan->volumes[i].destination, &at, err);
   if (fd < 0)
     return fd;
-  l = run->listener = calloc (1, sizeof *l);
-  if (!l)
-    {
-      close (fd);
-      return rcvmi_fail_nomem (err);
-    }
-  *l = (struct rcvmi_run_listener){ .run = run, .fd = fd };
-  l->source = rcvmi_ev_add (run->ev, fd, EPOLLIN, on_connection, l, err);
-  if (!l->source)
+  run->listener = rcvmi_run_listener_new (run, fd, is_the_vms, err);
+  if (!run->listener)
     return RCVM_E_SYSTEM;
   tlv_put_str (w, S_SERVER, inet_ntop (AF_INET, &at.sin_addr, text, sizeof text));
   tlv_put_u32 (w, S_SERVER_PORT, ntohs (at.sin_port));
   rcvmi_log_at (run->log, RCVM_LOG_INFO, "volumes", "the VM reaches its volumes at %s, port %u", text,
                 (unsigned) ntohs (at.sin_port));
   return w->failed ? rcvmi_fail_nomem (err) : 0;
-}
-
-uint64_t
-rcvmi_run_refused_by_listener (const struct rcvmi_run *run)
-{
-  return run->listener ? run->listener->refused : 0;
-}
-
-void
-rcvmi_run_undo_listener (struct rcvmi_run *run)
-{
-  struct rcvmi_run_listener *l = run->listener;
-
-  if (!l)
-    return;
-  run->listener = NULL;
-  rcvmi_ev_remove (l->source);
-  close (l->fd);
-  free (l);
 }

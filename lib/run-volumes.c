@@ -287,7 +287,7 @@ on_reply (struct rcvmi_run_volumes *v, uint32_t id, const struct tlv_field *figu
     q = q->next;
   if (!q || !figures->data)
     return;
-  json = rcvmi_volume_figures_json (v->run->plan, figures, v->restarts, rcvmi_run_refused_by_listener (v->run), &e);
+  json = rcvmi_volume_figures_json (v->run->plan, v->run->link, figures, v->restarts, rcvmi_run_listener_refused (v->run->listener), &e);
   finish_request (v, q, json, e);
   free (json);
 }
@@ -552,7 +552,8 @@ rcvmi_run_undo_volumes (struct rcvmi_run *run)
   if (!v)
     return;
   run->volumes = NULL;
-  rcvmi_run_undo_listener (run);
+  rcvmi_run_listener_free (steal_ptr (run->listener));
+  rcvmi_run_undo_link (run);
   rcvmi_run_undo_diods (run);
   rcvmi_run_undo_unfsd (run);
   rcvmi_tunnels_free (v->tunnels);
@@ -649,7 +650,7 @@ rcvmi_run_volumes_show (struct rcvmi_run *run, rcvmi_run_net_fn done, void *user
   /* That one counts nothing. */
   if (run->unfsd)
     {
-      autofree char *json = rcvmi_volume_figures_json (run->plan, NULL, 0, 0, err);
+      autofree char *json = rcvmi_volume_figures_json (run->plan, false, NULL, 0, 0, err);
 
       if (!json)
         return RCVM_E_NOMEM;

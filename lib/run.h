@@ -88,7 +88,13 @@ void rcvmi_run_flush_forget (struct rcvmi_run *run, void *user);
 bool rcvmi_run_puts_first (struct rcvmi_run *run, void (*done) (void *user), void *user);
 void rcvmi_run_puts_forget (struct rcvmi_run *run, void *user);
 /* Saves it into the directory, which is new or empty; then it goes on, or ends. */
-int rcvmi_run_snapshot (struct rcvmi_run *run, const char *dir, bool leave_running, rcvmi_run_json_fn done, void *user, rcvm_error **err);
+struct rcvmi_run_snapshot_order
+{
+  const char *dir;    /* absolute */
+  const char *parent; /* absolute; NULL: it is no difference */
+  bool leave_running;
+};
+int rcvmi_run_snapshot (struct rcvmi_run *run, const struct rcvmi_run_snapshot_order *order, rcvmi_run_json_fn done, void *user, rcvm_error **err);
 void rcvmi_run_snapshot_forget (struct rcvmi_run *run, void *user);
 /* `json`: OCI resources. */
 int rcvmi_run_update (struct rcvmi_run *run, const char *json, rcvmi_run_json_fn done, void *user, rcvm_error **err);

@@ -29,6 +29,7 @@ rcvmi_state_clear (struct rcvmi_state *s)
   free (s->kernel);
   free (s->cgroup);
   free (s->poststop);
+  free (s->saving);
   free (s->network);
   rcvm_error_free (s->error);
   *s = (struct rcvmi_state){ .status = RCVM_STATUS_NEW };
@@ -92,6 +93,7 @@ ours_to_json (struct rcvmi_json *b, const struct rcvmi_state *s, bool for_disk)
       rcvmi_json_put_int (b, o, "vmmStart", (int64_t) s->vmm_start);
       rcvmi_json_put_str (b, o, "cgroup", s->cgroup);
       rcvmi_json_put_str (b, o, "poststop", s->poststop);
+      rcvmi_json_put_str (b, o, "saving", s->saving);
       rcvmi_json_put_str (b, o, "network", s->network);
     }
   if (s->created)
@@ -246,6 +248,7 @@ read_ours (struct reader *r, struct rcvmi_state *s, struct json_object *o)
   s->vmm_start = (unsigned long long) get_int (o, "vmmStart", 0, INT64_MAX);
   s->cgroup = get_str (r, o, "cgroup");
   s->poststop = get_str (r, o, "poststop");
+  s->saving = get_str (r, o, "saving");
   s->network = get_str (r, o, "network");
   s->created = get_int (o, "created", 0, INT64_MAX);
   s->started = get_int (o, "started", 0, INT64_MAX);

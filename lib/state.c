@@ -20,6 +20,7 @@
 #include "net.h"
 #include "plan.h"
 #include "proc.h"
+#include "snapshot.h"
 
 enum
 {
@@ -278,6 +279,9 @@ clean_outside (struct rcvmi_state *s)
   if (s->cgroup)
     rcvmi_cgroup_remove_record (s->cgroup, NULL);
   free (steal_ptr (s->cgroup));
+  if (s->saving)
+    rcvmi_snapshot_discard (s->saving);
+  free (steal_ptr (s->saving));
 }
 
 /* The monitor is dead and has left this. */

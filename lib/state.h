@@ -65,6 +65,7 @@ struct rcvmi_state
   size_t n_phases;
   char *cgroup;  /* on disk only: what removes the container's cgroup (rcvmi_cgroup_remove_record), or NULL */
   char *poststop; /* on disk only: the hooks for after its deletion, as JSON (rcvmi_spec_hooks_to_json), or NULL */
+  char *saving;  /* on disk only: the directory of a snapshot that is not in its place yet, or NULL */
   char *network; /* on disk only: what undoes the host's half of the network (rcvmi_net_undo_record), or NULL */
 };
 

@@ -15,6 +15,7 @@ struct rcvmi_tuning
   uint64_t net_bandwidth;  /* bytes a second, for each interface and direction; 0: no limit */
   bool huge_pages;         /* the guest's memory is of pages of 2 MiB, reserved on the host */
   bool async_io;           /* disks by io_uring */
+  bool track_memory;       /* the VMM notes what the guest writes to, for snapshots that are differences */
   char *cpu_template;      /* Firecracker's: a name, or the path of a JSON file; NULL: none */
 };
 

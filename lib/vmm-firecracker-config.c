@@ -103,22 +103,54 @@ put_bool (struct object *b, const char *name, bool value)
   put (b, name, json_object_new_boolean (value));
 }
 
-/* A bucket of tokens: refilled every 100 ms, so that a burst stays short, where that makes enough of them. */
 static void
-put_rate (struct object *b, const char *name, uint64_t per_second)
+put_bucket (struct object *b, const char *name, uint64_t size, uint64_t ms)
 {
-  enum { MANY = 10000 };
-  uint64_t ms = per_second < MANY ? 1000 : 100;
   struct object bucket = new_object ();
 
-  put_int (&bucket, "size", per_second * ms / 1000);
+  put_int (&bucket, "size", size);
   put_int (&bucket, "refill_time", ms);
   put (b, name, bucket.failed ? NULL : steal_ptr (bucket.o));
   json_object_put (bucket.o);
 }
 
+/* Refilled every 100 ms, so that a burst stays short.  But one request that takes more than a full bucket has makes Firecracker wait for
+   what it lacks in whole milliseconds, and if that is less than one, for ever.  So either the bucket has room for the largest request, or
+   what is lacking, which is whole sectors, is worth a millisecond. */
 static void
-put_limiter (struct object *b, const char *name, uint64_t bandwidth, uint64_t ops)
+put_bandwidth (struct object *b, uint64_t per_second, uint64_t largest, uint64_t unit)
+{
+  enum { MS = 100, SECOND = 1000, ENOUGH = 900 /* of which one is more than a thousandth */ };
+  uint64_t size = per_second * MS / SECOND;
+
+  if (per_second < unit * ENOUGH)
+    size = (size / unit + 1) * unit;
+  else if (size < largest)
+    size = largest;
+  put_bucket (b, "bandwidth", size, size * SECOND / per_second);
+}
+
+static void
+put_ops (struct object *b, uint64_t per_second)
+{
+  enum { MANY = 10000 };
+  uint64_t ms = per_second < MANY ? 1000 : 100;
+
+  put_bucket (b, "ops", per_second * ms / 1000, ms);
+}
+
+/* What one request takes: of a disk, what Linux asks for at most (BLK_DEF_MAX_SECTORS), and in what it is counted; of an interface, any
+   number of bytes up to a packet that is not cut yet, with its headers. */
+enum
+{
+  DISK_LARGEST = 1280 * 1024,
+  DISK_UNIT = 512,
+  NIC_LARGEST = 65536 + 256,
+  NIC_UNIT = 0
+};
+
+static void
+put_limiter (struct object *b, const char *name, uint64_t bandwidth, uint64_t ops, uint64_t largest, uint64_t unit)
 {
   struct object limiter;
 
@@ -126,9 +158,9 @@ put_limiter (struct object *b, const char *name, uint64_t bandwidth, uint64_t op
     return;
   limiter = new_object ();
   if (bandwidth)
-    put_rate (&limiter, "bandwidth", bandwidth);
+    put_bandwidth (&limiter, bandwidth, largest, unit);
   if (ops)
-    put_rate (&limiter, "ops", ops);
+    put_ops (&limiter, ops);
   put (b, name, limiter.failed ? NULL : steal_ptr (limiter.o));
   json_object_put (limiter.o);
 }
@@ -197,6 +229,8 @@ put_machine (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
   put_int (&b, "vcpu_count", c->cpus);
   put_int (&b, "mem_size_mib", c->memory / MIB);
   put_bool (&b, "smt", false);
+  if (c->tuning.track_memory)
+    put_bool (&b, "track_dirty_pages", true);
   if (c->tuning.huge_pages)
     put_string (&b, "huge_pages", "2M");
   if (c->tuning.cpu_template && !is_file (c->tuning.cpu_template))
@@ -218,7 +252,7 @@ put_drive (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_disk *d, const st
   /* What the guest flushes is on the host's disk then, where it is to outlive the VM. */
   put_string (&b, "cache_type", d->readonly || d->passing ? "Unsafe" : "Writeback");
   put_string (&b, "io_engine", t->async_io ? "Async" : "Sync");
-  put_limiter (&b, "rate_limiter", t->disk_bandwidth, t->disk_ops);
+  put_limiter (&b, "rate_limiter", t->disk_bandwidth, t->disk_ops, DISK_LARGEST, DISK_UNIT);
   snprintf (path, sizeof path, "/drives/%s", d->serial);
   snprintf (what, sizeof what, "the drive '%s'", d->serial);
   request (r, path, &b, what);
@@ -268,8 +302,8 @@ rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, un
   /* Where it is not known the guest's agent alone sets it. */
   if (n->mtu && version >= RCVMI_FC_MTU_SINCE)
     put_int (&b, "mtu", n->mtu);
-  put_limiter (&b, "rx_rate_limiter", t->net_bandwidth, 0);
-  put_limiter (&b, "tx_rate_limiter", t->net_bandwidth, 0);
+  put_limiter (&b, "rx_rate_limiter", t->net_bandwidth, 0, NIC_LARGEST, NIC_UNIT);
+  put_limiter (&b, "tx_rate_limiter", t->net_bandwidth, 0, NIC_LARGEST, NIC_UNIT);
   snprintf (path, sizeof path, "/network-interfaces/%s", id);
   snprintf (what, sizeof what, "the network interface '%s'", n->tap_name);
   request (r, path, &b, what);
@@ -330,6 +364,7 @@ check_version (const struct rcvmi_vmm_config *c, unsigned version, rcvm_error **
     { c->balloon, RCVMI_FC_REPORTING_SINCE, "give the host memory that the guest has freed" },
     { c->more_memory > 0, RCVMI_FC_MEMORY_SINCE, "add memory to a VM that runs" },
     { c->hotplug, RCVMI_FC_HOTPLUG_SINCE, "attach devices to a VM that runs" },
+    { c->tuning.track_memory, RCVMI_FC_TRACKING_SINCE, "be relied on to track the memory of a VM" },
   };
 
   for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)

@@ -53,6 +53,8 @@ load (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c)
       rcvmi_json_put_str (&b, nic, "host_dev_name", c->nics[i].tap_name);
     }
   rcvmi_json_put (&b, o, "mem_backend", memory);
+  if (c->tuning.track_memory)
+    rcvmi_json_put (&b, o, "track_dirty_pages", json_object_new_boolean (true));
   if (c->n_nics)
     rcvmi_json_put (&b, o, "network_overrides", nics);
   else
@@ -92,6 +94,9 @@ rcvmi_fc_restore (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c,
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "Firecracker %u.%u cannot give a VM with network interfaces that starts from a template other TAPs: 1.12 is the first that can",
                        version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
+  if (c->tuning.track_memory && version < RCVMI_FC_TRACKING_SINCE)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "Firecracker %u.%u cannot be relied on to track the memory of a VM: 1.16 is the first that can",
+                       version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
   load (r, c);
   for (size_t i = 0; i < c->n_disks; i++)
     exchange (r, &c->disks[i]);
@@ -100,13 +105,13 @@ rcvmi_fc_restore (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c,
 }
 
 int
-rcvmi_fc_save (struct rcvmi_fc_requests *r, const char *memory, const char *state, rcvm_error **err)
+rcvmi_fc_save (struct rcvmi_fc_requests *r, const char *memory, const char *state, bool noted, rcvm_error **err)
 {
   struct json_object *o = json_object_new_object ();
   struct rcvmi_json b = { !o };
 
   set_state (r, "Paused", "to pause the VM");
-  rcvmi_json_put_str (&b, o, "snapshot_type", "Full");
+  rcvmi_json_put_str (&b, o, "snapshot_type", noted ? "Diff" : "Full");
   rcvmi_json_put_str (&b, o, "snapshot_path", state);
   rcvmi_json_put_str (&b, o, "mem_file_path", memory);
   rcvmi_fc_add (r, "PUT", "/snapshot/create", whole (&b, o), "a snapshot");

@@ -336,7 +336,7 @@ save (struct rcvmi_vmm *vmm, rcvm_error **err)
   int code = check_idle (f, err);
 
   if (code == 0)
-    code = rcvmi_fc_save (&f->requests, RCVMI_FC_MEMORY, RCVMI_FC_STATE, err);
+    code = rcvmi_fc_save (&f->requests, RCVMI_FC_MEMORY, RCVMI_FC_STATE, false, err);
   return code < 0 ? code : ask_within (vmm, SAVE_TIMEOUT_MS, err);
 }
 
@@ -582,10 +582,10 @@ carry_out_here (struct rcvmi_fc_requests *r, int code, rcvm_error **err)
 }
 
 static int
-save_running (rcvm_error **err)
+save_running (bool noted, rcvm_error **err)
 {
   struct rcvmi_fc_requests r = { 0 };
-  int code = rcvmi_fc_save (&r, RCVMI_FC_NEW_MEMORY, RCVMI_FC_NEW_STATE, err);
+  int code = rcvmi_fc_save (&r, RCVMI_FC_NEW_MEMORY, RCVMI_FC_NEW_STATE, noted, err);
 
   return carry_out_here (&r, code, err);
 }

@@ -27,6 +27,8 @@ rcvmi_vmm_generalise (struct rcvmi_vmm_config *config)
   config->kernel = "kernel";
   config->initramfs = "initramfs";
   config->host_kernel = NULL;
+  /* A saved machine does not have it. */
+  config->tuning.track_memory = false;
   config->from = config->into = (struct rcvmi_vmm_saved){ 0 };
   for (size_t i = 0; i < config->n_disks; i++)
     {

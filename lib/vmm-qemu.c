@@ -127,6 +127,17 @@ format_mac (char out[18], const uint8_t m[6])
   snprintf (out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
+/* No PCI for this one: it neither comes nor goes, and a machine without other interfaces boots faster without. */
+static void
+add_link (struct args *a, const struct rcvmi_vmm_nic *n, int fd)
+{
+  char mac[18];
+
+  format_mac (mac, n->mac);
+  add_option (a, "-netdev", "tap,id=link,fd=%d,vhost=off", fd);
+  add_option (a, "-device", "virtio-net-device,netdev=link,mac=%s,host_mtu=%u", mac, n->mtu);
+}
+
 static void
 add_nics (struct args *a, const struct rcvmi_vmm_config *c, struct qemu *q)
 {
@@ -151,11 +162,11 @@ add_nics (struct args *a, const struct rcvmi_vmm_config *c, struct qemu *q)
 
 /* The server looks into the guest's memory itself. */
 static void
-add_shares (struct args *a, const struct rcvmi_vmm_config *c)
+add_shares (struct args *a, const struct rcvmi_vmm_config *c, size_t first)
 {
   for (size_t i = 0; i < c->n_shares; i++)
     {
-      add_option (a, "-chardev", "socket,id=share%zu,fd=%zu", i, FIRST_TAP_FD + c->n_nics + i);
+      add_option (a, "-chardev", "socket,id=share%zu,fd=%zu", i, first + i);
       add_option (a, "-device", "vhost-user-fs-device,chardev=share%zu,tag=%s", i, c->shares[i].tag);
     }
 }
@@ -167,6 +178,7 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
   struct args a = { 0 };
   char tsc[48] = "";
   unsigned khz;
+  size_t fd;
 
   add (&a, vmm->program);
   add_option (&a, "-name", "%s", c->id);
@@ -214,10 +226,13 @@ make_args (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *c, struct
     add_option (&a, "-device", "virtio-balloon-device,deflate-on-oom=on,free-page-reporting=on");
   add_option (&a, "-chardev", "socket,id=qmp,fd=%d", QMP_FD);
   add_option (&a, "-mon", "chardev=qmp,mode=control");
-  for (size_t i = 0; i < c->n_disks; i++)
-    add_disk (&a, &c->disks[i], i, FIRST_TAP_FD + c->n_nics + c->n_shares + i, &c->tuning);
   add_nics (&a, c, q);
-  add_shares (&a, c);
+  fd = FIRST_TAP_FD + c->n_nics;
+  if (c->link.tap_name)
+    add_link (&a, &c->link, (int) fd++);
+  add_shares (&a, c, fd);
+  for (size_t i = 0; i < c->n_disks; i++)
+    add_disk (&a, &c->disks[i], i, fd + c->n_shares + i, &c->tuning);
   if (!a.failed)
     return a.list;
   rcvmi_strv_free (a.list);
@@ -301,6 +316,9 @@ check_tuning (const struct rcvmi_tuning *t, rcvm_error **err)
   if (t->net_bandwidth)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
                        "QEMU cannot limit the bandwidth of an interface: use tc on the container's, or Firecracker");
+  if (t->track_memory)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "QEMU's driver saves no containers that run, so it tracks no memory: leave RUNCVM_TRACK_MEMORY away, or use Firecracker");
   if (t->cpu_template)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "QEMU has no CPU templates: leave '%.100s' away, or use Firecracker", t->cpu_template);
   return 0;
@@ -312,7 +330,7 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   struct qemu *q = calloc (1, sizeof *q);
   char **argv = q ? make_args (vmm, config, q) : NULL;
   int qmp[2] = { -1, -1 }, fds[RCVMI_VMM_MORE_FDS], code;
-  size_t n = 1 + config->n_nics + config->n_shares;
+  size_t n = 1;
 
   vmm->state = q;
   if (q)
@@ -325,9 +343,11 @@ start (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, rcvm_error 
   if (!argv)
     return rcvmi_fail_nomem (err);
   for (size_t i = 0; i < config->n_nics; i++)
-    fds[1 + i] = config->nics[i].tap_fd;
+    fds[n++] = config->nics[i].tap_fd;
+  if (config->link.tap_name)
+    fds[n++] = config->link.tap_fd;
   for (size_t i = 0; i < config->n_shares; i++)
-    fds[1 + config->n_nics + i] = config->shares[i].fd;
+    fds[n++] = config->shares[i].fd;
   code = check_tuning (&config->tuning, err);
   if (code == 0 && vmm->confine)
     code = add_parts (vmm, err);
@@ -621,6 +641,7 @@ const struct rcvmi_vmm_ops rcvmi_vmm_qemu = {
   .overhead = 256 * (uint64_t) MIB,
   .overhead_per_cpu = 8 * (uint64_t) MIB,
   .has_virtiofs = true,
+  .has_link = true,
   .probe = probe,
   .start = start,
   .pause = pause_vm,

@@ -48,8 +48,21 @@ rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm)
   return vmm->ops->add_nic && vmm->version >= vmm->ops->nic_hotplug_since;
 }
 
+/* What the driver, which has been asked for its version, cannot do of that; NULL: nothing. */
+static const char *
+find_lack (const struct rcvmi_vmm *vmm, unsigned needs)
+{
+  if ((needs & RCVMI_VMM_NEEDS_MORE_NICS) && !rcvmi_vmm_can_attach_nics (vmm))
+    return "attach network interfaces to a VM that runs";
+  if ((needs & RCVMI_VMM_NEEDS_VIRTIOFS) && !vmm->ops->has_virtiofs)
+    return "share directories by virtiofs";
+  if ((needs & RCVMI_VMM_NEEDS_LINK) && !vmm->ops->has_link)
+    return "link a VM to its volumes";
+  return NULL;
+}
+
 int
-rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err)
+rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, unsigned needs, rcvm_error **err)
 {
   bool kvm = rcvmi_vmm_kvm_usable (&vmm->accel_reason);
 
@@ -60,14 +73,14 @@ rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_
   for (size_t i = 0; i + 1 < N_DRIVERS; i++)
     {
       rcvm_error *e = NULL;
+      const char *lack = NULL;
 
-      if (nic_hotplug && !drivers[i]->add_nic)
-        continue;
       if (choose_this (vmm, drivers[i], kvm, &e) == 0)
         {
-          if (!nic_hotplug || rcvmi_vmm_can_attach_nics (vmm))
+          lack = find_lack (vmm, needs);
+          if (!lack)
             return 0;
-          rcvmi_fail (&e, RCVM_E_UNSUPPORTED, 0, "this %s cannot attach network interfaces to a VM that runs", drivers[i]->name);
+          rcvmi_fail (&e, RCVM_E_UNSUPPORTED, 0, "this %s cannot %s", drivers[i]->name, lack);
           free (steal_ptr (vmm->program));
           vmm->ops = NULL;
           vmm->version = 0;

@@ -28,7 +28,7 @@ enum
   RCVMI_VMM_DISKS = 24,
   RCVMI_VMM_SHARES = 8,
   RCVMI_VMM_NICS = 20,       /* at once */
-  RCVMI_VMM_MORE_FDS = RCVMI_VMM_DISKS + RCVMI_VMM_SHARES + RCVMI_VMM_NICS + 1, /* for shares, NICs, disks and a control socket */
+  RCVMI_VMM_MORE_FDS = RCVMI_VMM_DISKS + RCVMI_VMM_SHARES + RCVMI_VMM_NICS + 2, /* for shares, NICs, a link, disks and a control socket */
   RCVMI_VMM_SPARE_NICS = 6,  /* for which there is room beyond those of the start; disks that come take theirs (QEMU) */
   RCVMI_VMM_HOT_DISKS = 8,   /* that come and go, at once */
   RCVMI_VMM_TEXT = 16 * 1024,   /* what is kept of the console and of the VMM's own output */
@@ -118,6 +118,7 @@ struct rcvmi_vmm_config
   char seen[RCVMI_VMM_DISKS][32]; /* for paths in a confinement */
   struct rcvmi_vmm_nic nics[RCVMI_VMM_NICS];
   size_t n_nics;
+  struct rcvmi_vmm_nic link; /* to the volumes' server and nowhere else; without a tap_name there is none */
   struct rcvmi_vmm_share shares[RCVMI_VMM_SHARES];
   size_t n_shares;
   struct rcvmi_tuning tuning; /* its strings stay the caller's */
@@ -195,6 +196,7 @@ struct rcvmi_vmm_ops
   uint64_t overhead_per_cpu;
   const char *complaint; /* how a line of its output begins that says why it ended; NULL: the last line */
   bool has_virtiofs;
+  bool has_link;   /* takes config->link */
   bool opens_taps; /* by their names, in the caller's network namespace */
   bool hotplug_is_slow; /* a VM boots slower with it: for those that may need it */
   bool nics_stay;  /* those that were detached, as devices that nobody drives: a MAC cannot come twice */
@@ -232,8 +234,9 @@ struct rcvmi_vmm_ops
   void (*withdraw) (struct rcvmi_vmm *vmm);
   int (*control) (struct rcvmi_vmm *vmm);
   int (*listen_again) (struct rcvmi_vmm *vmm, rcvm_error **err);
-  /* In a worker, and without a limit of time. */
-  int (*save_running) (rcvm_error **err);
+  /* In a worker, and without a limit of time.  `noted`: of the memory no more is written than what the VMM has noted as changed, over the
+     file that is there (tuning.track_memory); it then begins to note anew, and so it does after one that is whole. */
+  int (*save_running) (bool noted, rcvm_error **err);
   int (*go_on_running) (rcvm_error **err);
   /* Lets go of what start made; the process is dead already. */
   void (*clear) (struct rcvmi_vmm *vmm);
@@ -242,9 +245,15 @@ struct rcvmi_vmm_ops
 extern const struct rcvmi_vmm_ops rcvmi_vmm_firecracker;
 extern const struct rcvmi_vmm_ops rcvmi_vmm_qemu;
 
-/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here.  `nic_hotplug`: network
-   interfaces will probably come later, so "auto" passes over drivers that cannot attach them. */
-int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, bool nic_hotplug, rcvm_error **err);
+/* What a VM will need of its driver, or will probably. */
+enum rcvmi_vmm_need
+{
+  RCVMI_VMM_NEEDS_MORE_NICS = 1, /* network interfaces come later */
+  RCVMI_VMM_NEEDS_VIRTIOFS = 2,
+  RCVMI_VMM_NEEDS_LINK = 4
+};
+/* Chooses a driver and an accelerator: what was asked for, or (auto) the best that can run here and has what is needed. */
+int rcvmi_vmm_choose (struct rcvmi_vmm *vmm, enum rcvmi_hypervisor wanted, unsigned needs, rcvm_error **err);
 /* Whether the driver that was chosen can attach network interfaces to a VM that runs. */
 bool rcvmi_vmm_can_attach_nics (const struct rcvmi_vmm *vmm);
 /* RCVM_E_UNSUPPORTED for a VMM that has no jailer, RCVM_E_HOST where its program is missing. */

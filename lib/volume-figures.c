@@ -19,7 +19,7 @@ put_uint (struct rcvmi_json *b, struct json_object *o, const char *key, uint64_t
 }
 
 static void
-put_volume (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_plan_volume *v)
+put_volume (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_plan_volume *v, bool linked)
 {
   rcvmi_json_put_str (b, o, "source", v->source);
   rcvmi_json_put_str (b, o, "destination", v->destination);
@@ -30,8 +30,7 @@ put_volume (struct rcvmi_json *b, struct json_object *o, const struct rcvmi_plan
       rcvmi_json_put_int (b, o, "uid", v->uid);
       rcvmi_json_put_int (b, o, "gid", v->gid);
     }
-  if (v->tcp)
-    rcvmi_json_put_str (b, o, "transport", "tcp");
+  rcvmi_json_put_str (b, o, "transport", v->tcp ? "tcp" : linked ? "link" : "tunnel");
   rcvmi_json_put_str (b, o, "consistency", v->cached ? "cached" : "strict");
   if (v->cached)
     rcvmi_json_put_int (b, o, "cachedSeconds", v->cached);
@@ -84,7 +83,7 @@ put_server (struct rcvmi_json *b, struct json_object *o, const struct tlv_field 
 }
 
 char *
-rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field *figures, unsigned restarts,
+rcvmi_volume_figures_json (const struct rcvmi_plan *plan, bool linked, const struct tlv_field *figures, unsigned restarts,
                            uint64_t refused, rcvm_error **err)
 {
   struct rcvmi_json b = { 0 };
@@ -95,7 +94,7 @@ rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field
 
   for (size_t i = 0; list && i < plan->n_volumes; i++)
     if ((one = rcvmi_json_append_object (&b, list)))
-      put_volume (&b, one, &plan->volumes[i]);
+      put_volume (&b, one, &plan->volumes[i], linked);
   if (server)
     {
       rcvmi_json_put_int (&b, server, "restarts", restarts);

@@ -8,8 +8,8 @@
 #include "plan.h"
 #include "tlv.h"
 
-/* `figures`: a record of nfs_figures_tag.  To be freed; NULL: no memory, or the record is malformed. */
-char *rcvmi_volume_figures_json (const struct rcvmi_plan *plan, const struct tlv_field *figures, unsigned restarts,
+/* `linked`: those that are not by TCP are by the link, and not the tunnel; `figures`: a record of nfs_figures_tag.  To be freed; NULL: no memory, or the record is malformed. */
+char *rcvmi_volume_figures_json (const struct rcvmi_plan *plan, bool linked, const struct tlv_field *figures, unsigned restarts,
                                  uint64_t refused, rcvm_error **err);
 /* A disk of the host that a VM has. */
 struct rcvmi_volume_disk

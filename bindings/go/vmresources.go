@@ -6,6 +6,8 @@ package runcvm
 // #include <runcvm/runcvm.h>
 import "C"
 
+import "unsafe"
+
 // SetCgroupDriver says who makes the container's cgroup on the host: "cgroupfs" or "systemd".
 func (vm *VM) SetCgroupDriver(driver string) error {
 	return vm.callString(driver, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
@@ -30,12 +32,23 @@ func (vm *VM) Resume() error {
 
 // Snapshot saves a running container with its VM into a directory that is new or empty; then it goes on, or ends.
 func (vm *VM) Snapshot(dir string, leaveRunning bool) error {
-	leave := C.int(0)
+	return vm.snapshot(dir, nil, leaveRunning)
+}
+
+// SnapshotDifference does the same, but saves of the guest's memory only what is different from an earlier snapshot, which has to stay.
+func (vm *VM) SnapshotDifference(dir, parent string, leaveRunning bool) error {
+	below := C.CString(parent)
+	defer C.free(unsafe.Pointer(below))
+	return vm.snapshot(dir, below, leaveRunning)
+}
+
+func (vm *VM) snapshot(dir string, below *C.char, leaveRunning bool) error {
+	flags := C.uint(0)
 	if leaveRunning {
-		leave = 1
+		flags = C.RCVM_SNAPSHOT_LEAVE_RUNNING
 	}
 	return vm.callString(dir, func(p *C.rcvm_vm, s *C.char, e **C.rcvm_error) C.int {
-		return C.rcvm_vm_snapshot(p, s, leave, e)
+		return C.rcvm_vm_snapshot(p, s, below, flags, e)
 	})
 }
 

@@ -11,7 +11,7 @@ type VolumeOptions struct {
 	Squash    *Owner // everyone in the VM is this one of the host
 	Cached    uint   // seconds for which the VM may rely on what it has seen
 	Notify    bool   // watchers in the VM hear of what others change
-	Transport string // "tunnel", "tcp" or "tcp:FIRST-LAST"; "" for the tunnel
+	Transport string // "link", "tunnel", "tcp" or "tcp:FIRST-LAST"; "" for the link or, where there can be none, the tunnel
 	Server    string // "own" or "unfsd"; "" for our own
 	FSType    string // of a disk: "raw" for the disk itself, "" for what is found on it
 	WriteBack string // of a copy: "none", "exit", "periodic:SECONDS" or "change:SECONDS"

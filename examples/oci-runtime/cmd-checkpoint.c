@@ -3,6 +3,8 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,7 +37,7 @@ static const struct option_spec common_options[] = {
 
 static const struct option_spec checkpoint_options[] = {
   { "leave-running", 0, FLAG, AT (leave_running), NULL, "the container goes on" },
-  { "parent-path", 0, TEXT, AT (parent_path), "DIR", "refused: snapshots are whole" },
+  { "parent-path", 0, TEXT, AT (parent_path), "DIR", "only what has changed since that snapshot; seen from --image-path" },
   { "status-fd", 0, TEXT, AT (status_fd), "FD", "refused" },
   { "page-server", 0, TEXT, AT (page_server), "ADDRESS", "refused" },
   { "pre-dump", 0, FLAG, AT (pre_dump), NULL, "refused" },
@@ -65,7 +67,7 @@ static const struct option_spec restore_options[] = {
 static int
 check_refused (const struct command *command, const struct checkpoint_values *v)
 {
-  const char *what = v->parent_path ? "parent-path" : v->status_fd ? "status-fd" : v->page_server ? "page-server" : v->pre_dump ? "pre-dump" : v->lazy_pages ? "lazy-pages" : NULL;
+  const char *what = v->status_fd ? "status-fd" : v->page_server ? "page-server" : v->pre_dump ? "pre-dump" : v->lazy_pages ? "lazy-pages" : NULL;
 
   return what ? usage_error (command, "--%s is of CRIU: a VM is saved as a whole, in one step", what), -1 : 0;
 }
@@ -76,20 +78,78 @@ place (const struct checkpoint_values *v)
   return v->image_path ? v->image_path : "checkpoint";
 }
 
+/* Without "." and "..", as far as names tell: as runc joins --image-path and --parent-path. */
+static void
+clean_path (char *path)
+{
+  bool absolute = path[0] == '/';
+  size_t out = absolute, depth = 0;
+  char *next = path;
+
+  while (*next)
+    {
+      size_t len = strcspn (next, "/");
+      char *part = next;
+
+      next += len + (next[len] == '/');
+      if (len == 0 || (len == 1 && part[0] == '.') || (absolute && depth == 0 && len == 2 && memcmp (part, "..", 2) == 0))
+        continue;
+      if (len == 2 && memcmp (part, "..", 2) == 0 && depth > 0)
+        {
+          for (depth--; out > (size_t) absolute && path[out - 1] != '/'; out--)
+            continue;
+          out -= out > (size_t) absolute;
+          continue;
+        }
+      depth += !(len == 2 && memcmp (part, "..", 2) == 0);
+      if (out > (size_t) absolute)
+        path[out++] = '/';
+      memmove (path + out, part, len);
+      out += len;
+    }
+  if (out == 0)
+    path[out++] = '.';
+  path[out] = 0;
+}
+
+/* The directory that --parent-path means, to be freed; NULL has been reported. */
+static char *
+parent_place (const struct checkpoint_values *v)
+{
+  char *path;
+
+  if (v->parent_path[0] == '/')
+    {
+      usage_error (&cmd_checkpoint, "--parent-path is seen from --image-path, so it is not absolute: '%s' is", v->parent_path);
+      return NULL;
+    }
+  if (asprintf (&path, "%s/%s", place (v), v->parent_path) < 0)
+    {
+      complain ("cli", "there is no memory");
+      return NULL;
+    }
+  clean_path (path);
+  return path;
+}
+
 static int
 checkpoint (const struct cli *cli, void *values, int argc, char **argv)
 {
   const struct checkpoint_values *v = values;
   rcvm_error *err = NULL;
+  char *parent = NULL;
   rcvm_vm *vm;
   int code = 0;
 
   if (check_one_id (&cmd_checkpoint, argc, argv) < 0 || check_refused (&cmd_checkpoint, v) < 0)
     return cmd_checkpoint.failure;
+  if (v->parent_path && !(parent = parent_place (v)))
+    return cmd_checkpoint.failure;
   vm = rcvm_vm_open (cli->root, argv[0], &err);
-  if (!vm || rcvm_vm_snapshot (vm, place (v), v->leave_running, &err) < 0)
+  if (!vm || rcvm_vm_snapshot (vm, place (v), parent, v->leave_running ? RCVM_SNAPSHOT_LEAVE_RUNNING : 0, &err) < 0)
     code = fail_with (err, cmd_checkpoint.failure);
   rcvm_vm_free (vm);
+  free (parent);
   return code;
 }
 
@@ -170,8 +230,10 @@ const struct command cmd_checkpoint = {
   .usage = "[OPTIONS] ID",
   .summary = "save a running container, with its VM (Firecracker)",
   .details = "The container ends then, as by SIGKILL, unless it is left running.  `restore` makes VMs of what was\n"
-             "saved, as many as wanted, on this host.",
+             "saved, as many as wanted, on this host.  With --parent-path it is saved as what is different from\n"
+             "an earlier snapshot, which has to stay where it is.",
   .examples = "  runcvm checkpoint --leave-running --image-path /srv/snapshots/web web\n"
+              "  runcvm checkpoint --leave-running --parent-path ../web --image-path /srv/snapshots/web-2 web\n"
               "  runcvm restore --image-path /srv/snapshots/web --hostname web2 web2",
   .options = { common_options, checkpoint_options },
   .values_size = sizeof (struct checkpoint_values),

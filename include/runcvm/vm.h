@@ -198,11 +198,18 @@ int rcvm_vm_flush (rcvm_vm *vm, rcvm_error **err);
 int rcvm_vm_pause (rcvm_vm *vm, rcvm_error **err);
 /* Lets them go on, with the host's time of day. */
 int rcvm_vm_resume (rcvm_vm *vm, rcvm_error **err);
+/* Of rcvm_vm_snapshot; none: 0. */
+enum rcvm_snapshot_flag
+{
+  RCVM_SNAPSHOT_LEAVE_RUNNING = 1 /* the container goes on; else it is ended, as by SIGKILL */
+};
 /* Saves a container that runs, with its whole VM, into the directory `dir`, which is made, or is empty: another VM can go on from it,
-   by rcvm_vm_restore, as often as wanted.  Then it goes on (`leave_running`), or it is ended, as by SIGKILL.  RCVM_E_UNSUPPORTED where
-   the VMM, or what the VM has, cannot be saved; RCVM_E_STATE where processes run in it that rcvm_process_start has started.  After a
-   failure it goes on, and nothing is left in `dir` (docs/snapshots.md). */
-int rcvm_vm_snapshot (rcvm_vm *vm, const char *dir, int leave_running, rcvm_error **err);
+   by rcvm_vm_restore, as often as wanted.  With `parent`, the directory of an earlier snapshot of the container or of the one that it was
+   restored from, only what is different is saved of its memory, and `dir` is of use only together with `parent`; NULL: all of it.
+   `flags`: RCVM_SNAPSHOT_..., or 0; RCVM_E_INVALID for others.  RCVM_E_UNSUPPORTED where the VMM, or what the VM has, cannot be saved;
+   RCVM_E_STATE where processes run in it that rcvm_process_start has started; RCVM_E_NOT_FOUND and RCVM_E_INVALID where `parent` is
+   none.  After a failure it goes on, and nothing is left in `dir` (docs/snapshots.md). */
+int rcvm_vm_snapshot (rcvm_vm *vm, const char *dir, const char *parent, unsigned flags, rcvm_error **err);
 /* Of a handle that has no VM yet: makes one that goes on from a snapshot.  What was set with the handle (streams, network, host name,
    bundle) is the new VM's own; all else is as it was when the container was saved.  RCVM_E_HOST where this host, its kernel or its VMM is not the
    one that saved it, RCVM_E_INVALID where the snapshot is damaged or the machine would be another, RCVM_E_NOT_FOUND where the image below its

@@ -30,7 +30,8 @@ int rcvm_volume_options_set_cached (rcvm_volume_options *options, unsigned secon
 /* Of a live volume (NFS): 1: programs in the VM that watch files by inotify hear of what others change (docs/volume-kinds.md); 0
    (default).  It needs a volume that can be written to.  Since 0.1. */
 int rcvm_volume_options_set_notify (rcvm_volume_options *options, int notify, rcvm_error **err);
-/* Of a live volume (NFS): how the VM reaches it: "tunnel" (default; NULL): by a device of its own, out of everybody's sight;
+/* Of a live volume (NFS): how the VM reaches it: "link": by a network interface that its kernel and its monitor have to themselves (QEMU, root);
+   "tunnel": by another device of its own, out of everybody's sight, too, and slower; NULL (default): the link where it can be had, else the tunnel;
    "tcp": over its network, which needs one with an IPv4 address whose gateway is this host, at a port that the kernel chooses;
    "tcp:1000-1050": at a free one of these, the same for all volumes of the VM.  The server takes connections from the VM's own
    addresses alone; docs/volumes.md says what is weaker.  RCVM_E_INVALID; what is no such text is an error when the VM is created.  Since 0.1. */

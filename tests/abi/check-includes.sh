@@ -8,7 +8,7 @@
 table ()
 {
   cat <<'END'
-json-c/*          lib/json.c lib/api-cache.c lib/cache-list.c lib/cgroup-stats.c lib/disks*.c lib/spec*.[ch] lib/snapshot.c lib/state*.c lib/volume-figures.c lib/volume-metrics.c lib/features.c lib/vmm-*.c lib/net-json.c lib/net-guest.c lib/net-record.c examples/oci-runtime/state.c examples/oci-runtime/cmd-install-docker.c fuzzing/fuzz-cgroup.c tests/*
+json-c/*          lib/json.c lib/api-cache.c lib/cache-list.c lib/cgroup-stats.c lib/disks*.c lib/spec*.[ch] lib/snapshot-index.c lib/state*.c lib/volume-figures.c lib/volume-metrics.c lib/features.c lib/vmm-*.c lib/net-json.c lib/net-guest.c lib/net-record.c examples/oci-runtime/state.c examples/oci-runtime/cmd-install-docker.c fuzzing/fuzz-cgroup.c tests/*
 json.h            -
 ext2fs/*          lib/rootfs-ext4*.[ch] lib/writeback-ext4*.[ch] fuzzing/fuzz-writeback*.c tests/*
 et/*              lib/rootfs-ext4*.[ch]

@@ -4,12 +4,13 @@
 # sees it: it answers by one write to a file of the volume, which the host waits for.  What such a write takes is measured by itself;
 # half of its median is what the answer's way takes, and is told, and not taken off.  Last, whether the host sees what the VM closed.
 #
-#   volumes.sh [CHANGES]     BUILD, BUSYBOX and RUNCVM_GUEST_DIR as in tests/run-vm
+#   volumes.sh [CHANGES]     BUILD, BUSYBOX and RUNCVM_GUEST_DIR as in tests/run-vm; TRANSPORT: of the volumes (default: as without one)
 set -eu
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-$PWD/build} BUSYBOX=${BUSYBOX:-$PWD/build/busybox}
 export RUNCVM_GUEST_DIR=${RUNCVM_GUEST_DIR:-$BUILD/guest-image}
 changes=${1:-300}
+by=${TRANSPORT:+,transport=$TRANSPORT}
 work=$(mktemp -d)
 export RUNCVM_ROOT=$work/state RUNCVM_DATA_DIR=$work/data
 runcvm() { "$BUILD/run" runcvm "$@"; }
@@ -19,8 +20,8 @@ mkdir "$work/strict" "$work/cached" "$work/virtiofs" "$work/tree"
 cp -a "$BUSYBOX/." "$work/tree"
 mkdir "$work"/tree/{local,strict,cached,virtiofs}
 "${GUEST_CC:-musl-gcc}" -static -O2 tests/bench/volumes-guest.c -o "$work/tree/bin/volumes-guest"
-runcvm run --detach --memory 512M --log-level error --rootfs "$work/tree" --rootfs-changes discard --volume "$work/strict:/strict" \
-  --volume "$work/cached:/cached:cached=60" --volume "$work/virtiofs:/virtiofs:virtiofs" bench -- sleep 100000
+runcvm run --detach --memory 512M --log-level error --rootfs "$work/tree" --rootfs-changes discard --volume "$work/strict:/strict:rw$by" \
+  --volume "$work/cached:/cached:cached=60$by" --volume "$work/virtiofs:/virtiofs:virtiofs" bench -- sleep 100000
 for at in local strict cached virtiofs; do runcvm exec bench -- volumes-guest speed "/$at" 32 300 >"$work/$at.figures"; done
 echo "in the VM: local ext4 (overlay), strict volume, cached volume, virtiofs (strict)"
 paste "$work"/{local,strict,cached,virtiofs}.figures | awk '{ printf "%-22s %10s %10s %10s %10s   strict/virtiofs %.2f\n", $1, $2, $4, $6, $8, $4 / $8 }'

@@ -8,7 +8,10 @@ fails "a container that is not there, in runc's words" 1 state "container does n
 fails "in an exec, too" 125 state "container does not exist" exec nobody true
 
 fails "a checkpoint of nobody" 1 state "container does not exist" checkpoint --image-path "$work/none" nobody
-fails "what only CRIU could save" 1 cli "--parent-path is of CRIU: a VM is saved as a whole" checkpoint --parent-path /tmp x
+fails "what only CRIU could save" 1 cli "--page-server is of CRIU: a VM is saved as a whole" checkpoint --page-server a:1 x
+fails "a parent that is not seen from the image" 1 cli "--parent-path is seen from --image-path, so it is not absolute: '/tmp' is" \
+  checkpoint --parent-path /tmp x
+fails "a difference of nobody" 1 state "container does not exist" checkpoint --parent-path ../a --image-path "$work/none" nobody
 fails "a checkpoint that is none" 1 snapshot "cannot open '$work/none/index', which a snapshot has" restore -d --image-path "$work/none" --pid-file p x
 fails "open files for a VM" 125 cli "open files cannot be passed into a VM" run --preserve-fds 1 --rootfs / x -- true
 fails "and for an exec" 125 cli "open files cannot be passed into a VM" exec --preserve-fds 3 x true

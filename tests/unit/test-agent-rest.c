@@ -44,6 +44,18 @@ go_on (struct bench *b)
   hears (b, AGENT_GO_ON, 6, &h, &payload);
 }
 
+/* By another connection. */
+static void
+come_back (struct bench *b)
+{
+  connect_again (b);
+  say_hello (b, AGENT_VERSION);
+  expect (b, "hello 6.1.0 1234567;");
+  go_on (b);
+  say (b, AGENT_GONE_ON, 6, NULL, 0);
+  expect (b, "gone on;");
+}
+
 static void
 check_fails (int code, int wanted, rcvm_error **err, const char *part)
 {
@@ -114,12 +126,7 @@ AGENT_TEST (test_again)
       quiesce (b);
       say (b, AGENT_QUIESCED, 5, NULL, 0);
       expect (b, "quiesced;");
-      connect_again (b);
-      say_hello (b, AGENT_VERSION);
-      expect (b, "hello 6.1.0 1234567;");
-      go_on (b);
-      say (b, AGENT_GONE_ON, 6, NULL, 0);
-      expect (b, "gone on;");
+      come_back (b);
     }
   say_number (b, AGENT_EXIT, 0, A_EXIT_CODE, 0);
   expect (b, "exited 0 0;");
@@ -160,12 +167,7 @@ AGENT_TEST (test_reader_goes)
   say (b, AGENT_QUIESCED, 5, NULL, 0);
   expect (b, "quiesced;");
   hears_nothing (b);
-  connect_again (b);
-  say_hello (b, AGENT_VERSION);
-  expect (b, "hello 6.1.0 1234567;");
-  go_on (b);
-  say (b, AGENT_GONE_ON, 6, NULL, 0);
-  expect (b, "gone on;");
+  come_back (b);
   hears (b, AGENT_CLOSE, 0, &h, &payload);
 }
 

@@ -573,6 +573,17 @@ FC_TEST (tuning)
                            "\"tx_rate_limiter\":{\"bandwidth\":{\"size\":100000,\"refill_time\":100}}"));
   assert_non_null (strstr (body_of (&r, "/machine-config"), "\"huge_pages\":\"2M\",\"cpu_template\":\"T2\""));
   rcvmi_fc_requests_clear (&r);
+  /* A request that takes a little more than a full bucket would never be followed by another: none does, or not so little. */
+  t->disk_bandwidth = 4 << 20;
+  t->net_bandwidth = 100000;
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_non_null (strstr (body_of (&r, "/drives/upper"), "\"bandwidth\":{\"size\":1310720,\"refill_time\":312}"));
+  assert_non_null (strstr (body_of (&r, "/network-interfaces/nic7"), "\"bandwidth\":{\"size\":65792,\"refill_time\":657}"));
+  rcvmi_fc_requests_clear (&r);
+  t->disk_bandwidth = 100000;
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_non_null (strstr (body_of (&r, "/drives/upper"), "\"bandwidth\":{\"size\":10240,\"refill_time\":102}"));
+  rcvmi_fc_requests_clear (&r);
   assert_true (asprintf (&path, "%s/requests", b->dir) > 0);
   t->cpu_template = path;
   write_file (path, "{\"kvm_capabilities\": []}", 24);
@@ -617,7 +628,7 @@ FC_TEST (snapshot)
   struct bench *b = *state;
   rcvm_error *e = NULL;
 
-  check_ok (rcvmi_fc_save (&r, "/m", "/s", &e), e);
+  check_ok (rcvmi_fc_save (&r, "/m", "/s", false, &e), e);
   assert_int_equal (r.n, 2);
   for (size_t i = 0; i < r.n; i++)
     {
@@ -625,6 +636,9 @@ FC_TEST (snapshot)
       assert_string_equal (r.list[i].path, saved[i].path);
       assert_string_equal (r.list[i].body, saved[i].body);
     }
+  rcvmi_fc_requests_clear (&r);
+  check_ok (rcvmi_fc_save (&r, "/m", "/s", true, &e), e);
+  assert_string_equal (r.list[1].body, "{\"snapshot_type\":\"Diff\",\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\"}");
   rcvmi_fc_requests_clear (&r);
   b->config.from = (struct rcvmi_vmm_saved){ .memory = "/memory", .state = "/state" };
   check_ok (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 12), &e), e);
@@ -639,6 +653,18 @@ FC_TEST (snapshot)
   rcvmi_fc_requests_clear (&r);
   assert_int_equal (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 11), &e), RCVM_E_UNSUPPORTED);
   check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.12 is the first that can");
+  b->config.tuning.track_memory = true;
+  assert_int_equal (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 15), &e), RCVM_E_UNSUPPORTED);
+  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.16 is the first that can");
+  check_ok (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_non_null (strstr (r.list[0].body, "\"track_dirty_pages\":true"));
+  rcvmi_fc_requests_clear (&r);
+  b->config.from = (struct rcvmi_vmm_saved){ 0 };
+  assert_int_equal (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 15), &e), RCVM_E_UNSUPPORTED);
+  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.16 is the first that can");
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_non_null (strstr (r.list[1].body, "\"track_dirty_pages\":true"));
+  rcvmi_fc_requests_clear (&r);
 }
 
 static void
@@ -675,6 +701,7 @@ FC_TEST (shapes)
   CHANGED (assert_memory_equal, b->config.nics[0].mac[5] = 1);
   CHANGED (assert_memory_equal, b->config.nics[0].mtu = 9000);
   CHANGED (assert_memory_equal, b->config.volumes = true);
+  CHANGED (assert_memory_equal, b->config.tuning.track_memory = true);
   CHANGED (assert_memory_not_equal, b->config.memory *= 2);
   CHANGED (assert_memory_not_equal, b->config.cpus = 1);
   CHANGED (assert_memory_not_equal, b->config.n_disks = 2);

@@ -5,7 +5,9 @@
 
 #include "support.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -281,6 +283,34 @@ TEST (test_no_room)
   assert_int_equal (count_fds (), before);
 }
 
+/* One that nobody else is in: its loopback is all that there is, and it is down. */
+TEST (test_new_namespace)
+{
+  struct rcvmi_netns a = RCVMI_NETNS_INIT, b = RCVMI_NETNS_INIT;
+  struct rcvmi_nl nl = RCVMI_NL_INIT;
+  struct rcvmi_net_link link;
+  rcvm_error *e = NULL;
+  int before = count_fds ();
+
+  if (!apart)
+    skip ();
+  if (rcvmi_netns_new (&a, &e) < 0)
+    fail_msg ("%s", rcvm_error_get_message (e));
+  assert_int_equal (rcvmi_netns_new (&b, NULL), 0);
+  assert_int_not_equal (a.ino, b.ino);
+  assert_false (a.own || b.own);
+  assert_int_equal (rcvmi_net_open_nl (&a, &nl, NULL), 0);
+  assert_int_equal (rcvmi_net_link_get (&nl, 1, NULL, &link), 0);
+  assert_string_equal (link.name, "lo");
+  assert_int_equal (link.flags & IFF_UP, 0);
+  assert_int_equal (link.received, 0);
+  assert_int_equal (rcvmi_net_link_get (&nl, 2, NULL, &link), -ENODEV);
+  rcvmi_nl_close (&nl);
+  rcvmi_netns_close (&a);
+  rcvmi_netns_close (&b);
+  assert_int_equal (count_fds (), before);
+}
+
 TEST (test_take_over)
 {
   struct rcvmi_net_config c = RCVMI_NET_CONFIG_INIT;
@@ -355,7 +385,7 @@ main (void)
     cmocka_unit_test (test_records),    cmocka_unit_test (test_none),
     cmocka_unit_test (test_namespaces), cmocka_unit_test (test_tap_here),
     cmocka_unit_test (test_tap_there),  cmocka_unit_test (test_no_room),
-    cmocka_unit_test (test_take_over),
+    cmocka_unit_test (test_new_namespace), cmocka_unit_test (test_take_over),
   };
 
   return cmocka_run_group_tests (tests, set_up, tear_down);

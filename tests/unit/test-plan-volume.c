@@ -300,11 +300,21 @@ test_transport (void **state)
   rcvmi_plan_free (p);
   plan_fails (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-transport=udp")),
               RCVM_E_INVALID, "plan", "says 'udp' of the way to volumes");
+  p = plan_ok (plain (), VOLUMES ("/s", "/a", "rw,transport=link", "/s", "/b", "rw", "/s", "/c", "rw,transport=tcp"));
+  assert_true (p->link && p->tcp);
+  assert_false (p->tunnel);
+  rcvmi_plan_free (p);
+  p = plan_ok (config_text (bind, NULL, NULL), OPTIONS (.annotations = LIST ("org.runcvm.volume-transport=tunnel")));
+  assert_true (p->tunnel);
+  rcvmi_plan_free (p);
+  plan_fails (plain (), VOLUMES ("/s", "/a", "rw,transport=link", "/s", "/b", "rw,transport=tunnel"), RCVM_E_INVALID, "plan",
+              "through the tunnel or over the link, and not some of them so");
+  plan_fails (plain (), VOLUMES ("/s", "/a", "rw,transport=link,server=unfsd"), RCVM_E_UNSUPPORTED, "plan", "and not by a link");
   plan_fails (plain (), VOLUMES ("/s", "/a", "rw,transport=tcp:1-2", "/s", "/b", "ro,transport=tcp:1-3"), RCVM_E_INVALID,
               "plan", "cannot be in both 1-2 and 1-3");
   static const char *const wrong[] = { "transport", "transport=", "transport=tcp:", "transport=tcp:1", "transport=tcp:0-5",
                                        "transport=tcp:5-4", "transport=tcp:1-65536", "transport=tcp:1-2x", "transport=tcpx",
-                                       "transport=tcp:1-2-3", "transport=tunnel:1-2" };
+                                       "transport=tcp:1-2-3", "transport=tunnel:1-2", "transport=links" };
 
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
     plan_fails (plain (), VOLUMES ("/s", "/a", (char *) wrong[i]), RCVM_E_INVALID, "plan", wrong[i]);

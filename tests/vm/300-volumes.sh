@@ -93,7 +93,7 @@ is "$(grep -c 'Read-only file system\|Permission denied' <<<"$out")" 3 "a volume
 is "$(ls "$d/ro"; cat "$d/ro/file")" $'file\nfrom the host' "and nothing happened to it"
 in_c sh -c 'echo "by config.json" >/data/oci'
 is "$(cat "$d/data/oci")" "by config.json" "a bind mount of config.json is live"
-like "$(in_c grep ' /etc/hosts ' /proc/mounts)" "^127.0.0.1:/[0-9/]+ /etc/hosts nfs ro,nosuid,noexec" "with its options"
+like "$(in_c grep ' /etc/hosts ' /proc/mounts)" "^(127.0.0.1|169.254.2.1):/[0-9/]+ /etc/hosts nfs ro,nosuid,noexec" "with its options"
 
 # Mounts of all kinds.
 is "$(in_a cat /m/1/2/file /m/file)" $'deep\nshallow' "a volume lies at a place in another, which was named later"
@@ -108,9 +108,10 @@ mv "$d/hosts.new" "$d/hosts"
 is "$(in_a cat /etc/hosts)" "192.0.2.7 seven" "a file that the host replaces stays what it was, as with Docker"
 is "$(in_a sh -c 'stat -c %a /scratch; dd if=/dev/zero of=/scratch/big bs=1M count=8 2>&1 | grep -o "No space.*"; wc -c </scratch/big')" $'700\nNo space left on device\n4194304' "a tmpfs has its mode and its limit"
 is "$(in_a cat /proc/net/tcp /proc/net/udp | wc -l)" 2 "nothing listens where the container is"
-port=$(in_a sed -n 's/.* \/data nfs .*,port=\([0-9]*\),.*/\1/p' /proc/mounts)
-like "$(in_a nc -w 5 127.0.0.1 "$port" </dev/null 2>&1)" "refused" "and the port of the volumes cannot be reached from there"
-like "$(in_c mount -t nfs -o "nolock,vers=3,proto=tcp,port=$port,mountport=$port,mountproto=tcp,addr=127.0.0.1,mountaddr=127.0.0.1" 127.0.0.1:/0 /mnt 2>&1)" "refused|failed|No such" "nor be mounted by who may mount"
+read -r server port < <(in_a sed -n 's/.* \/data nfs .*,port=\([0-9]*\),.*,addr=\([0-9.]*\).*/\2 \1/p' /proc/mounts)
+# A link of the agent's own leads nowhere from the container's network namespace, where 127.0.0.1 is the container's.
+like "$(in_a nc -w 5 "$server" "$port" </dev/null 2>&1)" "refused|unreachable" "and the port of the volumes cannot be reached from there"
+like "$(in_c mount -t nfs -o "nolock,vers=3,proto=tcp,port=$port,mountport=$port,mountproto=tcp,addr=$server,mountaddr=$server" "$server:/0" /mnt 2>&1)" "refused|failed|No such|unreachable" "nor be mounted by who may mount"
 # Of the sockets of monitor, server and VMM, the one that listens is the monitor's own.
 sockets() { ls -l "/proc/$1/fd" | sed -n 's/.*socket:\[\([0-9]*\)\]$/\1/p'; }
 inodes=$(sockets "$server_a"; for p in $(cat "/proc/$monitor_a/task/$monitor_a/children"); do sockets "$p"; done)
@@ -192,7 +193,9 @@ with open(sys.argv[1]) as f:
 host = sys.argv[2]
 at = {v["destination"]: v for v in j["volumes"]}
 assert len(at) == len(j["volumes"]) == 12, sorted(at)
-assert at["/data"] == {"source": host + "/data", "destination": "/data", "readOnly": False, "identity": "preserve", "consistency": "strict"}, at["/data"]
+assert at["/data"] == {"source": host + "/data", "destination": "/data", "readOnly": False, "identity": "preserve", "transport": at["/data"]["transport"],
+                       "consistency": "strict"}, at["/data"]
+assert {v["transport"] for v in at.values()} <= {"link", "tunnel"}, at
 assert at["/ro"]["readOnly"] and at["/squash"]["uid"] == 1234 and at["/squash"]["gid"] == 2345 and at["/cached"]["cachedSeconds"] == 60
 s = j["server"]
 assert s["restarts"] == 3 and s["connections"] >= 1, s
@@ -224,7 +227,7 @@ is "$(runcvm run "${small[@]}" --volume "$d/data:/data" --volume "$d/kept:/kept"
   $'initial\nmodified in the VM\n3\n0\n'"$(md5sum <"$d/data/random")" "the next VM finds what the last one wrote, and an empty tmpfs"
 
 # Somebody kills the rest.
-server_b=$(child_of "$monitor_b" runcvm-volumes) vmm_c=$(child_of "$monitor_c" qemu)
+server_b=$(child_of "$monitor_b" runcvm-volumes) vmm_c=$(runcvm state c | sed -n 's/.*"vmmPid": *\([0-9]*\).*/\1/p')
 kill -9 "$monitor_b"
 kill -9 "$vmm_c"
 until_gone "$monitor_b" "$server_b" "$monitor_c" "$server_c" "$vmm_c"

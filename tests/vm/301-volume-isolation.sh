@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Who reaches the server of a VM's volumes: the VM, and neither another user of the host, nor a neighbour on its bridge, nor
-# another VM.  By the tunnel there is nothing that could be connected to; by TCP others are turned away.
+# another VM.  By the link and the tunnel there is nothing that could be connected to; by TCP others are turned away.
 . "$(dirname "$0")/functions.sh"
 . "$(dirname "$0")/net-functions.sh"
 
@@ -43,7 +43,33 @@ plug b eth0 br0 02:00:00:00:02:0b 1500 192.168.1.11/24
 plug n eth0 br0 02:00:00:00:02:0c 1500 192.168.1.12/24
 for c in a b n; do ip -n "$tag-$c" route add default via 192.168.1.1; done
 
-# By the tunnel.
+# Takes a port below 1024, as a kernel does, and asks for the export.
+cat >"$work/mount.py" <<'PY'
+import errno, socket, struct, sys
+address, port, low = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "low"
+s = socket.socket()
+s.settimeout(20)
+for own in range(1023, 600, -1) if low else [0]:
+    try:
+        s.bind(("", own))
+        break
+    except OSError as e:
+        if e.errno != errno.EADDRINUSE:
+            raise
+try:
+    s.connect((address, port))
+    # MOUNT's MNT of "/0", as root.
+    auth = struct.pack(">II4xIII", 1, 20, 0, 0, 0)
+    call = struct.pack(">IIIIII", 7, 0, 2, 100005, 3, 1) + auth + struct.pack(">II", 0, 0) + struct.pack(">I4s", 2, b"/0")
+    s.sendall(struct.pack(">I", 0x80000000 | len(call)) + call)
+    print("answer" if s.recv(1000) else "closed")
+except ConnectionResetError:
+    print("closed")
+except ConnectionRefusedError:
+    print("refused")
+PY
+
+# Without a network: by the link, or the tunnel.
 net_options=(--rootfs-changes discard --volume "$d/data:/data")
 net_run a tunnel sleep 100000 >"$work/tunnel.log" 2>&1 &
 tunnel=$!
@@ -58,7 +84,7 @@ inodes=$(for p in $pids; do ls -l "/proc/$p/fd" | sed -n 's/.*socket:\[\([0-9]*\
 of_ours() { awk -v column="$2" 'NR == FNR { ours[$1]; next } $column in ours' <(echo "$inodes") "$1"; }
 for ns in $(for p in $pids; do readlink "/proc/$p/ns/net"; done | sort -u); do
   for p in $pids; do [ "$(readlink "/proc/$p/ns/net")" = "$ns" ] && break; done
-  is "$(for t in tcp tcp6 udp udp6; do of_ours "/proc/$p/net/$t" 10; done)" "" "by the tunnel, no process of it has a TCP or UDP socket ($ns)"
+  is "$(for t in tcp tcp6 udp udp6; do of_ours "/proc/$p/net/$t" 10; done)" "" "no process of it has a TCP or UDP socket ($ns)"
 done
 # Made before the monitor went into the container's network namespace, or after.
 paths=$(for p in self $pids; do of_ours "/proc/$p/net/unix" 7; done | awk '$8 != "" { print $8 }' | sort -u)
@@ -121,6 +147,39 @@ is "$(runcvm exec neighbour ls -A /data)" "" "another VM sees its own volume alo
 runcvm delete --force tunnel
 wait "$tunnel"
 
+# By a link: what the guest's agent and the monitor have to themselves.  Firecracker has none.
+net_options=(--rootfs-changes discard --volume "$d/data:/data:transport=link")
+if [ "${RUNCVM_HYPERVISOR:-}" = firecracker ]; then
+  like "$(net_run a link true 2>&1)" "^runcvm: volumes: the VMM driver 'firecracker' has no link to volumes: leave out 'transport=link', or use QEMU$" \
+    "Firecracker has no link"
+else
+  net_run a link sleep 100000 >"$work/link.log" 2>&1 &
+  link=$!
+  until_up link
+  read -r server port < <(runcvm exec link sed -n 's/.* \/data nfs .*,port=\([0-9]*\),.*,addr=\([0-9.]*\).*/\2 \1/p' /proc/mounts)
+  is "$server $(runcvm volume list link | sed -n 's/.*"transport": *"\([a-z]*\)".*/\1/p')" "169.254.2.1 link" "a link has an address of its own"
+  is "$(runcvm exec link sh -c 'cat /data/file; ls /sys/class/net | xargs; ip -o addr | grep -c 169.254')" $'of the first VM\neth0 lo\n0' "which is not in the container"
+  # To the container's gateway, which knows of none.
+  like "$(runcvm exec link nc -w 5 "$server" "$port" </dev/null 2>&1)" "timed out|refused|unreachable" "nor does anything lead there from the container"
+  like "$(in_host /usr/bin/python3 "$work/mount.py" "$server" "$port" low 2>&1)" "refused|closed|unreachable|timed out" "or from the host"
+  is "$(for n in "$tag" "$tag-a" "$tag-b" "$tag-n"; do ip netns exec "$n" ip -o addr 2>/dev/null; done | grep -c 169.254.2)" 0 "no namespace that has a name has it"
+  kill -9 "$(pgrep -P "$(monitor_of link)" -x runcvm-volumes)"
+  is "$(runcvm exec link sh -c 'cat /data/file; echo x >/data/after && cat /data/after')" $'of the first VM\nx' "a server that was killed is back"
+  runcvm delete --force link
+  wait "$link"
+  # unprivileged OPTION: without the right to make one.
+  unprivileged() {
+    setpriv --bounding-set=-net_admin --inh-caps=-net_admin "$BUILD/run" runcvm run --memory 160M --log-level error --rootfs "$BUSYBOX" --rootfs-changes discard \
+      --netns none --volume "$d/data:/data$1" unprivileged -- sed -n 's/.* \/data nfs .*,addr=\([0-9.]*\).*/\1/p' /proc/mounts 2>&1
+  }
+  like "$(unprivileged :transport=link)" "^runcvm: volumes: the volumes cannot have the link that 'transport=link' asks for \(making a TAP needs CAP_NET_ADMIN.*\): leave that out, or use the tunnel$" \
+    "who cannot make a link is told what to do"
+  is "$(unprivileged "")" 127.0.0.1 "and who asks for none gets the tunnel"
+fi
+# Both ways at once there are not, but what a volume asks for.
+net_options=(--rootfs-changes discard --volume "$d/data:/data:transport=tunnel" --volume "$d/other:/other")
+is "$(net_run a tunneled sed -n 's/.* \/data nfs .*,addr=\([0-9.]*\).*/\1/p' /proc/mounts)" 127.0.0.1 "the tunnel can be asked for"
+
 # By TCP, over the container's network.
 net_options=(--rootfs-changes discard --volume "$d/data:/data:transport=tcp:41000-41001" --volume "$d/data:/ro:ro,transport=tcp" --volume "$d/single:/etc/single:transport=tcp" --volume "$d/other:/other")
 host_run a tcp sleep 100000 >"$work/tcp.log" 2>&1 &
@@ -131,31 +190,6 @@ is "$(runcvm exec tcp sh -c 'cat /data/file /etc/single; echo x >/ro/file 2>/dev
 port=$(runcvm exec tcp sed -n 's/.* \/data nfs .*,port=\([0-9]*\),.*/\1/p' /proc/mounts)
 is "$(runcvm volume list tcp | /usr/bin/python3 -c 'import json, sys; j = json.load(sys.stdin); print(*sorted(v["destination"] for v in j["volumes"] if v.get("transport") == "tcp"), j["server"]["refusedConnections"])')" \
   "/data /etc/single /ro 0" "volume list says so, and that nobody else has come"
-# Takes a port below 1024, as a kernel does, and asks for the export.
-cat >"$work/mount.py" <<'PY'
-import errno, socket, struct, sys
-address, port, low = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "low"
-s = socket.socket()
-s.settimeout(20)
-for own in range(1023, 600, -1) if low else [0]:
-    try:
-        s.bind(("", own))
-        break
-    except OSError as e:
-        if e.errno != errno.EADDRINUSE:
-            raise
-try:
-    s.connect((address, port))
-    # MOUNT's MNT of "/0", as root.
-    auth = struct.pack(">II4xIII", 1, 20, 0, 0, 0)
-    call = struct.pack(">IIIIII", 7, 0, 2, 100005, 3, 1) + auth + struct.pack(">II", 0, 0) + struct.pack(">I4s", 2, b"/0")
-    s.sendall(struct.pack(">I", 0x80000000 | len(call)) + call)
-    print("answer" if s.recv(1000) else "closed")
-except ConnectionResetError:
-    print("closed")
-except ConnectionRefusedError:
-    print("refused")
-PY
 is "$(ip netns exec "$tag-n" /usr/bin/python3 "$work/mount.py" 192.168.1.1 "$port" low)" closed "a neighbour on the bridge is turned away, also with a port below 1024"
 is "$(in_host /usr/bin/python3 "$work/mount.py" 192.168.1.1 "$port" low)" closed "so is the host's root"
 is "$(in_host setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 "$work/mount.py" 192.168.1.1 "$port" high)" closed "and another user of the host"

@@ -9,7 +9,7 @@ chown 70:70 "$work/pg"
 chown 71:71 "$work/my"
 # The directories are made by the same programs, here: that takes a VM without KVM very long.
 in_tree() {
-  unshare --mount --propagation private bash -c 'for d in pg my; do mkdir -p "$0/mnt/$d" && mount --bind "$1/$d" "$0/mnt/$d"; done; shift; exec "$@"' \
+  unshare --mount --propagation private bash -c 'for d in pg my; do mkdir -p "$0/mnt/$d" && mount --bind "$1/$d" "$0/mnt/$d"; done; shift; exec env -u TMPDIR "$@"' \
     "$PROGRAMS" "$work" chroot "$@" >"$work/output" 2>&1
 }
 succeeds "initdb" in_tree --userspec=70:70 "$PROGRAMS" /usr/lib/postgresql/15/bin/initdb -D /mnt/pg --locale=C -A trust --no-sync

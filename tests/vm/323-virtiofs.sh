@@ -20,6 +20,20 @@ a=$work/a b=$work/b
 mkdir -p "$a/sub" "$b"
 echo one >"$a/one"
 echo b >"$b/b"
+# What one VMM alone has; the other's refusal says what there is instead.
+if [ "$(hypervisor)" = firecracker ]; then
+  with --mount "type=virtiofs,src=$a,dst=/a" --volume "$b:/b" -- one true 2>"$work/err"
+  is "$?" 125 "Firecracker has no virtiofs"
+  is "$(cat "$work/err")" "runcvm: volumes: the VMM driver 'firecracker' cannot share '$a' by virtiofs: use a live volume (NFS), or QEMU" \
+    "which the error names, and what to use"
+  no_leaks "and nothing is left, nor of the volume beside it"
+  is "$(with --volume "$a:/a" --volume "$b:/b:ro" -- instead sh -c 'cat /a/one /b/b; echo two >/a/sub/two')$(cat "$a/sub/two")" $'one\nbtwo' "that serves the same directories"
+  is "$(RUNCVM_HYPERVISOR=auto with --mount "type=virtiofs,src=$a,dst=/a" -- auto cat /a/one)" one "and auto takes QEMU for it"
+  like "$(with --mount "type=virtiofs,src=$a,dst=/a,squash=1:1" -- bad true 2>&1)" "'squash' means nothing" "options of others are told first"
+  no_leaks
+  exit
+fi
+
 out=$(with --mount "type=virtiofs,src=$a,dst=/a" --volume "$b:/b:virtiofs,ro" -- one sh -c '
   cat /a/one /b/b; grep " /a " /proc/mounts | cut -d" " -f3; echo two >/a/sub/two; chown 7:8 /a/sub/two; echo x >/b/x; ls /b' 2>&1)
 like "$(tr '\n' '|' <<<"$out")" "^one\|b\|virtiofs\|.*Read-only file system\|b\|$" "two directories, one to be read only"

@@ -379,7 +379,7 @@ class VM(_Options):
         """Shares a directory or file of the host, live, with a VM that has not been created.
 
         uid, gid: everyone in the VM is that one of the host.  cached: seconds for which the VM may rely on what it has
-        seen.  notify: watchers in the VM hear of what others change.  transport: 'tunnel', or over the VM's network
+        seen.  notify: watchers in the VM hear of what others change.  transport: 'link', 'tunnel', or over the VM's network
         'tcp' or 'tcp:FIRST-LAST' (ports).  server: 'unfsd' for unfs3's, of all volumes.
         """
         self._attach(raw.rcvm_volume_attach_nfs, source, target, readonly, uid, gid, cached, notify=notify,
@@ -451,10 +451,12 @@ class VM(_Options):
         with self._handle as vm:
             raw.rcvm_vm_resume(vm)
 
-    def snapshot(self, directory, leave_running=False):
-        """Saves a running container with its VM into a directory that is new or empty; then it goes on, or ends."""
+    def snapshot(self, directory, leave_running=False, parent=None):
+        """Saves a running container with its VM into a directory that is new or empty; then it goes on, or ends.
+        With parent, an earlier snapshot's directory, only what is different of its memory is saved."""
+        below = None if parent is None else os.fspath(parent)
         with self._handle as vm:
-            raw.rcvm_vm_snapshot(vm, os.fspath(directory), int(leave_running))
+            raw.rcvm_vm_snapshot(vm, os.fspath(directory), below, raw.RCVM_SNAPSHOT_LEAVE_RUNNING if leave_running else 0)
 
     def restore(self, directory):
         """Of a VM that was not created yet: goes on where another one was saved."""

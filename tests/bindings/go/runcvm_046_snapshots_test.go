@@ -22,6 +22,8 @@ func TestSnapshots046(t *testing.T) {
 		if !strings.Contains(err.Error(), "cannot save or restore a container that runs") {
 			t.Fatal(err)
 		}
+		fails(t, runcvm.Unsupported, vm.SnapshotDifference(place, t.TempDir(), true))
+		fails(t, runcvm.Invalid, vm.SnapshotDifference(place, "", true))
 		if _, err := os.Stat(place); err == nil {
 			t.Fatal("something was made")
 		}
@@ -30,6 +32,7 @@ func TestSnapshots046(t *testing.T) {
 		}
 	} else {
 		must(t, vm.Snapshot(place, true))
+		must(t, vm.SnapshotDifference(place+"2", place, true))
 	}
 	must(t, vm.Delete(true))
 }

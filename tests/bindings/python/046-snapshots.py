@@ -23,12 +23,15 @@ def saved():
         if can_save():
             vm.snapshot(place, leave_running=True)
             assert os.path.exists(os.path.join(place, "index"))
-            vm.snapshot(place + "2")
+            vm.snapshot(place + "2", parent=place)
+            assert os.path.exists(os.path.join(place + "2", "changes"))
             assert vm.wait() == 137
             vm.delete()
         else:
             error = raises(runcvm.E_UNSUPPORTED, vm.snapshot, place)
             assert "cannot save or restore a container that runs" in str(error), error
+            raises(runcvm.E_UNSUPPORTED, vm.snapshot, place, parent=work)
+            raises(runcvm.E_INVALID, vm.snapshot, place, parent="")
             assert not os.path.exists(place)
             assert vm.status == "running"
             vm.delete(force=True)
