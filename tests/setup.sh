@@ -11,7 +11,7 @@ export RUNCVM_GUEST_DIR=$guest
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
-BUILD_PACKAGES="autoconf automake libtool pkg-config gcc make perl libjson-c-dev libnl-route-3-dev libnftnl-dev
+BUILD_PACKAGES="autoconf automake libtool pkg-config gcc make perl libjson-c-dev libnl-route-3-dev libnftnl-dev libmnl-dev
   libext2fs-dev libblkid-dev libarchive-dev zlib1g-dev libzstd-dev libseccomp-dev nettle-dev libcurl4-gnutls-dev libsystemd-dev libcmocka-dev swig python3-dev musl-tools linux-libc-dev"
 RUN_PACKAGES="qemu-system-x86 busybox-static debootstrap cpio kmod lz4 e2fsprogs"
 TEST_PACKAGES="dnsmasq-base iproute2 iputils-ping nftables g++ xz-utils valgrind clang libclang-rt-14-dev attr acl libcap2-bin abigail-tools xfsprogs zstd python3 procps runc docker.io containerd iptables
