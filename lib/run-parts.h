@@ -360,6 +360,8 @@ void rcvmi_run_doubt_template (struct rcvmi_run *run);
 /* The guest has connected once more. */
 void rcvmi_run_snapshot_returned (struct rcvmi_run *run);
 void rcvmi_run_undo_snapshot (struct rcvmi_run *run);
+/* Its agent does nothing else. */
+bool rcvmi_run_is_being_saved (const struct rcvmi_run *run);
 /* What a guest that goes on is told in any case. */
 int rcvmi_run_put_moment (struct tlv_writer *w, rcvm_error **err);
 /* For the agent's ops. */

@@ -81,7 +81,7 @@ static void begin_round (struct rcvmi_run_put *p);
 static bool
 is_possible (const struct rcvmi_run *run)
 {
-  return run->state.status == RCVM_STATUS_RUNNING && !run->process_ended && !run->ending && run->agent;
+  return run->state.status == RCVM_STATUS_RUNNING && !run->process_ended && !run->ending && !rcvmi_run_is_being_saved (run) && run->agent;
 }
 
 static void

@@ -34,13 +34,14 @@ enum
 
 struct rcvmi_run_snapshot
 {
+  struct rcvmi_run *run;
   struct rcvmi_worker worker;
   struct rcvmi_snapshot s;
   char *place, *temp;
   char *parent; /* NULL: it is whole */
   bool noted;   /* the VMM has noted what has changed since the parent, and no more than that is written */
   char *paths[RCVMI_VMM_DISKS]; /* of s.disks */
-  bool leave_running, saved, gone_on, answered;
+  bool leave_running, resting, saved, gone_on, answered;
   rcvm_error *error;
   rcvmi_run_json_fn done;
   void *user;
@@ -64,6 +65,7 @@ finish (struct rcvmi_run *run)
   struct rcvmi_run_snapshot *n = steal_ptr (run->snapshot);
 
   rcvmi_run_stop_worker (&n->worker);
+  rcvmi_run_puts_forget (run, n);
   if (n->error && n->temp)
     rcvmi_snapshot_discard (n->temp);
   remember_temp (run, NULL, NULL);
@@ -77,6 +79,14 @@ finish (struct rcvmi_run *run)
   free (n->parent);
   free (n->temp);
   free (n);
+  if (!run->ending)
+    rcvmi_run_puts_go_on (run);
+}
+
+bool
+rcvmi_run_is_being_saved (const struct rcvmi_run *run)
+{
+  return run->snapshot && run->snapshot->resting;
 }
 
 void
@@ -396,7 +406,27 @@ begin_quiesce (struct rcvmi_run *run, rcvm_error **err)
     run->vmm.ops->withdraw (&run->vmm);
   else
     rcvmi_run_set_timer (run, RCVMI_RUN_BOOT_TIMEOUT_MS, on_too_late);
+  n->resting = code == 0;
   return code;
+}
+
+static void
+on_put (void *user)
+{
+  struct rcvmi_run_snapshot *n = user;
+  int code = check_state (n->run, &n->error);
+
+  if (code == 0)
+    code = begin_quiesce (n->run, &n->error);
+  if (code < 0)
+    finish (n->run);
+}
+
+/* What others have put into the root by now is saved, too. */
+static int
+quiesce_when_put (struct rcvmi_run *run, rcvm_error **err)
+{
+  return rcvmi_run_puts_first (run, on_put, run->snapshot) ? 0 : begin_quiesce (run, err);
 }
 
 static void
@@ -410,7 +440,7 @@ on_parent_copied (void *user, uint32_t events)
   if (code == 0)
     code = check_state (run, &n->error);
   if (code == 0)
-    code = begin_quiesce (run, &n->error);
+    code = quiesce_when_put (run, &n->error);
   if (code < 0)
     finish (run);
 }
@@ -435,7 +465,7 @@ begin (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error 
                   n->parent);
   if (n->noted)
     return rcvmi_run_start_worker (run, &n->worker, copy_parent, -1, on_parent_copied, err);
-  return begin_quiesce (run, err);
+  return quiesce_when_put (run, err);
 }
 
 int
@@ -462,7 +492,7 @@ rcvmi_run_snapshot (struct rcvmi_run *run, const struct rcvmi_run_snapshot_order
   n = run->snapshot = calloc (1, sizeof *n);
   if (!n)
     return rcvmi_fail_nomem (err);
-  *n = (struct rcvmi_run_snapshot){ .worker = { .proc = RCVMI_PROC_INIT, .error_fd = -1 }, .leave_running = order->leave_running };
+  *n = (struct rcvmi_run_snapshot){ .run = run, .worker = { .proc = RCVMI_PROC_INIT, .error_fd = -1 }, .leave_running = order->leave_running };
   n->place = strdup (order->dir);
   n->parent = order->parent ? strdup (order->parent) : NULL;
   code = n->place && (n->parent || !order->parent) ? begin (run, &config, &n->error) : rcvmi_fail_nomem (&n->error);

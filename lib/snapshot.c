@@ -49,9 +49,13 @@ int
 rcvmi_snapshot_identify (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *config, struct rcvmi_snapshot *s,
                          rcvm_error **err)
 {
+  struct rcvmi_vmm_config shape = *config;
   struct rcvmi_sha256 sha;
   int code;
 
+  /* A restored VM's changes to its root go with it, whatever those of the first one were for: its disks are what they were saved as. */
+  for (size_t i = 0; i < shape.n_disks; i++)
+    shape.disks[i].passing = true;
   snprintf (s->vmm, sizeof s->vmm, "%s", vmm->ops->name);
   s->version = vmm->version;
   rcvmi_sha256_init (&sha);
@@ -60,7 +64,7 @@ rcvmi_snapshot_identify (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_con
   if (code < 0)
     return code;
   rcvmi_sha256_init (&sha);
-  code = vmm->ops->shape (vmm, config, &sha, err);
+  code = vmm->ops->shape (vmm, &shape, &sha, err);
   hex_of (&sha, s->shape);
   return code;
 }

@@ -141,4 +141,24 @@ echo two >"$root/root/two"
 is "$(in_vm two 'cat /root/two 2>/dev/null || echo not there')" "not there" "RUNCVM_FLUSH=asked: what others put there is theirs"
 runcvm delete --force two
 wait
+
+if [ "$(hypervisor)" = firecracker ]; then
+  vm three
+  look
+  head -c 30M /dev/urandom >"$root/root/saved"
+  runcvm checkpoint --leave-running --image-path "$work/snap" three 2>"$work/err"
+  is "$? $(cat "$work/err")" "0 " "a snapshot that is asked for while something is put there"
+  look
+  echo after >"$root/root/after"
+  is "$(in_vm three 'cat /root/after; sha1sum </root/saved')" "after
+$(sha1sum <"$root/root/saved")" "and it goes on being put there"
+  runcvm delete --force three
+  wait
+  rm "$root/root/after"
+  runcvm restore --detach --image-path "$work/snap" four 2>"$work/err" >/dev/null
+  is "$? $(cat "$work/err")" "0 " "it can be restored"
+  is "$(in_vm four 'sha1sum </root/saved; ls /root/after 2>&1')" "$(sha1sum <"$root/root/saved")
+ls: /root/after: No such file or directory" "the snapshot has it"
+  runcvm delete --force four
+fi
 umount "$root"
