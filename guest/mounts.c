@@ -419,11 +419,16 @@ attach_tree (int root, struct setup_mount *m, struct failure *f)
   autoclose int tree = steal_fd (&m->tree);
   autoclose int to = -1;
   struct stat st;
+  bool is_dir;
 
   if (fstat (tree, &st) < 0)
     return fail (f, "mount", errno, "cannot look at \"%s\"", m->source);
-  to = S_ISDIR (st.st_mode) ? path_make_dir (root, m->destination, 0755)
-                            : path_make_file (root, m->destination);
+  is_dir = S_ISDIR (st.st_mode);
+  to = is_dir ? path_make_dir (root, m->destination, 0755) : path_make_file (root, m->destination);
+  if ((to < 0 && is_dir && (errno == ENOTDIR || errno == EEXIST))
+      || (to >= 0 && fstat (to, &st) == 0 && S_ISDIR (st.st_mode) != is_dir))
+    return fail (f, "mount", 0, "cannot mount a %s at %s, where the container has a %s: choose another place",
+                 is_dir ? "directory" : "file", m->destination, is_dir ? "file" : "directory");
   if (to < 0)
     return fail (f, "mount", errno, "cannot make the mount point %s", m->destination);
   if (k_move_mount (tree, to) < 0)

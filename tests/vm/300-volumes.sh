@@ -98,6 +98,10 @@ like "$(in_c grep ' /etc/hosts ' /proc/mounts)" "^(127.0.0.1|169.254.2.1):/[0-9/
 # Mounts of all kinds.
 is "$(in_a cat /m/1/2/file /m/file)" $'deep\nshallow' "a volume lies at a place in another, which was named later"
 is "$(in_a sh -c 'cat /home/file /data/inside; echo x >>/home/file' 2>&1 | grep -c 'over a file\|Read-only')" 3 "files lie over files, also within a volume"
+runcvm run "${small[@]}" --volume "$d/over:/home" f -- true 2>"$work/err"
+like "$(cat "$work/err")" "agent: cannot mount a file at /home, where the container has a directory: choose another place" "but not over a directory"
+runcvm run "${small[@]}" --volume "$d/data:/home/file" f -- true 2>"$work/err"
+like "$(cat "$work/err")" "agent: cannot mount a directory at /home/file, where the container has a file: choose another place" "nor a directory over a file"
 is "$(in_a cat /etc/resolv.conf /etc/hosts /etc/hostname | xargs)" "nameserver 192.0.2.1 192.0.2.7 seven named-by-host" "the files that Docker binds show the host's contents"
 in_a sh -c 'echo "search vm" >>/etc/resolv.conf'
 echo "search host" >>"$d/resolv.conf"
