@@ -95,7 +95,7 @@ rcvmi_fc_restore (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *c,
                        "Firecracker %u.%u cannot give a VM with network interfaces that starts from a template other TAPs: 1.12 is the first that can",
                        version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
   if (c->tuning.track_memory && version < RCVMI_FC_TRACKING_SINCE)
-    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "Firecracker %u.%u cannot be relied on to track the memory of a VM: 1.16 is the first that can",
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "Firecracker %u.%u cannot be relied on to track the memory of a VM: 1.13 is the first that can",
                        version / RCVMI_VMM_MINOR, version % RCVMI_VMM_MINOR);
   load (r, c);
   for (size_t i = 0; i < c->n_disks; i++)

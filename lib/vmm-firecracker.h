@@ -48,7 +48,7 @@ enum
 #define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_HOTPLUG_SINCE RCVMI_VMM_VERSION (1, 16)
 /* Older ones can, too; but what they forget to note nobody has compared. */
-#define RCVMI_FC_TRACKING_SINCE RCVMI_VMM_VERSION (1, 16)
+#define RCVMI_FC_TRACKING_SINCE RCVMI_VMM_VERSION (1, 13)
 #define RCVMI_FC_BZIMAGE_SINCE RCVMI_VMM_VERSION (1, 17)
 
 /* One request.  Strings are owned. */

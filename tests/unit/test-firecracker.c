@@ -654,15 +654,15 @@ FC_TEST (snapshot)
   assert_int_equal (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 11), &e), RCVM_E_UNSUPPORTED);
   check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.12 is the first that can");
   b->config.tuning.track_memory = true;
-  assert_int_equal (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 15), &e), RCVM_E_UNSUPPORTED);
-  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.16 is the first that can");
-  check_ok (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_int_equal (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 12), &e), RCVM_E_UNSUPPORTED);
+  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.13 is the first that can");
+  check_ok (rcvmi_fc_restore (&r, &b->config, RCVMI_VMM_VERSION (1, 13), &e), e);
   assert_non_null (strstr (r.list[0].body, "\"track_dirty_pages\":true"));
   rcvmi_fc_requests_clear (&r);
   b->config.from = (struct rcvmi_vmm_saved){ 0 };
-  assert_int_equal (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 15), &e), RCVM_E_UNSUPPORTED);
-  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.16 is the first that can");
-  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 16), &e), e);
+  assert_int_equal (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 12), &e), RCVM_E_UNSUPPORTED);
+  check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.13 is the first that can");
+  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 13), &e), e);
   assert_non_null (strstr (r.list[1].body, "\"track_dirty_pages\":true"));
   rcvmi_fc_requests_clear (&r);
 }

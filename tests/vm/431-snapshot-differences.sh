@@ -21,6 +21,14 @@ if [ "$(hypervisor)" != firecracker ]; then
   exit
 fi
 
+version=$("${RUNCVM_FIRECRACKER:-firecracker}" --version | sed -n "s/^Firecracker v1\.\([0-9]*\).*/\1/p")
+if [ "$version" -lt 13 ]; then
+  runcvm run --memory 160M --annotation org.runcvm.track-memory=on --rootfs "$BUSYBOX" no -- true >/dev/null 2>"$work/err"
+  is "$?" 125 "an old Firecracker tracks no memory"
+  like "$(cat "$work/err")" "Firecracker 1.$version cannot be relied on to track the memory of a VM: 1.13 is the first that can" "and which one does is said"
+  exit
+fi
+
 make_host
 make_container c1
 plug c1 eth0 br0 02:00:5e:10:00:01 1500 192.168.1.11/24
