@@ -117,5 +117,7 @@ diag "of Docker's: $(dockers)"
 # up: it waits 5 seconds for the shim, which has no other ear while its runtime creates, and then forgets it, whatever comes of it.
 pkill -KILL -f '^[^ ]*containerd-shim-runc'
 find "$work/docker-exec/netns" -mindepth 1 ! -name default 2>/dev/null | while read -r n; do umount "$n"; rm -f "$n"; done 2>/dev/null
+# And the layer that dockerd mounts for itself to put the mount points of /etc/hosts and the like there; no runtime is ever given it.
+left_mounts | grep -- '-init/merged$' | while read -r n; do umount "$n"; done
 is "$(docker run --rm --runtime="$RUNTIME" busybox echo well)" well "and the next container runs"
 diag "kills: $((SECONDS - began)) s"
