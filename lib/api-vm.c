@@ -149,43 +149,6 @@ await_end (struct rcvmi_link *link, int timeout_ms)
     ;
 }
 
-static int
-create (rcvm_vm *vm, rcvm_error **err)
-{
-  struct tlv_writer w = TLV_WRITER_INIT;
-  int code;
-
-  if (vm->status != RCVM_STATUS_NEW)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s already", vm->id, rcvm_status_name (vm->status));
-  code = rcvmi_client_spawn (&vm->link, vm->root, vm->id, err);
-  if (code < 0)
-    return code;
-  rcvmi_options_encode (&vm->options, &w);
-  code = rcvmi_handle_request (vm, CONTROL_CREATE, &w, vm->stdio, -1, err);
-  if (code == 0)
-    {
-      code = rcvmi_handle_watch (vm, err);
-      if (code == 0)
-        code = read_state (vm, err);
-      if (code < 0)
-        stop (vm);
-    }
-  for (int i = 0; i < 3; i++)
-    {
-      cleanup_close (&vm->stdio[i]);
-      vm->stdio[i] = -1;
-    }
-  if (code < 0)
-    {
-      await_end (&vm->link, STOP_TIMEOUT_MS);
-      rcvmi_link_clear (&vm->link);
-      vm->status = RCVM_STATUS_NEW;
-    }
-  else if (vm->status < RCVM_STATUS_CREATED)
-    vm->status = RCVM_STATUS_CREATED;
-  return code;
-}
-
 /* The hooks of after the deletion. */
 static void
 run_poststop (rcvm_vm *vm, const char *json)
@@ -238,6 +201,54 @@ remove_state (rcvm_vm *vm, bool force, rcvm_error **err)
   rcvmi_state_dir_close (&dir);
   if (code == 0 && poststop)
     run_poststop (vm, poststop);
+  return code;
+}
+
+/* A monitor that was killed while it created has left what it had made, and a caller whose call failed may never ask again. */
+static void
+remove_unfinished (rcvm_vm *vm)
+{
+  if (read_state (vm, NULL) < 0 || vm->state.status == RCVM_STATUS_CREATING)
+    remove_state (vm, true, NULL);
+  rcvmi_state_clear (&vm->state);
+}
+
+static int
+create (rcvm_vm *vm, rcvm_error **err)
+{
+  struct tlv_writer w = TLV_WRITER_INIT;
+  int code;
+
+  if (vm->status != RCVM_STATUS_NEW)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s already", vm->id, rcvm_status_name (vm->status));
+  code = rcvmi_client_spawn (&vm->link, vm->root, vm->id, err);
+  if (code < 0)
+    return code;
+  rcvmi_options_encode (&vm->options, &w);
+  code = rcvmi_handle_request (vm, CONTROL_CREATE, &w, vm->stdio, -1, err);
+  if (code == 0)
+    {
+      code = rcvmi_handle_watch (vm, err);
+      if (code == 0)
+        code = read_state (vm, err);
+      if (code < 0)
+        stop (vm);
+    }
+  for (int i = 0; i < 3; i++)
+    {
+      cleanup_close (&vm->stdio[i]);
+      vm->stdio[i] = -1;
+    }
+  if (code < 0)
+    {
+      await_end (&vm->link, STOP_TIMEOUT_MS);
+      if (code == RCVM_E_MONITOR)
+        remove_unfinished (vm);
+      rcvmi_link_clear (&vm->link);
+      vm->status = RCVM_STATUS_NEW;
+    }
+  else if (vm->status < RCVM_STATUS_CREATED)
+    vm->status = RCVM_STATUS_CREATED;
   return code;
 }
 

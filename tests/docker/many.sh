@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# Many containers, some at a time, and nothing is left of them; the same while what runs them dies at random moments.
+# Many containers, some at a time, and nothing is left of them; the same while what runs them dies at random moments (dockerd: many-dockerd.sh).
 #
 # `tests/docker/run --part many`: MANY=100 of them; with all the other tests, few.  SEED: of the moments, printed.
 
@@ -20,10 +20,19 @@ dockers() {
     "$(left_mounts | wc -l) mounts" \
     "$(left_links veth | wc -l) veths"
 }
+# What is known of containers whose state is left: the state, and what the daemons say of them.
+about_left() {
+  local dir
+  for dir in "$work"/docker-exec/runtime-runc/moby/?*/; do
+    [ -d "$dir" ] || continue
+    echo "$dir: $(tr -d ' \n' <"$dir/state.json" | cut -c1-1500)"
+    grep -h "$(basename "$dir")" "$work/containerd.log" "$work/dockerd.log" | cut -c1-400 | tail -n 20
+  done
+}
 # is_clean GOT WANTED NAME: and what it is, where it is not.
 is_clean() {
   is "$@"
-  [ "$1" = "$2" ] || diag "$(left_processes; left_links "tap|rcvm|runcvm|veth"; left_disks; left_states; left_cgroups; left_mounts; docker ps -a)"
+  [ "$1" = "$2" ] || diag "$(left_processes; left_links "tap|rcvm|runcvm|veth"; left_disks; left_states; left_cgroups; left_mounts; docker ps -a; about_left)"
 }
 none_of_ours="0 processes 0 links 0 images 0 states and sockets 0 cgroups" none_of_dockers="0 shims 0 mounts 0 veths"
 no_container() { [ -z "$(docker ps -aq)" ]; }
@@ -32,16 +41,6 @@ remove_all() { docker ps -aq | xargs -r timeout 60 docker rm -f >/dev/null 2>&1;
 # What is killed while Docker hands over a network namespace may be gone when Docker binds that: it then never lets go of it.
 but_netns() { echo "$(left_processes | grep -c containerd-shim) shims $(left_mounts | grep -vc /docker-exec/netns/) mounts"; }
 clean() { remove_all; no_container && [ "$(ours), $(but_netns)" = "$none_of_ours, 0 shims 0 mounts" ]; }
-# A dockerd that is killed while it makes a container knows nothing of it when it comes back: containerd does.
-clean_for_dockerd() {
-  remove_all
-  # A container that is removed before its task leaves the task's shim behind.
-  ctr -n moby container ls -q | while read -r id; do
-    if ctr -n moby task ls -q | grep -qx "$id"; then timeout 20 ctr -n moby task delete -f "$id" || continue; fi
-    ctr -n moby container rm "$id"
-  done >/dev/null 2>&1
-  no_container && [ "$(ours)" = "$none_of_ours" ]
-}
 
 # one NUMBER: whether it did what it was to do.
 one() {
@@ -63,7 +62,7 @@ wait_for 30 nothing_left
 is_clean "$(docker ps -aq | wc -l) containers, $(ours), $(dockers)" "0 containers, $none_of_ours, $none_of_dockers" "and nothing is left of them"
 diag "$MANY containers: $((SECONDS - began)) s"
 
-# Who is killed: the monitor, the VMM or the shim of any of them; and then dockerd.
+# Who is killed: the monitor, the VMM or the shim of any of them.
 RANDOM=$SEED
 diag "seed $SEED"
 victim() {
@@ -109,15 +108,7 @@ began=$SECONDS
 with_kills "$KILLS" monitor shim vmm
 wait_for 60 clean
 is_clean "$(docker ps -aq | wc -l) containers, $(ours), $(but_netns)" "0 containers, $none_of_ours, 0 shims 0 mounts" "after kill -9 of monitors, VMMs and shims at random moments nothing is left"
-with_kills $(((KILLS + 4) / 5)) dockerd
-wait_for 60 clean_for_dockerd
-is_clean "$(docker ps -aq | wc -l) containers, $(ours)" "0 containers, $none_of_ours" "after kill -9 of dockerd at random moments nothing of runcvm's is left"
-diag "of Docker's: $(dockers)"
-# That is no leak of runcvm's, and the checks that follow are about those.  What dockerd was about to create when it was killed, containerd gives
-# up: it waits 5 seconds for the shim, which has no other ear while its runtime creates, and then forgets it, whatever comes of it.
-pkill -KILL -f '^[^ ]*containerd-shim-runc'
+# That is no leak of runcvm's, and the checks that follow are about those.
 find "$work/docker-exec/netns" -mindepth 1 ! -name default 2>/dev/null | while read -r n; do umount "$n"; rm -f "$n"; done 2>/dev/null
-# And the layer that dockerd mounts for itself to put the mount points of /etc/hosts and the like there; no runtime is ever given it.
-left_mounts | grep -- '-init/merged$' | while read -r n; do umount "$n"; done
 is "$(docker run --rm --runtime="$RUNTIME" busybox echo well)" well "and the next container runs"
 diag "kills: $((SECONDS - began)) s"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# kill -9 of every process that takes part, at five points of a run.  What is left is cleaned by the next call on
-# that id, and the error says what died.
+# kill -9 of every process that takes part, at five points of a run.  What is left is cleaned by who created the VM, or by the next call
+# on that id, and the error says what died.
 #
 # The points: while the image is built, while the kernel boots, when the VM is created, while the process runs, and while its
 # output is under way.
@@ -152,6 +152,7 @@ for who in cli monitor vmm process; do
     case $who,$point in
       cli,*) wanted='delete: 0' ;;
       monitor,created) wanted='state: stopped the monitor of VM .* died' ;;
+      monitor,rootfs | monitor,kernel) wanted='state: gone' ;;
       monitor,*) wanted='monitor' ;;
       vmm,created) wanted='state: stopped the VMM \('"$(hypervisor)"', pid [0-9]+\) was killed by signal 9' ;;
       vmm,*) wanted='tool: 125 .*VMM .* killed by signal 9' ;;
