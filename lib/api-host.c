@@ -92,10 +92,9 @@ check_firecracker (rcvm_host *h)
   if (rcvmi_vmm_firecracker.probe (&vmm, &e) < 0)
     add (h, "firecracker", RCVM_CHECK_MISSING, "VMs run under QEMU", "%s", rcvm_error_get_message (e));
   else
-    add (h, "firecracker", RCVM_CHECK_OK, "", "%s, version %u.%u: boots %s, %s interfaces an MTU, starts VMs from templates%s, %s", vmm.program,
+    add (h, "firecracker", RCVM_CHECK_OK, "", "%s, version %u.%u: boots %s, starts VMs from templates%s, %s", vmm.program,
          vmm.version / RCVMI_VMM_MINOR, vmm.version % RCVMI_VMM_MINOR,
          vmm.version >= RCVMI_FC_BZIMAGE_SINCE ? "vmlinux and bzImage" : "vmlinux alone",
-         vmm.version >= RCVMI_FC_MTU_SINCE ? "gives" : "leaves it to the guest's agent to give",
          vmm.version >= RCVMI_FC_OTHER_TAPS_SINCE ? "" : " if they have no network interfaces",
          vmm.version >= RCVMI_FC_HOTPLUG_SINCE ? "attaches disks and interfaces to VMs that run" : "attaches nothing to a VM that runs");
   rcvm_error_free (e);

@@ -302,7 +302,6 @@ rcvmi_run_net_config (struct rcvmi_run *run, struct rcvmi_vmm_config *config, rc
       v->number = n->number;
       v->tap_fd = n->tap_fd;
       v->tap_name = n->tap_name;
-      v->mtu = n->guest.mtu;
       memcpy (v->mac, n->guest.mac, sizeof v->mac);
       config->n_nics++;
     }
@@ -472,7 +471,7 @@ static int
 ask_to_add (struct rcvmi_run *run, struct rcvmi_net_nic *nic, bool added, rcvm_error **err)
 {
   struct rcvmi_run_net_op op = { .type = AGENT_NET_ADD, .nic = nic->number, .added = added };
-  struct rcvmi_vmm_nic v = { .number = nic->number, .tap_fd = nic->tap_fd, .tap_name = nic->tap_name, .mtu = nic->guest.mtu };
+  struct rcvmi_vmm_nic v = { .number = nic->number, .tap_fd = nic->tap_fd, .tap_name = nic->tap_name };
   struct tlv_writer w = TLV_WRITER_INIT;
   int code = 0;
 

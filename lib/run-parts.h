@@ -372,6 +372,8 @@ void rcvmi_run_gone_on (void *user, rcvm_error *err);
 
 /* Where a snapshot is asked for: reads it, and makes the options those that it was made with. */
 int rcvmi_run_begin_restore (struct rcvmi_run *run, rcvm_error **err);
+/* What the machine was saved with is not asked for again. */
+void rcvmi_run_restore_plan (struct rcvmi_run *run);
 void rcvmi_run_undo_restore (struct rcvmi_run *run);
 /* The key of the volume server's handles; NULL: a new one. */
 const uint8_t *rcvmi_run_restore_key (const struct rcvmi_run *run);

@@ -45,6 +45,7 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   plan = run->plan = rcvmi_plan_new (steal_ptr (run->spec), &run->options, &defaults, err);
   if (!plan)
     return RCVMI_STEP_FAILED;
+  rcvmi_run_restore_plan (run);
   for (char **w = plan->warnings; w && *w; w++)
     rcvmi_log_at (run->log, RCVM_LOG_WARNING, "plan", "%s", *w);
   run->state.bundle = plan->bundle ? strdup (plan->bundle) : NULL;
@@ -66,8 +67,6 @@ rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err)
   if (plan->confinement == RCVMI_CONFINEMENT_JAILER && rcvmi_vmm_find_jailer (&run->vmm, err) < 0)
     return RCVMI_STEP_FAILED;
   run->vmm.confined = plan->confinement != RCVMI_CONFINEMENT_OFF && geteuid () == 0;
-  if (run->restore)
-    plan->from_template = RCVMI_PLAN_TEMPLATE_OFF;
   if (run->restore && rcvmi_vmm_check_save (&run->vmm, err) < 0)
     return RCVMI_STEP_FAILED;
   if (rcvmi_run_check_template (run, err) < 0)

@@ -120,6 +120,15 @@ rcvmi_run_begin_restore (struct rcvmi_run *run, rcvm_error **err)
 }
 
 void
+rcvmi_run_restore_plan (struct rcvmi_run *run)
+{
+  if (!run->restore)
+    return;
+  run->plan->from_template = RCVMI_PLAN_TEMPLATE_OFF;
+  run->plan->hotplug = run->restore->s.hotplug ? RCVMI_HOTPLUG_ON : RCVMI_HOTPLUG_OFF;
+}
+
+void
 rcvmi_run_undo_restore (struct rcvmi_run *run)
 {
   struct rcvmi_run_restore *r = steal_ptr (run->restore);

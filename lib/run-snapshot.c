@@ -308,10 +308,9 @@ check_kinds (const struct rcvmi_run *run, const struct rcvmi_vmm_config *config,
 {
   const struct rcvmi_plan *plan = run->plan;
 
-  if (config->hotplug || config->more_memory)
+  if (config->more_memory)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
-                       "a VM to which devices or memory may come later cannot be saved with its container: RUNCVM_HOTPLUG=off does without, and "
-                       "so does no RUNCVM_MEMORY_MAX");
+                       "a VM to which memory may come later cannot be saved with its container: no RUNCVM_MEMORY_MAX does without");
   if (config->tuning.huge_pages)
     return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a VM with huge pages cannot be restored, so it is not saved");
   if (plan->n_diods || run->unfsd || config->n_shares)
@@ -336,6 +335,7 @@ fill (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error *
   const uint8_t *key = rcvmi_run_volumes_key (run);
   int code = rcvmi_snapshot_identify (&run->vmm, config, &n->s, err);
 
+  n->s.hotplug = config->hotplug;
   for (size_t i = 0; i < config->n_nics; i++)
     {
       n->s.nics[i].number = config->nics[i].number;

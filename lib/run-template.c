@@ -130,10 +130,9 @@ rcvmi_run_begin_template (struct rcvmi_run *run, const struct rcvmi_vmm_config *
 
   t->since = rcvmi_clock_usec ();
   t->config = *config;
-  if (config->hotplug || config->more_memory)
+  if (config->more_memory)
     code = rcvmi_fail (&e, RCVM_E_UNSUPPORTED, 0,
-                       "the VMM driver '%s' cannot start a VM from a template to which devices or memory may come later: "
-                       "RUNCVM_HOTPLUG=off does without, and so does no RUNCVM_MEMORY_MAX",
+                       "the VMM driver '%s' cannot start a VM from a template to which memory may come later: no RUNCVM_MEMORY_MAX does without",
                        run->vmm.ops->name);
   else
     code = rcvmi_template_key (&run->vmm, config, &t->key, &e);

@@ -57,6 +57,8 @@ to_json (const struct rcvmi_snapshot *s, struct rcvmi_json *b)
   rcvmi_json_put_str (b, o, "cpu", s->cpu);
   rcvmi_json_put_str (b, o, "shape", s->shape);
   rcvmi_json_put_str (b, o, "base", s->base);
+  if (s->hotplug)
+    rcvmi_json_put (b, o, "hotplug", json_object_new_boolean (true));
   rcvmi_json_put_int (b, o, "memory", (int64_t) s->memory);
   rcvmi_json_put_int (b, o, "state", (int64_t) s->state);
   rcvmi_json_put_str (b, o, "stateDigest", s->state_digest);
@@ -264,6 +266,7 @@ rcvmi_snapshot_parse (struct rcvmi_snapshot *s, const char *data, size_t len, co
   text (&f, "cpu", s->cpu, sizeof s->cpu);
   text (&f, "shape", s->shape, sizeof s->shape);
   text (&f, "base", s->base, sizeof s->base);
+  s->hotplug = f.o && json_object_object_get_ex (f.o, "hotplug", NULL);
   s->memory = number (&f, "memory", INT64_MAX);
   s->state = number (&f, "state", RCVMI_SNAPSHOT_STATE_MAX);
   text (&f, "stateDigest", s->state_digest, sizeof s->state_digest);

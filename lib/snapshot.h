@@ -52,6 +52,7 @@ struct rcvmi_snapshot
   char cpu[RCVMI_SHA256_HEX + 1];   /* the host's */
   char shape[RCVMI_SHA256_HEX + 1]; /* the machine's */
   char base[RCVMI_CACHE_KEY_MAX + 1]; /* key of the image that is below the root; "": none, or among the disks */
+  bool hotplug;                     /* devices may come to it */
   uint64_t memory, state;           /* lengths */
   char state_digest[RCVMI_SHA256_HEX + 1], options_digest[RCVMI_SHA256_HEX + 1];
   uint32_t guest_pid;

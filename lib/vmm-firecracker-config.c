@@ -288,7 +288,7 @@ rcvmi_fc_change_hot_disk (struct rcvmi_fc_requests *r, unsigned slot, const char
 }
 
 void
-rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t)
+rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, const struct rcvmi_tuning *t)
 {
   struct object b = new_object ();
   char id[32], mac[18], path[64], what[64];
@@ -299,9 +299,6 @@ rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, un
   put_string (&b, "iface_id", id);
   put_string (&b, "guest_mac", mac);
   put_string (&b, "host_dev_name", n->tap_name);
-  /* Where it is not known the guest's agent alone sets it. */
-  if (n->mtu && version >= RCVMI_FC_MTU_SINCE)
-    put_int (&b, "mtu", n->mtu);
   put_limiter (&b, "rx_rate_limiter", t->net_bandwidth, 0, NIC_LARGEST, NIC_UNIT);
   put_limiter (&b, "tx_rate_limiter", t->net_bandwidth, 0, NIC_LARGEST, NIC_UNIT);
   snprintf (path, sizeof path, "/network-interfaces/%s", id);
@@ -394,7 +391,7 @@ rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *
   for (size_t i = 0; i < c->n_disks; i++)
     put_drive (r, &c->disks[i], &c->tuning);
   for (size_t i = 0; i < c->n_nics; i++)
-    rcvmi_fc_put_nic (r, &c->nics[i], version, &c->tuning);
+    rcvmi_fc_put_nic (r, &c->nics[i], &c->tuning);
   put_vsock (r);
   if (c->balloon)
     put_balloon (r);

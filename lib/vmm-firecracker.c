@@ -53,6 +53,7 @@ struct firecracker
   int warden_error_fd;
   bool has_volumes;
   bool has_pci;      /* so that NICs and disks can come and go */
+  bool nics_left;    /* some have gone, and their devices are there */
   uint64_t net_bandwidth, disk_bandwidth, disk_ops; /* of those that come, too */
   bool async_io;
   struct
@@ -423,7 +424,7 @@ add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **er
     code = rcvmi_fc_give_tap (vmm, nic->tap_name, err);
   if (code < 0)
     return code;
-  rcvmi_fc_put_nic (&f->requests, nic, vmm->version, &tuning);
+  rcvmi_fc_put_nic (&f->requests, nic, &tuning);
   return ask (vmm, err);
 }
 
@@ -432,7 +433,10 @@ add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **er
 static int
 remove_nic (struct rcvmi_vmm *vmm, unsigned number, rcvm_error **err)
 {
+  struct firecracker *f = vmm->state;
+
   (void) number;
+  f->nics_left = true;
   return check_pci (vmm, "network interfaces", err);
 }
 
@@ -530,12 +534,28 @@ figures (struct rcvmi_vmm *vmm, const char *id, bool stands_still, rcvm_error **
 
 static const char *const offered[] = { RCVMI_FC_NEW_MEMORY, RCVMI_FC_NEW_STATE };
 
+/* A device that came and went is in the saved machine, and would want what is behind it when that goes on; so would a disk that came. */
+static int
+check_left (const struct firecracker *f, rcvm_error **err)
+{
+  if (f->nics_left)
+    return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0,
+                       "a VM from which a network interface was taken away cannot be saved: Firecracker keeps its device for good");
+  for (unsigned i = 0; i < RCVMI_VMM_HOT_DISKS; i++)
+    if (f->hot[i].there)
+      return rcvmi_fail (err, RCVM_E_UNSUPPORTED, 0, "a VM to which a disk came while it ran cannot be saved%s",
+                         f->hot[i].used ? "" : ", although that has gone: Firecracker keeps its device for good");
+  return 0;
+}
+
 static int
 offer (struct rcvmi_vmm *vmm, const char *memory, const char *state, rcvm_error **err)
 {
   struct firecracker *f = vmm->state;
   int code = check_idle (f, err);
 
+  if (code == 0)
+    code = check_left (f, err);
   return code < 0 ? code : rcvmi_vmm_offer (vmm, f->dir_fd, offered, (const char *[]){ memory, state }, 2, err);
 }
 

@@ -45,7 +45,6 @@ enum
 #define RCVMI_FC_MEMORY_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_OTHER_TAPS_SINCE RCVMI_VMM_VERSION (1, 12) /* in a snapshot */
-#define RCVMI_FC_MTU_SINCE RCVMI_VMM_VERSION (1, 16)
 #define RCVMI_FC_HOTPLUG_SINCE RCVMI_VMM_VERSION (1, 16)
 /* Older ones can, too; but what they forget to note nobody has compared. */
 #define RCVMI_FC_TRACKING_SINCE RCVMI_VMM_VERSION (1, 13)
@@ -73,7 +72,7 @@ struct rcvmi_fc_requests
 int rcvmi_fc_configure (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_config *config, unsigned version,
                         rcvm_error **err);
 /* One interface, as a request: at the start, or for a VM that runs. */
-void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, unsigned version, const struct rcvmi_tuning *t);
+void rcvmi_fc_put_nic (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_nic *n, const struct rcvmi_tuning *t);
 /* A disk that comes, seen at `path`: to a new device, or to one that is there and was another's. */
 void rcvmi_fc_put_hot_disk (struct rcvmi_fc_requests *r, const struct rcvmi_vmm_hot_disk *d, const char *path, const struct rcvmi_tuning *t);
 void rcvmi_fc_change_hot_disk (struct rcvmi_fc_requests *r, unsigned slot, const char *path);

@@ -45,8 +45,6 @@ rcvmi_vmm_generalise (struct rcvmi_vmm_config *config)
 
       n->tap_fd = -1;
       n->tap_name = "tap";
-      /* The guest's agent alone sets it. */
-      n->mtu = 0;
       rcvmi_vmm_general_mac (n->number, n->mac);
     }
 }

@@ -147,14 +147,12 @@ add_nics (struct args *a, const struct rcvmi_vmm_config *c, struct qemu *q)
   for (size_t i = 0; i < c->n_nics; i++)
     {
       const struct rcvmi_vmm_nic *n = &c->nics[i];
-      char mac[18], mtu[32] = "";
+      char mac[18];
 
       format_mac (mac, n->mac);
-      if (n->mtu)
-        snprintf (mtu, sizeof mtu, ",host_mtu=%u", n->mtu);
       add_option (a, "-netdev", "tap,id=net%u,fd=%d,vhost=off", n->number, FIRST_TAP_FD + (int) i);
-      add_option (a, "-device", "virtio-net-pci,id=nic%u,netdev=net%u,bus=port%zu,mac=%s%s,romfile=", n->number, n->number, i,
-                  mac, mtu);
+      add_option (a, "-device", "virtio-net-pci,id=nic%u,netdev=net%u,bus=port%zu,mac=%s,romfile=", n->number, n->number, i,
+                  mac);
       q->used[i] = true;
       q->number[i] = n->number;
     }
@@ -398,7 +396,7 @@ static int
 add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **err)
 {
   struct qemu *q = vmm->state;
-  char text[256], mac[18], mtu[32] = "";
+  char text[256], mac[18];
   size_t port = free_port (q);
   int code;
 
@@ -423,12 +421,10 @@ add_nic (struct rcvmi_vmm *vmm, const struct rcvmi_vmm_nic *nic, rcvm_error **er
       return code;
     }
   format_mac (mac, nic->mac);
-  if (nic->mtu)
-    snprintf (mtu, sizeof mtu, ",\"host_mtu\":%u", nic->mtu);
   snprintf (text, sizeof text,
-            "{\"driver\":\"virtio-net-pci\",\"id\":\"nic%u\",\"netdev\":\"net%u\",\"bus\":\"port%zu\",\"mac\":\"%s\"%s,"
+            "{\"driver\":\"virtio-net-pci\",\"id\":\"nic%u\",\"netdev\":\"net%u\",\"bus\":\"port%zu\",\"mac\":\"%s\","
             "\"romfile\":\"\"}",
-            nic->number, nic->number, port, mac, mtu);
+            nic->number, nic->number, port, mac);
   code = rcvmi_qmp_execute (q->qmp, "device_add", text, -1, err);
   if (code < 0)
     {

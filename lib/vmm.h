@@ -82,7 +82,9 @@ struct rcvmi_vmm_nic
   int tap_fd;      /* stays the caller's; -1 for drivers that open TAPs by name */
   const char *tap_name;
   uint8_t mac[6];
-  unsigned mtu; /* 0: the VMM's own idea */
+  /* Of the link alone.  The guest could never give an interface a larger one than its device has, and that may grow outside, or be another
+     where a saved VM goes on: its agent sets that of all others. */
+  unsigned mtu;
 };
 
 /* A directory of the host that a server of its own shares with the guest. */

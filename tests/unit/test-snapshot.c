@@ -86,7 +86,7 @@ put (const char *dir, const char *name, const void *data, size_t len, off_t size
 static struct rcvmi_snapshot
 make (struct bench *b)
 {
-  struct rcvmi_snapshot s = { .vmm = "firecracker", .version = 1016, .guest_pid = 77, .n_nics = 1, .n_disks = 1, .has_key = true };
+  struct rcvmi_snapshot s = { .vmm = "firecracker", .version = 1016, .hotplug = true, .guest_pid = 77, .n_nics = 1, .n_disks = 1, .has_key = true };
   struct rcvmi_options options = RCVMI_OPTIONS_INIT;
   autofree char *temp = NULL;
   rcvm_error *e = NULL;

@@ -64,6 +64,11 @@ else
   like "$(runcvm net attach c eth4 2>&1)" "$cannot_attach" "that interfaces cannot be attached is said"
   ip -n "$tag-c" link del eth4
 fi
+ip -n "$tag-c" link set dev eth1 mtu 4000
+is_large() { vm ip link show eth1 | grep -q "mtu 4000"; }
+wait_for is_large
+succeeds "an MTU that grows outside grows in the VM" is_large
+ip -n "$tag-c" link set dev eth1 mtu 1500
 out=$(runcvm net attach c nosuch 2>&1)
 is $? 1 "an interface that is not there cannot be attached"
 like "$out" "no interface 'nosuch'" "and the error names it"

@@ -94,4 +94,58 @@ is "$(in_host ping -q -c 1 -W 10 "${second%/*}" >/dev/null && echo reached)" rea
 is "$(in_host ping -q -c 1 -W 10 "${first%/*}" >/dev/null && echo reached)" reached "and so does the first one's"
 runcvm delete --force lease
 runcvm delete --force lease2
+
+# Interfaces that came while it ran, as Docker's newer releases have them come; and a machine from a template, which others may come to as well.
+version=$("${RUNCVM_FIRECRACKER:-firecracker}" --version | sed -n 's/^Firecracker v//p')
+if [ "$(printf '%s\n' 1.16 "$version" | sort -V | head -n 1)" != 1.16 ]; then
+  no_leaks "nothing is left"
+  exit
+fi
+make_container h1
+start hot h1 --annotation org.runcvm.hotplug=on --template on
+is "$?" 0 "a container to which interfaces may come, from a template"
+diag "$(cat "$work/err")"
+like "$(runcvm state hot)" '"template": "template-' "it is from one"
+plug h1 eth0 br0 02:00:5e:10:00:05 1400 192.168.1.15/24
+has() { runcvm exec "$1" ip -4 addr 2>/dev/null | grep -q "$2"; }
+wait_long has hot 192.168.1.15
+is "$(in_host ping -q -c 1 -W 10 192.168.1.15 >/dev/null && echo reached)" reached "an interface comes to it"
+runcvm checkpoint --leave-running --image-path "$work/hot" hot 2>"$work/err"
+is "$?" 0 "it is saved with that"
+diag "$(cat "$work/err")"
+is "$(in_host ping -q -c 1 -W 10 192.168.1.15 >/dev/null && echo reached)" reached "and goes on with it"
+make_container h2
+plug h2 eth0 br0 02:00:5e:10:00:06 1500 192.168.1.16/24
+runcvm restore --detach --image-path "$work/hot" --netns "/var/run/netns/$tag-h2" hot2 2>"$work/err"
+is "$?" 0 "it is restored where an interface is there already"
+diag "$(cat "$work/err")"
+is "$(seen hot2)" "02:00:5e:10:00:06 1500 192.168.1.16/24 192.168.1.0/24 dev eth0 scope link src 192.168.1.16 " "which becomes the one that came"
+is "$(in_host ping -q -c 1 -W 10 192.168.1.16 >/dev/null && echo reached)" reached "and works"
+plug h2 eth1 br1 02:00:5e:10:01:06 1500 192.168.2.16/24
+wait_long has hot2 192.168.2.16
+is "$(in_host ping -q -c 1 -W 10 192.168.2.16 >/dev/null && echo reached)" reached "another one comes to the restored one"
+runcvm checkpoint --leave-running --image-path "$work/hot-again" hot2 2>"$work/err"
+is "$?" 0 "it can be saved again"
+diag "$(cat "$work/err")"
+runcvm delete --force hot
+ip -n "$tag-h2" link del eth1
+lacks() { ! has "$@"; }
+wait_long lacks hot2 192.168.2.16
+runcvm checkpoint --leave-running --image-path "$work/hot-less" hot2 2>"$work/err"
+is "$?" 1 "once an interface has gone it cannot"
+like "$(cat "$work/err")" "a VM from which a network interface was taken away cannot be saved: Firecracker keeps its device for good" "and why"
+is "$(ls -A "$work" | grep hot-less)" "" "nothing is left of that"
+is "$(in_host ping -q -c 1 -W 10 192.168.1.16 >/dev/null && echo reached)" reached "and it goes on"
+runcvm delete --force hot2
+make_container h3
+plug h3 eth0 br0 02:00:5e:10:00:07 1500 192.168.1.17/24
+plug h3 eth1 br1 02:00:5e:10:01:07 1500 192.168.2.17/24
+runcvm restore --detach --image-path "$work/hot-again" --netns "/var/run/netns/$tag-h3" hot3 2>"$work/err"
+is "$?" 0 "what was saved with two is restored with two"
+diag "$(cat "$work/err")"
+for a in 192.168.1.17 192.168.2.17; do
+  is "$(in_host ping -q -c 1 -W 10 $a >/dev/null && echo reached)" reached "both work: $a"
+done
+runcvm delete --force hot3
+runcvm template remove --all >/dev/null
 no_leaks "nothing is left"
