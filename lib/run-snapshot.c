@@ -5,6 +5,7 @@
  *   the monitor   what can be refused is; a directory beside the place
  *   a worker      for a difference of which the VMM knows what has changed: the memory of the snapshot below is copied there
  *   the monitor   its files are the VMM's to write to
+ *   the monitor   a VM that is paused goes on, for the guest has to do its part; afterwards it is paused again
  *   the guest     is quiet: its processes stand still, and nothing is under way in the channels
  *   a worker      pauses, saves, copies the disks, lets it go on; then writes the rest, and puts the directory in its place
  *   the guest     connects once more, is told the time, and its processes go on
@@ -42,6 +43,7 @@ struct rcvmi_run_snapshot
   bool noted;   /* the VMM has noted what has changed since the parent, and no more than that is written */
   char *paths[RCVMI_VMM_DISKS]; /* of s.disks */
   bool leave_running, resting, saved, gone_on, answered;
+  bool was_paused; /* and will be again */
   rcvm_error *error;
   rcvmi_run_json_fn done;
   void *user;
@@ -59,6 +61,21 @@ remember_temp (struct rcvmi_run *run, const char *temp, rcvm_error **err)
   return had || temp ? rcvmi_run_save (run, err) : 0;
 }
 
+/* Docker's containerd pauses what it has saved, and lets it go on later. */
+static void
+pause_again (struct rcvmi_run *run)
+{
+  rcvm_error *e = NULL;
+
+  if (run->ending || run->process_ended || run->state.status != RCVM_STATUS_RUNNING)
+    return;
+  if (rcvmi_run_stand_still (run, &e) == 0)
+    rcvmi_run_set_status (run, RCVM_STATUS_PAUSED);
+  else
+    rcvmi_log_at (run->log, RCVM_LOG_ERROR, "snapshot", "the VM was paused, and is not any more: %s", rcvm_error_get_message (e));
+  rcvm_error_free (e);
+}
+
 static void
 finish (struct rcvmi_run *run)
 {
@@ -69,6 +86,8 @@ finish (struct rcvmi_run *run)
   if (n->error && n->temp)
     rcvmi_snapshot_discard (n->temp);
   remember_temp (run, NULL, NULL);
+  if (n->was_paused)
+    pause_again (run);
   if (n->done)
     n->done (n->user, NULL, n->error);
   else
@@ -79,7 +98,7 @@ finish (struct rcvmi_run *run)
   free (n->parent);
   free (n->temp);
   free (n);
-  if (!run->ending)
+  if (!run->ending && run->state.status != RCVM_STATUS_PAUSED)
     rcvmi_run_puts_go_on (run);
 }
 
@@ -216,6 +235,7 @@ on_saved (void *user, uint32_t events)
       return;
     }
   rcvmi_run_set_timer (run, 0, NULL);
+  n->was_paused = false;
   finish (run);
   rcvmi_run_stop (run);
 }
@@ -379,8 +399,8 @@ fill (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error *
 static int
 check_state (const struct rcvmi_run *run, rcvm_error **err)
 {
-  if (run->state.status != RCVM_STATUS_RUNNING || run->process_ended || run->ending)
-    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that runs can be saved", run->options.id,
+  if ((run->state.status != RCVM_STATUS_RUNNING && run->state.status != RCVM_STATUS_PAUSED) || run->process_ended || run->ending)
+    return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is %s: only one that runs, or is paused, can be saved", run->options.id,
                        rcvm_status_name (run->state.status));
   if (rcvmi_run_is_flushing (run) || run->hooks.worker.proc.pid > 0)
     return rcvmi_fail (err, RCVM_E_STATE, 0, "VM '%s' is being written back, or its hooks run: try again", run->options.id);
@@ -426,6 +446,9 @@ on_put (void *user)
 static int
 quiesce_when_put (struct rcvmi_run *run, rcvm_error **err)
 {
+  run->snapshot->was_paused = run->state.status == RCVM_STATUS_PAUSED;
+  if (run->snapshot->was_paused && rcvmi_run_go_on (run, err) < 0)
+    return RCVM_E_VMM;
   return rcvmi_run_puts_first (run, on_put, run->snapshot) ? 0 : begin_quiesce (run, err);
 }
 

@@ -90,8 +90,21 @@ wait_for lines "$work/out" "$((n + 1000))"
 succeeds "nothing of its output is missing or comes twice" is_exact 1 "$work/out"
 is "$(runcvm exec one cat /of-the-disk)" "of the disk" "processes can be started in it again"
 
+# Docker's containerd pauses it before.
+runcvm pause one
+runcvm checkpoint --leave-running --image-path "$work/paused" one 2>"$work/err2"
+is "$?" 0 "one that is paused is saved"
+diag "$(cat "$work/err2")"
+like "$(runcvm state one)" '"status": "paused"' "and is paused again"
+n=$(sed -n '$=' "$work/out")
+sleep 1
+is "$(sed -n '$=' "$work/out")" "$n" "it stands still"
+runcvm resume one
+wait_for lines "$work/out" "$((n + 1000))"
+succeeds "it goes on, and nothing of its output is missing or comes twice" is_exact 1 "$work/out"
+runcvm pause one
 runcvm checkpoint --image-path "$work/last" one 2>"$work/err2"
-is "$?" 0 "once more, and it ends"
+is "$?" 0 "once more, paused, and it ends"
 diag "$(cat "$work/err2")"
 wait "$run"
 is "$?" 137 "as by SIGKILL"
