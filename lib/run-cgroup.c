@@ -189,6 +189,26 @@ tell (struct rcvmi_run *run, const struct rcvmi_limits *limits, bool late)
   rcvm_error_free (e);
 }
 
+void
+rcvmi_run_lift_memory (struct rcvmi_run *run, bool lift)
+{
+  struct rcvmi_limit list[4];
+  struct rcvmi_limits memory = { .list = list };
+  rcvm_error *e = NULL;
+
+  for (size_t i = 0; i < run->limits.n && memory.n < sizeof list / sizeof list[0]; i++)
+    if (strcmp (run->limits.list[i].what, "memory.limit") == 0 || strcmp (run->limits.list[i].what, "memory.swap") == 0)
+      {
+        list[memory.n] = run->limits.list[i];
+        if (lift)
+          list[memory.n].value = (char *) (list[memory.n].v2 ? "max" : "-1");
+        memory.n++;
+      }
+  if (rcvmi_cgroup_apply (&run->cgroup, &memory, false, &e) < 0)
+    rcvmi_log_at (run->log, RCVM_LOG_WARNING, "cgroup", "%s", rcvm_error_get_message (e));
+  rcvm_error_free (e);
+}
+
 int
 rcvmi_run_limit (struct rcvmi_run *run, const struct rcvmi_limits *limits, bool late, rcvm_error **err)
 {

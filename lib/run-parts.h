@@ -144,6 +144,9 @@ enum rcvmi_run_step rcvmi_run_begin_spec (struct rcvmi_run *run, rcvm_error **er
 enum rcvmi_run_step rcvmi_run_begin_plan (struct rcvmi_run *run, rcvm_error **err);
 
 /* run-cgroup.c */
+/* While a VM is saved: what is written then is in the page cache, which counts as the group's, and version 1 rather kills than waits for a
+   disk.  Then the limit is set again; what cannot be done is logged. */
+void rcvmi_run_lift_memory (struct rcvmi_run *run, bool lift);
 enum rcvmi_run_step rcvmi_run_begin_cgroup (struct rcvmi_run *run, rcvm_error **err);
 void rcvmi_run_undo_cgroup (struct rcvmi_run *run);
 /* Writes those whose `late` is as given, and tells systemd where the group is its. */

@@ -164,8 +164,9 @@ rcvmi_run_restore_mac (const struct rcvmi_run *run, unsigned number, uint8_t mac
 /* In the worker of stage "rootfs". */
 
 static int
-restore_disk (struct rcvmi_run *run, const char *serial, rcvm_error **err)
+restore_disk (struct rcvmi_run *run, const struct rcvmi_snapshot_disk *d, rcvm_error **err)
 {
+  const char *serial = d->serial;
   autofree char *scratch = NULL, *from = NULL;
   const char *to = NULL;
   char name[RCVMI_SNAPSHOT_SERIAL + 8];
@@ -186,7 +187,7 @@ restore_disk (struct rcvmi_run *run, const char *serial, rcvm_error **err)
   from = rcvmi_snapshot_path (run->restore->dir, name);
   if (!to)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "the snapshot has a disk '%s', which is not known", serial);
-  return from ? rcvmi_snapshot_copy (from, to, NULL, err) : rcvmi_fail_nomem (err);
+  return from ? rcvmi_snapshot_disk_unpack (from, to, d, err) : rcvmi_fail_nomem (err);
 }
 
 /* That of a difference is put together, for this VM alone. */
@@ -215,7 +216,7 @@ rcvmi_run_restore_disks (struct rcvmi_run *run, struct rcvmi_cache_entry *base, 
   int code = 0;
 
   for (size_t i = 0; code == 0 && i < s->n_disks; i++)
-    code = restore_disk (run, s->disks[i].serial, err);
+    code = restore_disk (run, &s->disks[i], err);
   if (code == 0 && s->depth)
     code = restore_memory (run, err);
   if (code < 0 || run->plan->root_disk == RCVMI_ROOT_SINGLE)

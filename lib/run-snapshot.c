@@ -86,6 +86,8 @@ finish (struct rcvmi_run *run)
   if (n->error && n->temp)
     rcvmi_snapshot_discard (n->temp);
   remember_temp (run, NULL, NULL);
+  if (!run->ending)
+    rcvmi_run_lift_memory (run, false);
   if (n->was_paused)
     pause_again (run);
   if (n->done)
@@ -142,7 +144,7 @@ copy_disks (struct rcvmi_run_snapshot *n, rcvm_error **err)
 
       snprintf (name, sizeof name, "disk-%s", n->s.disks[i].serial);
       path = rcvmi_snapshot_path (n->temp, name);
-      code = path ? rcvmi_snapshot_copy (n->paths[i], path, &n->s.disks[i].size, err) : rcvmi_fail_nomem (err);
+      code = path ? rcvmi_snapshot_disk_pack (n->paths[i], path, &n->s.disks[i], err) : rcvmi_fail_nomem (err);
     }
   return code;
 }
@@ -482,6 +484,7 @@ begin (struct rcvmi_run *run, const struct rcvmi_vmm_config *config, rcvm_error 
     code = rcvmi_snapshot_begin (n->temp, err);
   if (code < 0)
     return code;
+  rcvmi_run_lift_memory (run, true);
   if (n->parent)
     rcvmi_log_at (run->log, RCVM_LOG_INFO, "snapshot", n->noted ? "the VMM writes what it has noted as changed since '%s'"
                                                                 : "the VMM has not noted what has changed since '%s': all is written, and compared",

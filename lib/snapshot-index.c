@@ -18,7 +18,7 @@
 #include "err.h"
 #include "json.h"
 
-#define FORMAT 2
+#define FORMAT 3
 
 enum
 {
@@ -87,6 +87,9 @@ to_json (const struct rcvmi_snapshot *s, struct rcvmi_json *b)
 
       rcvmi_json_put_str (b, disk, "serial", s->disks[i].serial);
       rcvmi_json_put_int (b, disk, "size", (int64_t) s->disks[i].size);
+      rcvmi_json_put_int (b, disk, "stored", (int64_t) s->disks[i].stored);
+      rcvmi_json_put_int (b, disk, "places", (int64_t) s->disks[i].n_places);
+      rcvmi_json_put_str (b, disk, "placesDigest", s->disks[i].digest);
     }
   rcvmi_json_put (b, o, "disks", disks);
   if (s->has_key)
@@ -209,6 +212,9 @@ take_lists (struct rcvmi_snapshot *s, struct source *f)
 
       text (&d, "serial", s->disks[i].serial, sizeof s->disks[i].serial);
       s->disks[i].size = number (&d, "size", INT64_MAX);
+      s->disks[i].stored = number (&d, "stored", INT64_MAX);
+      s->disks[i].n_places = number (&d, "places", RCVMI_SNAPSHOT_PLACES);
+      text (&d, "placesDigest", s->disks[i].digest, sizeof s->disks[i].digest);
       f->bad |= d.bad;
     }
 }

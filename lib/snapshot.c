@@ -193,6 +193,35 @@ rcvmi_snapshot_discard (const char *temp)
 }
 
 int
+rcvmi_snapshot_copy_part (int from, off_t at, int to, off_t there, uint64_t len)
+{
+  while (len > 0)
+    {
+      loff_t in = at, out = there;
+      ssize_t n = copy_file_range (from, &in, to, &out, (size_t) len, 0);
+
+      if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
+        {
+          static char buf[256 * 1024]; /* in a worker */
+
+          n = pread (from, buf, len < sizeof buf ? (size_t) len : sizeof buf, at);
+          if (n > 0)
+            n = pwrite (to, buf, (size_t) n, there);
+        }
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n < 0)
+        return -1;
+      if (n == 0)
+        break;
+      at += n;
+      there += n;
+      len -= (uint64_t) n;
+    }
+  return 0;
+}
+
+int
 rcvmi_snapshot_copy_range (int from, int to, off_t at, off_t end)
 {
   while (at < end)
@@ -208,50 +237,10 @@ rcvmi_snapshot_copy_range (int from, int to, off_t at, off_t end)
         return -1;
       if (hole > end)
         hole = end;
-      for (at = data; at < hole;)
-        {
-          loff_t in = at, out = at;
-          ssize_t n = copy_file_range (from, &in, to, &out, (size_t) (hole - at), 0);
-
-          if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
-            {
-              static char buf[256 * 1024]; /* in a worker */
-              size_t want = hole - at < (off_t) sizeof buf ? (size_t) (hole - at) : sizeof buf;
-
-              n = pread (from, buf, want, at);
-              if (n > 0)
-                n = pwrite (to, buf, (size_t) n, at);
-            }
-          if (n < 0 && errno == EINTR)
-            continue;
-          if (n < 0)
-            return -1;
-          if (n == 0)
-            break;
-          at += n;
-        }
+      if (rcvmi_snapshot_copy_part (from, data, to, data, (uint64_t) (hole - data)) < 0)
+        return -1;
       at = hole;
     }
-  return 0;
-}
-
-int
-rcvmi_snapshot_copy (const char *from, const char *to, uint64_t *size, rcvm_error **err)
-{
-  autoclose int in = open (from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  autoclose int out = in < 0 ? -1 : open (to, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  struct stat st;
-
-  if (in < 0 || fstat (in, &st) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot open the disk '%.200s'", from);
-  if (out < 0)
-    return rcvmi_fail_errno (err, errno, "cannot make '%.200s'", to);
-  if (size)
-    *size = (uint64_t) st.st_size;
-  if (ioctl (out, FICLONE, in) == 0)
-    return 0;
-  if (ftruncate (out, st.st_size) < 0 || rcvmi_snapshot_copy_range (in, out, 0, st.st_size) < 0)
-    return rcvmi_fail_errno (err, errno, "cannot copy '%.200s' to '%.200s'", from, to);
   return 0;
 }
 
@@ -519,7 +508,7 @@ rcvmi_snapshot_read (struct rcvmi_snapshot *s, const char *dir, struct rcvmi_opt
   for (size_t i = 0; code == 0 && i < s->n_disks; i++)
     {
       snprintf (name, sizeof name, "disk-%s", s->disks[i].serial);
-      code = check_length (dir, name, s->disks[i].size, err);
+      code = check_length (dir, name, s->disks[i].stored, err);
     }
   if (code == 0)
     code = read_checked (dir_fd, dir, "state", STATE_MAX, s->state_digest, &state, &len, err);

@@ -34,7 +34,17 @@ enum
   RCVMI_SNAPSHOT_ID = 32,   /* hexadecimal digits */
   RCVMI_SNAPSHOT_DEEP = 16, /* differences on top of each other */
   RCVMI_SNAPSHOT_PAGE = 4096,
-  RCVMI_SNAPSHOT_STATE_MAX = 16 * 1024 * 1024
+  RCVMI_SNAPSHOT_STATE_MAX = 16 * 1024 * 1024,
+  RCVMI_SNAPSHOT_PLACES = 4 * 1024 * 1024 /* of a disk */
+};
+
+struct rcvmi_snapshot_disk
+{
+  char serial[RCVMI_SNAPSHOT_SERIAL];
+  uint64_t size;     /* of the disk */
+  uint64_t stored;   /* of its file */
+  uint64_t n_places; /* where it was written to: a list at the file's end, and ... */
+  char digest[RCVMI_SHA256_HEX + 1]; /* ... that list's */
 };
 
 struct rcvmi_snapshot
@@ -63,11 +73,7 @@ struct rcvmi_snapshot
     uint8_t mac[6];
   } nics[RCVMI_VMM_NICS];
   size_t n_nics;
-  struct
-  {
-    char serial[RCVMI_SNAPSHOT_SERIAL];
-    uint64_t size;
-  } disks[RCVMI_VMM_DISKS];
+  struct rcvmi_snapshot_disk disks[RCVMI_VMM_DISKS];
   size_t n_disks;
   bool has_key; /* of the volume server's handles */
   uint8_t key[RCVMI_SNAPSHOT_KEY];
@@ -85,10 +91,13 @@ int rcvmi_snapshot_name (const char *place, char **temp, rcvm_error **err);
 int rcvmi_snapshot_begin (const char *temp, rcvm_error **err);
 /* PATH/NAME, to be freed; NULL: no memory. */
 char *rcvmi_snapshot_path (const char *dir, const char *name);
-/* A file with its holes; shares its blocks where the file system can.  Its length goes to *size. */
-int rcvmi_snapshot_copy (const char *from, const char *to, uint64_t *size, rcvm_error **err);
-/* A part of it, into a file that has nothing there.  -1 with errno. */
+/* A part of a file with its holes, into one that has nothing there; shares its blocks where the file system can.  -1 with errno. */
 int rcvmi_snapshot_copy_range (int from, int to, off_t at, off_t end);
+/* Bytes without regard to holes, to another place. */
+int rcvmi_snapshot_copy_part (int from, off_t at, int to, off_t there, uint64_t len);
+/* snapshot-disk.c: a disk becomes a file of a snapshot, and the other way; all but the serial is filled. */
+int rcvmi_snapshot_disk_pack (const char *from, const char *to, struct rcvmi_snapshot_disk *d, rcvm_error **err);
+int rcvmi_snapshot_disk_unpack (const char *from, const char *to, const struct rcvmi_snapshot_disk *d, rcvm_error **err);
 /* Makes it, whose `machine` is known, a difference to the snapshot in `parent`.  RCVM_E_NOT_FOUND: there is none; RCVM_E_INVALID: it is another
    machine's, or too many are on top of each other. */
 int rcvmi_snapshot_descend (struct rcvmi_snapshot *s, const char *place, const char *parent, rcvm_error **err);

@@ -125,5 +125,7 @@ remove_work() {
   local m
   # The deepest first.
   while read -r m; do umount "$m"; done < <(cut -d' ' -f5 /proc/self/mountinfo | grep "^$work/" | sort -r)
-  rm -rf --one-file-system "$work"
+  find "$work" -xdev -mindepth 1 -delete
+  if mountpoint -q "$work"; then umount "$work"; fi
+  rmdir "$work"
 }

@@ -99,6 +99,7 @@ make (struct bench *b)
   memcpy (s.nics[0].mac, "\x02\x00\x5e\x10\xff\x01", 6);
   snprintf (s.disks[0].serial, sizeof s.disks[0].serial, "upper");
   s.disks[0].size = 4096;
+  s.disks[0].stored = 4096;
   memcpy (s.key, "0123456789abcdef", sizeof s.key);
   options.id = strdup ("one");
   options.hostname = strdup ("box");
@@ -161,38 +162,100 @@ test_nothing_was_written (void **state)
   rcvmi_snapshot_discard (temp);
 }
 
-/* Holes stay holes, and everything else is the same. */
+/* What was written to comes back where it was, holes are holes, and the file has no more than that. */
 static void
-test_copy (void **state)
+test_disk (void **state)
 {
+  static const struct
+  {
+    off_t at;
+    const char *text;
+  } parts[] = { { 0, "begin" }, { 4 << 20, "middle" }, { (16 << 20) - 3, "end" } };
   struct bench *b = *state;
-  autofree char *from = NULL, *to = NULL;
+  autofree char *from = NULL, *packed = NULL, *to = NULL;
+  struct rcvmi_snapshot_disk d = { .serial = "upper" }, other;
   rcvm_error *e = NULL;
   struct stat st;
-  uint64_t size = 0;
-  char buf[8] = "";
+  char buf[8] = "", c;
   int fd;
 
   make (b);
-  put (b->place, "a", "begin", 5, 8 << 20);
+  put (b->place, "a", "", 0, 16 << 20);
   from = rcvmi_snapshot_path (b->place, "a");
-  to = rcvmi_snapshot_path (b->place, "b");
+  packed = rcvmi_snapshot_path (b->place, "b");
+  to = rcvmi_snapshot_path (b->place, "c");
   fd = open (from, O_WRONLY | O_CLOEXEC);
-  assert_int_equal (pwrite (fd, "middle", 6, 4 << 20), 6);
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+    assert_int_equal (pwrite (fd, parts[i].text, strlen (parts[i].text), parts[i].at), strlen (parts[i].text));
   close (fd);
-  check_ok (rcvmi_snapshot_copy (from, to, &size, &e), e);
-  assert_int_equal (size, 8 << 20);
+  check_ok (rcvmi_snapshot_disk_pack (from, packed, &d, &e), e);
+  assert_int_equal (d.size, 16 << 20);
+  assert_int_equal (stat (packed, &st), 0);
+  assert_int_equal (st.st_size, d.stored);
+  assert_true (d.stored < 1 << 20);
+  assert_true (rcvmi_snapshot_disk_pack (from, packed, &d, &e) < 0); /* nothing is written over */
+  rcvm_error_free (steal_ptr (e));
+  check_ok (rcvmi_snapshot_disk_unpack (packed, to, &d, &e), e);
   assert_int_equal (stat (to, &st), 0);
-  assert_int_equal (st.st_size, 8 << 20);
+  assert_int_equal (st.st_size, 16 << 20);
   assert_true (st.st_blocks < 2048);
   fd = open (to, O_RDONLY | O_CLOEXEC);
-  assert_int_equal (pread (fd, buf, 6, 4 << 20), 6);
-  assert_memory_equal (buf, "middle", 6);
-  assert_int_equal (pread (fd, buf, 5, 0), 5);
-  assert_memory_equal (buf, "begin", 5);
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+    {
+      assert_int_equal (pread (fd, buf, strlen (parts[i].text), parts[i].at), strlen (parts[i].text));
+      assert_memory_equal (buf, parts[i].text, strlen (parts[i].text));
+    }
+  assert_int_equal (pread (fd, buf, 1, 8 << 20), 1);
+  assert_int_equal (buf[0], 0);
   close (fd);
-  assert_true (rcvmi_snapshot_copy (from, to, &size, &e) < 0); /* nothing is written over */
+  assert_true (rcvmi_snapshot_disk_unpack (packed, to, &d, &e) < 0);
+  rcvm_error_free (steal_ptr (e));
+
+  /* A list that is another one, places that the index does not know, a file that is cut. */
+  assert_int_equal (unlink (to), 0);
+  fd = open (packed, O_RDWR | O_CLOEXEC);
+  assert_int_equal (pread (fd, &c, 1, (off_t) d.stored - 16), 1);
+  c ^= 1;
+  assert_int_equal (pwrite (fd, &c, 1, (off_t) d.stored - 16), 1);
+  assert_int_equal (rcvmi_snapshot_disk_unpack (packed, to, &d, &e), RCVM_E_INVALID);
+  rcvm_error_free (steal_ptr (e));
+  c ^= 1;
+  assert_int_equal (pwrite (fd, &c, 1, (off_t) d.stored - 16), 1);
+  other = d;
+  other.n_places = RCVMI_SNAPSHOT_PLACES;
+  assert_int_equal (rcvmi_snapshot_disk_unpack (packed, to, &other, &e), RCVM_E_INVALID);
+  rcvm_error_free (steal_ptr (e));
+  other = d;
+  other.size = 4 << 20; /* places beyond its end */
+  assert_int_equal (rcvmi_snapshot_disk_unpack (packed, to, &other, &e), RCVM_E_INVALID);
+  rcvm_error_free (steal_ptr (e));
+  assert_int_equal (ftruncate (fd, (off_t) d.stored - 1), 0);
+  assert_int_equal (rcvmi_snapshot_disk_unpack (packed, to, &d, &e), RCVM_E_INVALID);
   rcvm_error_free (e);
+  close (fd);
+  assert_int_equal (access (to, F_OK), -1);
+}
+
+/* One that nobody has written to. */
+static void
+test_empty_disk (void **state)
+{
+  struct bench *b = *state;
+  autofree char *from = NULL, *packed = NULL, *to = NULL;
+  struct rcvmi_snapshot_disk d = { .serial = "upper" };
+  rcvm_error *e = NULL;
+  struct stat st;
+
+  make (b);
+  put (b->place, "a", "", 0, 1 << 20);
+  from = rcvmi_snapshot_path (b->place, "a");
+  packed = rcvmi_snapshot_path (b->place, "b");
+  to = rcvmi_snapshot_path (b->place, "c");
+  check_ok (rcvmi_snapshot_disk_pack (from, packed, &d, &e), e);
+  assert_int_equal (d.stored, 0);
+  check_ok (rcvmi_snapshot_disk_unpack (packed, to, &d, &e), e);
+  assert_int_equal (stat (to, &st), 0);
+  assert_int_equal (st.st_size, 1 << 20);
 }
 
 static int
@@ -262,7 +325,7 @@ static void
 test_parse (void **state)
 {
   static const char *const bad[] = {
-    "", "{", "[]", "null", "{}", "{\"format\":1}", "{\"format\":\"1\",\"library\":1}", "{\"format\":2,\"library\":\"0.1.0\"}",
+    "", "{", "[]", "null", "{}", "{\"format\":1}", "{\"format\":\"1\",\"library\":1}", "{\"format\":3,\"library\":\"0.1.0\"}",
     "{\"format\":1,\"library\":\"0.1.0\"}",
   };
 
@@ -531,7 +594,8 @@ main (void)
     cmocka_unit_test_setup_teardown (test_round, set_up, tear_down),
     cmocka_unit_test_setup_teardown (test_place_is_taken, set_up, tear_down),
     cmocka_unit_test_setup_teardown (test_nothing_was_written, set_up, tear_down),
-    cmocka_unit_test_setup_teardown (test_copy, set_up, tear_down),
+    cmocka_unit_test_setup_teardown (test_disk, set_up, tear_down),
+    cmocka_unit_test_setup_teardown (test_empty_disk, set_up, tear_down),
     cmocka_unit_test_setup_teardown (test_damage, set_up, tear_down),
     cmocka_unit_test (test_parse),
     cmocka_unit_test_setup_teardown (test_differences, set_up, tear_down),
