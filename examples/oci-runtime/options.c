@@ -79,6 +79,25 @@ store (const struct option_spec *o, void *values, const char *text, const char *
   return -1;
 }
 
+/* runc takes long options with one dash, too, and containerd's client for it has one of these ("-no-subreaper"). */
+static void
+add_dash (char **argv, int at, const struct option *longs)
+{
+  const char *word = argv[at];
+  size_t len = word && word[0] == '-' ? strcspn (word + 1, "=") : 0;
+  char *whole;
+
+  if (len < 2 || word[1] == '-')
+    return;
+  for (const struct option *o = longs; o->name; o++)
+    if (strlen (o->name) == len && strncmp (o->name, word + 1, len) == 0)
+      {
+        if (asprintf (&whole, "-%s", word) >= 0)
+          argv[at] = whole;
+        return;
+      }
+}
+
 int
 parse_options (const struct option_spec *const *tables, void *values, const char *who, int argc,
                char **argv)
@@ -107,7 +126,7 @@ parse_options (const struct option_spec *const *tables, void *values, const char
 
   opterr = 0;
   optind = 0;
-  while ((c = getopt_long (argc, argv, shorts, longs, NULL)) != -1)
+  while (add_dash (argv, optind ? optind : 1, longs), (c = getopt_long (argc, argv, shorts, longs, NULL)) != -1)
     {
       const struct option_spec *o = NULL;
       char letter[3] = { '-', (char) optopt, 0 };

@@ -40,6 +40,7 @@ fails "a global option without its value" 1 cli "option '--root' needs a value" 
 fails "an option that is not known" 125 cli "option '--bogus' is not known: see 'runcvm run --help'" run --bogus
 fails "a letter that is not known" 125 cli "option '-Z' is not known" run -dZ
 fails "an option of another command" 1 cli "option '--detach' is not known" create --detach x
+fails "long options with one dash are taken, as runc takes them" 1 snapshot "cannot open '/nonexistent/index'" restore -no-subreaper -image-path=/nonexistent x
 fails "an option without its value" 125 cli "option '--memory' needs a value" run --memory
 fails "a letter without its value" 125 cli "option '-m' needs a value" run -m
 fails "a flag with a value" 125 cli "option '--tty=yes' takes no value" run --tty=yes
