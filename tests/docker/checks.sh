@@ -24,7 +24,7 @@ left_disks() { find "$work/data/vms" -mindepth 1 2>/dev/null; }
 left_states() { find "$work/docker-exec/runtime-runc/moby" -mindepth 1 ! -name .lock 2>/dev/null; }
 left_cgroups() { find /sys/fs/cgroup -path "*$cgroup_parent/?*" -type d | while read -r dir; do echo "$dir $(xargs <"$dir/cgroup.procs")"; done; }
 # But for the files whose locks say which users are taken, and that state directories are being changed.
-left_in_run() { find /run -mindepth 1 -path '*runcvm*' ! -type d ! -name runcvm-users ! -path /run/runcvm/.lock; }
+left_in_run() { find /run -mindepth 1 -path '*runcvm*' ! -type d ! -name runcvm-users ! -path /run/runcvm/.lock ! -path "$work/*"; }
 # none_left NAME COMMAND...: whether it prints nothing.
 none_left() {
   local name=$1 left
