@@ -19,6 +19,7 @@
 
 #include "cleanup.h"
 #include "err.h"
+#include "fullio.h"
 
 enum
 {
@@ -75,24 +76,6 @@ pack (int in, int out, uint64_t size, struct place **list, size_t *n, uint64_t *
   return 0;
 }
 
-static int
-write_list (int out, const struct place *list, size_t len, uint64_t at)
-{
-  size_t done = 0;
-
-  while (done < len)
-    {
-      ssize_t n = pwrite (out, (const char *) list + done, len - done, (off_t) (at + done));
-
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0)
-        return -1;
-      done += (size_t) n;
-    }
-  return 0;
-}
-
 int
 rcvmi_snapshot_disk_pack (const char *from, const char *to, struct rcvmi_snapshot_disk *d, rcvm_error **err)
 {
@@ -107,7 +90,7 @@ rcvmi_snapshot_disk_pack (const char *from, const char *to, struct rcvmi_snapsho
   if (out < 0)
     return rcvmi_fail_errno (err, errno, "cannot make '%.200s'", to);
   d->size = (uint64_t) st.st_size;
-  if (pack (in, out, d->size, &list, &n, &d->stored) < 0 || write_list (out, list, n * sizeof *list, d->stored) < 0)
+  if (pack (in, out, d->size, &list, &n, &d->stored) < 0 || rcvmi_pwrite_all (out, list, n * sizeof *list, d->stored) < 0)
     return rcvmi_fail_errno (err, errno, "cannot copy '%.200s' to '%.200s'", from, to);
   d->n_places = n;
   d->stored += n * sizeof *list;
@@ -166,7 +149,7 @@ rcvmi_snapshot_disk_unpack (const char *from, const char *to, const struct rcvmi
   if (in < 0 || fstat (in, &st) < 0)
     return rcvmi_fail_errno (err, errno, "cannot open '%.200s', which a snapshot has", from);
   if (!S_ISREG (st.st_mode) || (uint64_t) st.st_size != d->stored || d->stored < len
-      || pread (in, list, len, (off_t) (d->stored - len)) != (ssize_t) len)
+      || rcvmi_pread_all (in, list, len, d->stored - len) < 0)
     return rcvmi_fail (err, RCVM_E_INVALID, 0, "the snapshot's file '%.200s' is cut short", from);
   rcvmi_snapshot_digest (list, len, hex);
   if (strcmp (hex, d->digest) != 0 || !is_sound (list, d->n_places, d->size, d->stored - len))

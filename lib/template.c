@@ -18,6 +18,7 @@
 #include "cache-priv.h"
 #include "cleanup.h"
 #include "err.h"
+#include "fullio.h"
 
 #define MAGIC "libruncvm vm"
 /* Part of every key: raised when the machine that is saved, or its file, becomes another for the same input. */
@@ -151,42 +152,6 @@ rcvmi_template_key (const struct rcvmi_vmm *vmm, const struct rcvmi_vmm_config *
 /* The file. */
 
 static int
-read_all (int fd, void *buf, size_t len, uint64_t at)
-{
-  size_t done = 0;
-
-  while (done < len)
-    {
-      ssize_t n = pread (fd, (char *) buf + done, len - done, (off_t) (at + done));
-
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0)
-        return -1;
-      done += (size_t) n;
-    }
-  return 0;
-}
-
-static int
-write_all (int fd, const void *buf, size_t len, uint64_t at)
-{
-  size_t done = 0;
-
-  while (done < len)
-    {
-      ssize_t n = pwrite (fd, (const char *) buf + done, len - done, (off_t) (at + done));
-
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0)
-        return -1;
-      done += (size_t) n;
-    }
-  return 0;
-}
-
-static int
 bad (const char **why, const char *what)
 {
   *why = what;
@@ -201,7 +166,7 @@ rcvmi_template_check (int fd, uint64_t size, struct rcvmi_template *t, const cha
   struct index x;
   uint64_t memory, len;
 
-  if (size < 2 * BLOCK || size % BLOCK || read_all (fd, &x, sizeof x, size - BLOCK) < 0)
+  if (size < 2 * BLOCK || size % BLOCK || rcvmi_pread_all (fd, &x, sizeof x, size - BLOCK) < 0)
     return bad (why, "it is cut short");
   rcvmi_sha256 (&x, offsetof (struct index, digest), digest);
   if (memcmp (x.magic, MAGIC, sizeof MAGIC) != 0 || memcmp (digest, x.digest, sizeof digest) != 0)
@@ -212,7 +177,7 @@ rcvmi_template_check (int fd, uint64_t size, struct rcvmi_template *t, const cha
       || size - memory != (len + BLOCK - 1) / BLOCK * BLOCK + BLOCK)
     return bad (why, "it is of another version");
   state = malloc (len);
-  if (!state || read_all (fd, state, len, memory) < 0)
+  if (!state || rcvmi_pread_all (fd, state, len, memory) < 0)
     return bad (why, "its state cannot be read");
   rcvmi_sha256 (state, len, digest);
   if (memcmp (digest, x.state, sizeof digest) != 0)
@@ -231,7 +196,7 @@ is_of_version (int fd, uint64_t size, unsigned version)
 {
   struct index x;
 
-  return read_all (fd, &x, sizeof x, size - BLOCK) == 0 && le32toh (x.version) == version;
+  return rcvmi_pread_all (fd, &x, sizeof x, size - BLOCK) == 0 && le32toh (x.version) == version;
 }
 
 /* Where the guest has written nothing but zeros, the file needs no blocks. */
@@ -247,7 +212,7 @@ rcvmi_template_dig_holes (int fd, uint64_t size)
     {
       size_t len = size - at < CHUNK ? (size_t) (size - at) : CHUNK, hole = 0;
 
-      if (read_all (fd, chunk, len, at) < 0)
+      if (rcvmi_pread_all (fd, chunk, len, at) < 0)
         return -1;
       for (size_t i = 0; i <= len; i += BLOCK)
         if (i < len && memcmp (chunk + i, zeros, BLOCK) == 0)
@@ -280,7 +245,7 @@ rcvmi_template_seal (const char *path, const char *state, unsigned version, rcvm
   text = malloc ((size_t) state_st.st_size);
   if (!text)
     return rcvmi_fail_nomem (err);
-  if (read_all (state_fd, text, (size_t) state_st.st_size, 0) < 0 || rcvmi_template_dig_holes (fd, (uint64_t) st.st_size) < 0)
+  if (rcvmi_pread_all (state_fd, text, (size_t) state_st.st_size, 0) < 0 || rcvmi_template_dig_holes (fd, (uint64_t) st.st_size) < 0)
     return rcvmi_fail_errno (err, errno, "cannot read the new template '%.200s'", path);
   x.memory = htole64 ((uint64_t) st.st_size);
   x.state_len = htole64 ((uint64_t) state_st.st_size);
@@ -288,7 +253,7 @@ rcvmi_template_seal (const char *path, const char *state, unsigned version, rcvm
   rcvmi_sha256 (&x, offsetof (struct index, digest), x.digest);
   at = (uint64_t) st.st_size + ((uint64_t) state_st.st_size + BLOCK - 1) / BLOCK * BLOCK;
   /* From here on it is ours alone again. */
-  if (write_all (fd, text, (size_t) state_st.st_size, (uint64_t) st.st_size) < 0 || write_all (fd, &x, sizeof x, at) < 0
+  if (rcvmi_pwrite_all (fd, text, (size_t) state_st.st_size, (uint64_t) st.st_size) < 0 || rcvmi_pwrite_all (fd, &x, sizeof x, at) < 0
       || fchown (fd, geteuid (), getegid ()) < 0 || fchmod (fd, 0600) < 0)
     return rcvmi_fail_errno (err, errno, "cannot write the new template '%.200s'", path);
   return 0;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fullio.h"
 
 enum
 {
@@ -58,24 +59,6 @@ rcvmi_wb_file_make (struct rcvmi_wb_file *f, const struct rcvmi_wb_record *r)
 }
 
 static int
-write_all (int fd, const unsigned char *data, size_t len, uint64_t offset)
-{
-  while (len)
-    {
-      ssize_t n = pwrite (fd, data, len, (off_t) offset);
-
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0)
-        return n < 0 ? -errno : -EIO;
-      data += n;
-      len -= (size_t) n;
-      offset += (size_t) n;
-    }
-  return 0;
-}
-
-static int
 copy_by_hand (struct rcvmi_wb_file *f, struct rcvmi_wb_extent x)
 {
   if (!f->buffer && !(f->buffer = malloc (BUFFER)))
@@ -83,15 +66,13 @@ copy_by_hand (struct rcvmi_wb_file *f, struct rcvmi_wb_extent x)
   while (x.length)
     {
       ssize_t n = pread (f->image, f->buffer, x.length < BUFFER ? x.length : BUFFER, (off_t) x.image);
-      int r;
 
       if (n < 0 && errno == EINTR)
         continue;
       if (n <= 0)
         return n < 0 ? -errno : -EIO;
-      r = write_all (f->fd, f->buffer, (size_t) n, x.offset);
-      if (r < 0)
-        return r;
+      if (rcvmi_pwrite_all (f->fd, f->buffer, (size_t) n, x.offset) < 0)
+        return -errno;
       x.image += (size_t) n;
       x.offset += (size_t) n;
       x.length -= (size_t) n;
@@ -150,7 +131,7 @@ rcvmi_wb_file_copy (struct rcvmi_wb_file *f, const struct rcvmi_wb_extent *exten
 int
 rcvmi_wb_file_write (struct rcvmi_wb_file *f, const struct rcvmi_wb_record *data)
 {
-  return write_all (f->fd, data->data, data->len, data->offset);
+  return rcvmi_pwrite_all (f->fd, data->data, data->len, data->offset) < 0 ? -errno : 0;
 }
 
 /* Owner first: it takes set-user-ID bits and capabilities away.  Times last. */
