@@ -9,6 +9,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +97,24 @@ rcvmi_vmm_kernel_is_elf (const char *kernel)
   char magic[SELFMAG];
 
   return fd >= 0 && pread (fd, magic, sizeof magic, 0) == sizeof magic && memcmp (magic, ELFMAG, SELFMAG) == 0;
+}
+
+bool
+rcvmi_vmm_kernel_has (const char *kernel, const char *text)
+{
+  autoclose int fd = open (kernel, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat st;
+  bool has;
+  void *all;
+
+  if (fd < 0 || fstat (fd, &st) < 0 || st.st_size <= 0)
+    return false;
+  all = mmap (NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (all == MAP_FAILED)
+    return false;
+  has = memmem (all, (size_t) st.st_size, text, strlen (text)) != NULL;
+  munmap (all, (size_t) st.st_size);
+  return has;
 }
 
 int

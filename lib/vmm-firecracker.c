@@ -85,12 +85,19 @@ probe (struct rcvmi_vmm *vmm, rcvm_error **err)
 static int
 check_kernel (const struct rcvmi_vmm *vmm, const char *kernel, rcvm_error **err)
 {
-  if (vmm->version >= RCVMI_FC_BZIMAGE_SINCE || rcvmi_vmm_kernel_is_elf (kernel))
-    return 0;
-  return rcvmi_fail (err, RCVM_E_HOST, 0,
-                     "this Firecracker boots no compressed kernel, which '%s' is: give it a vmlinux, which runcvm-mkguest makes "
-                     "as well",
-                     kernel);
+  if (vmm->version < RCVMI_FC_BZIMAGE_SINCE && !rcvmi_vmm_kernel_is_elf (kernel))
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "this Firecracker boots no compressed kernel, which '%s' is: give it a vmlinux, which runcvm-mkguest makes "
+                       "as well",
+                       kernel);
+#ifdef __x86_64__
+  if (vmm->version < RCVMI_FC_ACPI_SINCE && !rcvmi_vmm_kernel_has (kernel, "virtio_mmio.device"))
+    return rcvmi_fail (err, RCVM_E_HOST, 0,
+                       "Firecracker %u.%u tells a guest of its devices by arguments that the kernel '%s' does not know "
+                       "(CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES; Debian's kernels have it not): 1.8 does so by ACPI, or use QEMU, or another kernel",
+                       vmm->version / RCVMI_VMM_MINOR, vmm->version % RCVMI_VMM_MINOR, kernel);
+#endif
+  return 0;
 }
 
 /* Firecracker takes letters, digits and hyphens. */

@@ -42,6 +42,7 @@ enum
 
 /* Releases. */
 #define RCVMI_FC_OLDEST RCVMI_VMM_VERSION (1, 7) /* that the driver knows */
+#define RCVMI_FC_ACPI_SINCE RCVMI_VMM_VERSION (1, 8)
 #define RCVMI_FC_MEMORY_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_REPORTING_SINCE RCVMI_VMM_VERSION (1, 14)
 #define RCVMI_FC_OTHER_TAPS_SINCE RCVMI_VMM_VERSION (1, 12) /* in a snapshot */

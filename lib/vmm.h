@@ -337,6 +337,8 @@ int rcvmi_vmm_guest_modules (const char *path, char **release);
 
 /* Whether it is a vmlinux (and no bzImage). */
 bool rcvmi_vmm_kernel_is_elf (const char *kernel);
+/* Whether these words are somewhere in it; one that is not compressed. */
+bool rcvmi_vmm_kernel_has (const char *kernel, const char *text);
 
 /* What the files at hand allow: RCVM_E_HOST for a kernel that is none and an initramfs that is missing,
    RCVM_E_INVALID for memory below what they need. */

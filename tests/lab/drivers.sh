@@ -33,6 +33,10 @@ printf '#!/bin/sh\necho "Firecracker v1.6.0"\n' >"$work/old"
 chmod 755 "$work/old"
 RUNCVM_FIRECRACKER=$work/old refused 'is Firecracker 1\.6, and 1\.7 is the oldest' "an old Firecracker" start --hypervisor firecracker
 is "$(RUNCVM_FIRECRACKER=$work/old chosen)" "qemu kvm" "an old Firecracker is not chosen"
+printf '#!/bin/sh\necho "Firecracker v1.7.0"\n' >"$work/oldest"
+chmod 755 "$work/oldest"
+RUNCVM_FIRECRACKER=$work/oldest refused 'Firecracker 1\.7 tells a guest of its devices by arguments that the kernel .* does not know .*: 1\.8 does so by ACPI' \
+  "a kernel that does not know of virtio-mmio's arguments, with the oldest" start --hypervisor firecracker
 printf '#!/bin/sh\necho "Firecracker v1.10.0"\n' >"$work/older"
 chmod 755 "$work/older"
 RUNCVM_FIRECRACKER=$work/older refused 'Firecracker 1\.10 cannot add memory to a VM that runs: 1\.14 is the first' "memory that comes, with an older one" \

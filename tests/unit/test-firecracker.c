@@ -257,7 +257,7 @@ set_up (void **state)
                { .path = "/upper", .serial = "upper" },
                { .path = "/binds", .serial = "binds", .passing = true } },
     .n_disks = 3,
-    .nics = { { .number = 7, .tap_fd = -1, .tap_name = "tap7", .mac = { 2, 0, 0, 0, 1, 0xfe }, .mtu = 1400 } },
+    .nics = { { .number = 7, .tap_fd = -1, .tap_name = "tap7", .mac = { 2, 0, 0, 0, 1, 0xfe } } },
     .n_nics = 1,
   };
   return b->ev && b->config.dir_fd >= 0 ? 0 : -1;
@@ -530,15 +530,12 @@ FC_TEST (configuration)
   assert_non_null (strstr (body_of (&r, "/drives/upper"), "\"Writeback\""));
   assert_non_null (strstr (body_of (&r, "/drives/binds"), "\"Unsafe\""));
   assert_string_equal (body_of (&r, "/network-interfaces/nic7"),
-                       "{\"iface_id\":\"nic7\",\"guest_mac\":\"02:00:00:00:01:fe\",\"host_dev_name\":\"tap7\",\"mtu\":1400}");
+                       "{\"iface_id\":\"nic7\",\"guest_mac\":\"02:00:00:00:01:fe\",\"host_dev_name\":\"tap7\"}");
   assert_string_equal (body_of (&r, "/machine-config"), "{\"vcpu_count\":2,\"mem_size_mib\":256,\"smt\":false}");
   assert_non_null (strstr (body_of (&r, "/boot-source"), "rcvm.agent=vsock:1024 a=\\\"b c\\\"\""));
   assert_string_equal (body_of (&r, "/entropy"), "{}");
   rcvmi_fc_requests_clear (&r);
   /* What a release does not know it refuses. */
-  check_ok (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 15), &e), e);
-  assert_null (strstr (body_of (&r, "/network-interfaces/nic7"), "mtu"));
-  rcvmi_fc_requests_clear (&r);
   b->config.balloon = true;
   assert_true (rcvmi_fc_configure (&r, &b->config, RCVMI_VMM_VERSION (1, 13), &e) < 0);
   check_error (&e, RCVM_E_UNSUPPORTED, "vmm", "1.14 is the first");
@@ -606,6 +603,29 @@ FC_TEST (compressed_kernel)
   check_ok (rcvmi_vmm_firecracker.probe (&b->vmm, &e), e);
   assert_true (rcvmi_vmm_firecracker.start (&b->vmm, &b->config, &e) < 0);
   check_error (&e, RCVM_E_HOST, "vmm", "boots no compressed kernel");
+}
+
+/* Before ACPI came: as the words are in the kernel, or are not. */
+FC_TEST (kernel_without_arguments)
+{
+  static const char kernel[] = "\177ELF, and what else a kernel has", knows[] = "\177ELF virtio_mmio.device";
+  struct bench *b = *state;
+  rcvm_error *e = NULL;
+
+  SKIP_UNDER_VALGRIND ();
+  write_file (b->kernel, kernel, sizeof kernel);
+  assert_false (rcvmi_vmm_kernel_has (b->kernel, "virtio_mmio.device"));
+  check_ok (rcvmi_vmm_firecracker.probe (&b->vmm, &e), e);
+  b->vmm.version = RCVMI_VMM_VERSION (1, 7);
+  assert_true (rcvmi_vmm_firecracker.start (&b->vmm, &b->config, &e) < 0);
+#ifdef __x86_64__
+  check_error (&e, RCVM_E_HOST, "vmm", "does not know (CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES");
+#else
+  rcvm_error_free (e);
+#endif
+  write_file (b->kernel, knows, sizeof knows);
+  assert_true (rcvmi_vmm_kernel_has (b->kernel, "virtio_mmio.device"));
+  assert_false (rcvmi_vmm_kernel_has ("/nonexistent", "virtio_mmio.device"));
 }
 
 /* A machine that is saved, and one that goes on from there. */
@@ -699,7 +719,6 @@ FC_TEST (shapes)
   CHANGED (assert_memory_equal, b->config.disks[0].device = true);
   CHANGED (assert_memory_equal, b->config.nics[0].tap_name = "another");
   CHANGED (assert_memory_equal, b->config.nics[0].mac[5] = 1);
-  CHANGED (assert_memory_equal, b->config.nics[0].mtu = 9000);
   CHANGED (assert_memory_equal, b->config.volumes = true);
   CHANGED (assert_memory_equal, b->config.tuning.track_memory = true);
   CHANGED (assert_memory_not_equal, b->config.memory *= 2);
@@ -735,6 +754,7 @@ main (int argc, char **argv)
     FC (configuration),
     FC (tuning),
     FC (compressed_kernel),
+    FC (kernel_without_arguments),
     FC (snapshot),
     FC (shapes),
   };
